@@ -1,0 +1,218 @@
+//! The configuration as proven: every value here has passed every check.
+//!
+//! [`load`] reads the file as it is written and reports every fault at once, with file, line, key,
+//! what is wrong and what would be right. The rest of the agent sees only [`Config`].
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use spillway_protocol::record::{LaneName, Tag, Topic};
+
+/// A secret that no `Debug`, log or error shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for signing.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Everything the agent was told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// `[gateway]`
+    pub gateway: Gateway,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[upstream]`; without it records are taken in and wait.
+    pub upstream: Option<Upstream>,
+    /// `[[lane]]`, in the order written, never empty.
+    pub lanes: Vec<Lane>,
+    /// `[dead]`
+    pub dead: Dead,
+    /// `[drain]`
+    pub drain: Drain,
+    /// `[backoff]`
+    pub backoff: Backoff,
+}
+
+impl Config {
+    /// The lane that takes records which name none.
+    pub fn default_lane(&self) -> &Lane {
+        self.lanes
+            .iter()
+            .find(|lane| lane.default)
+            .unwrap_or(&self.lanes[0])
+    }
+}
+
+/// `[gateway]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    /// Id of this gateway, carried by every record.
+    pub id: String,
+    /// Where the queue lives.
+    pub data_dir: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes the agent may hold for records in flight, connections and answers.
+    pub memory_bytes: u64,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Intake socket.
+    pub socket: PathBuf,
+    /// Its mode, such as 0o660.
+    pub mode: u32,
+    /// Control socket, mode 0600.
+    pub control: PathBuf,
+}
+
+/// Which wire leads to RocketMQ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// MQ HTTP API of ApsaraMQ for RocketMQ 4.x.
+    Http,
+    /// gRPC of RocketMQ 5.x.
+    Grpc,
+}
+
+/// `[upstream]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// Which wire.
+    pub transport: Transport,
+    /// One endpoint for HTTP (`https://host:port`), one or several for gRPC.
+    pub endpoints: Vec<Endpoint>,
+    /// `instance_id` (HTTP) or `namespace` (gRPC).
+    pub namespace: Option<String>,
+    /// Access key; required for HTTP.
+    pub credentials: Option<Credentials>,
+    /// TLS, for endpoints that use it.
+    pub tls: Tls,
+}
+
+/// One address of the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
+
+/// An access key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// STS token.
+    pub security_token: Option<Secret>,
+}
+
+/// `upstream.tls`: what to trust and what to show. System roots where `ca` is absent.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the only authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client's certificate chain and key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// Name to expect in the server's certificate, if not the endpoint's host.
+    pub server_name: Option<String>,
+}
+
+/// Which records of a lane wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// None.
+    None,
+    /// Those of one order key.
+    Key,
+    /// All.
+    Lane,
+}
+
+/// What becomes of a record that the broker refuses for its own sake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReject {
+    /// It goes to the local dead letters.
+    DeadLetter,
+    /// It holds its lane (or its key).
+    Hold,
+}
+
+/// `[[lane]]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lane {
+    /// Name.
+    pub name: LaneName,
+    /// Topic of records that name none.
+    pub topic: Topic,
+    /// Tag of records that name none.
+    pub tag: Option<Tag>,
+    /// Smaller first.
+    pub priority: u32,
+    /// Share among lanes of one priority.
+    pub weight: u32,
+    /// Percent of the sends that lower priorities keep.
+    pub min_share_percent: u32,
+    /// Takes records that name no lane.
+    pub default: bool,
+    /// Order.
+    pub order: Order,
+    /// What becomes of refused records.
+    pub on_reject: OnReject,
+}
+
+/// `[dead]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dead {
+    /// Most bytes of dead letters; beyond it lanes are held instead.
+    pub keep_bytes: u64,
+}
+
+/// `[drain]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Drain {
+    /// Careful pace (slow start); false: the numbers below alone.
+    pub adaptive: bool,
+    /// Upper bound; `None` = auto.
+    pub records_per_second: Option<u32>,
+    /// Upper bound in bytes.
+    pub bytes_per_second: u64,
+    /// Window of the first sends after an outage or a start; `None` = auto.
+    pub reconnect_spread: Option<Duration>,
+}
+
+/// `[backoff]`: full jitter, U(0, min(max, initial * 2^attempt)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backoff {
+    /// Bound of the first wait.
+    pub initial: Duration,
+    /// Bound of every wait.
+    pub max: Duration,
+}

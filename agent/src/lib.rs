@@ -1,0 +1,12 @@
+//! Spillway: a store-and-forward agent. (The crate doc becomes the life of one record.)
+
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod drain;
+pub mod intake;
+pub mod link;
+pub mod queue;
+pub mod upstream;

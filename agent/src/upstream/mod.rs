@@ -1,0 +1,51 @@
+//! The far end: one trait over both transports, and what its answers mean.
+
+mod outcome;
+
+use futures::future::BoxFuture;
+use spillway_protocol::message::Message;
+use spillway_protocol::record::Topic;
+
+pub use outcome::{Outcome, Scope};
+
+/// A way to RocketMQ. It keeps connections, signs, and sorts answers; it never retries: every
+/// attempt is the drain's decision and spends the drain's tokens.
+pub trait Upstream: Send + Sync + 'static {
+    /// Sends one message and says what became of it. Ends within the transport's deadline.
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome>;
+
+    /// Whether the far end can be reached at all, without publishing: a connection and, with TLS,
+    /// a handshake.
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>>;
+
+    /// What `check --connect` reports of one topic: its state where the transport can ask.
+    fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>>;
+
+    /// Seconds by which the server's clock is ahead of this machine's, once known.
+    fn clock_offset_s(&self) -> Option<i64>;
+
+    /// Told when records begin or cease to flow, so that gRPC heartbeats only meanwhile.
+    fn flowing(&self, _flowing: bool) {}
+}
+
+/// One line of the doctor's report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at, such as `clock` or `topic ward-critical`.
+    pub subject: String,
+    /// How it stands.
+    pub verdict: Verdict,
+    /// What was seen, and what to do about it.
+    pub detail: String,
+}
+
+/// How a finding stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// Cannot be asked over this transport, or works with a drawback.
+    Note,
+    /// Will keep records from leaving.
+    Bad,
+}

@@ -1,0 +1,16 @@
+//! Everything of Spillway that crosses a process boundary.
+//!
+//! The core of this crate touches no socket, disk, clock or source of randomness: it turns bytes
+//! into proven values and back.
+//!
+//! - [`record`]: what an app hands over, parsed once and valid for ever
+//! - [`message`]: what the agent makes of a record for RocketMQ (the `sw_*` properties)
+//! - [`local`]: the agent's Unix socket, JSON and binary frames, and its client (feature `client`)
+//! - [`rocketmq`]: RocketMQ's wires: the MQ HTTP API and gRPC (feature `grpc`)
+//! - [`codec`]: the one place that knows bincode
+
+pub mod codec;
+pub mod local;
+pub mod message;
+pub mod record;
+pub mod rocketmq;

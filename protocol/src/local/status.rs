@@ -1,0 +1,164 @@
+//! `GET /v1/status`, the same that `spillway status --json` prints.
+
+use serde::{Deserialize, Serialize};
+
+/// The agent's state at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Gateway id.
+    pub gateway: String,
+    /// Stream id, 8 hex digits.
+    pub stream: String,
+    /// Version of the agent.
+    pub version: String,
+    /// Process id, so that a repeated start is seen.
+    pub pid: u32,
+    /// Seconds since the agent started.
+    pub uptime_s: u64,
+    /// Where the configuration came from and how it stands.
+    pub configuration: Configuration,
+    /// The link to RocketMQ.
+    pub link: Link,
+    /// Lanes in the order of the configuration.
+    pub lanes: Vec<Lane>,
+    /// What went in and out lately.
+    pub rates: Rates,
+    /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.
+    pub drained_in_s: Option<u64>,
+    /// Seconds until the first send after a start or an outage is due; `null` when nothing waits for it.
+    pub first_send_in_s: Option<u64>,
+    /// Seconds the server's clock is ahead of this machine's; `null` until a server answered.
+    pub clock_offset_s: Option<i64>,
+}
+
+/// State of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// The file.
+    pub file: String,
+    /// `"in force"`, or what is wrong with it.
+    pub state: String,
+}
+
+/// State of the link. Which one it is decides what an operator does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkState {
+    /// Records flow.
+    Online,
+    /// Back after an outage: rate is growing.
+    Ramping,
+    /// One attempt is under way to see whether the far end answers.
+    Probing,
+    /// The far end cannot be reached; the next probe is scheduled.
+    Offline,
+    /// An operator's mistake stops all lanes (credentials); the reason says which.
+    Held,
+    /// There is no `[upstream]`.
+    Unconfigured,
+    /// The day's bytes are used up.
+    Budget,
+}
+
+/// The link to RocketMQ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// State.
+    pub state: LinkState,
+    /// Since when, in seconds.
+    pub since_s: u64,
+    /// Since when, ms since 1970 by this machine's clock.
+    pub since: u64,
+    /// Why, for a person; empty when online.
+    pub reason: String,
+    /// Seconds until the next attempt, while offline.
+    pub next_attempt_in_s: Option<u64>,
+}
+
+/// Accounts and state of a lane. accepted = delivered + waiting + dead + expired + dropped + damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Name.
+    pub name: String,
+    /// Acknowledged to apps.
+    pub accepted: u64,
+    /// Acknowledged by RocketMQ.
+    pub delivered: u64,
+    /// In the queue.
+    pub waiting: u64,
+    /// In the local dead letters.
+    pub dead: u64,
+    /// Given up because of their age.
+    pub expired: u64,
+    /// Given up at a limit or purged.
+    pub dropped: u64,
+    /// Lost to a damaged file.
+    pub damaged: u64,
+    /// Age of the oldest waiting record, in seconds.
+    pub oldest_age_s: Option<u64>,
+    /// Bytes of the waiting records.
+    pub live_bytes: u64,
+    /// Bytes of the lane's files.
+    pub disk_bytes: u64,
+    /// Why the lane is held, if it is.
+    pub hold: Option<Hold>,
+    /// Order keys held on their own, in a lane ordered by key.
+    pub held_keys: u64,
+    /// The last refusal or failure, for a person.
+    pub last_error: Option<String>,
+}
+
+/// Why nothing leaves a lane although the link is up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Code such as `topic_missing`, `topic_type`, `credentials`, `refused`, `dead_letters_full`.
+    pub code: String,
+    /// The broker's words.
+    pub reason: String,
+    /// What puts it right.
+    pub remedy: String,
+    /// Since when, in seconds.
+    pub since_s: u64,
+}
+
+/// What went in and out over the last minute, per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Records accepted.
+    pub accepted_per_s: f64,
+    /// Records delivered.
+    pub delivered_per_s: f64,
+    /// Body bytes delivered.
+    pub delivered_bytes_per_s: f64,
+}
+
+/// Where one record is, as `GET /v1/records/{id}` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordStatus {
+    /// State.
+    pub state: RecordState,
+    /// Lane, where known.
+    pub lane: Option<String>,
+    /// Stream, where known.
+    pub stream: Option<String>,
+    /// Number in the stream and lane, where known.
+    pub seq: Option<u64>,
+}
+
+/// Where one record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordState {
+    /// In the queue.
+    Waiting,
+    /// RocketMQ has it.
+    Delivered,
+    /// In the local dead letters.
+    Dead,
+    /// Given up because of its age.
+    Expired,
+    /// Given up at a limit, or purged.
+    Dropped,
+    /// Never seen, or older than the window.
+    Unknown,
+}
