@@ -1,0 +1,386 @@
+//! A chain: a durable, densely numbered log of entries, kept as segments that are filled one
+//! after the other and removed whole from the front. A lane is one; the dead letters are one.
+//!
+//! [`Tail`] appends and is owned by one thread. [`Chain`] reads, by anybody, what is durable.
+
+mod cache;
+mod tail;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use bytes::Bytes;
+use spillway_protocol::message::StreamId;
+
+use super::pack::{HEADER_BYTES, Header, Kind, entries, intact};
+use super::store::{PackRef, SegmentId, SegmentReader, Store};
+use cache::Cache;
+pub(super) use tail::{Sealed, Tail};
+
+/// The readable side.
+pub(super) struct Chain {
+    store: Arc<dyn Store>,
+    /// By first position.
+    segments: RwLock<BTreeMap<u64, Segment>>,
+    /// The position after the last durable one.
+    end: AtomicU64,
+    cache: Mutex<Cache>,
+}
+
+struct Segment {
+    id: SegmentId,
+    /// While it is being filled.
+    live: Option<Live>,
+    /// A hole was found: it is put aside rather than removed.
+    damaged: bool,
+}
+
+struct Live {
+    reader: Arc<dyn SegmentReader>,
+    packs: Vec<PackRef>,
+}
+
+/// The entries of one pack.
+#[derive(Debug)]
+pub(super) struct Pack {
+    pub(super) first: u64,
+    pub(super) stream: StreamId,
+    /// Position minus `base` is the number in the stream.
+    pub(super) base: u64,
+    pub(super) entries: Vec<Bytes>,
+}
+
+impl Pack {
+    /// The entry at `position`, if it lies in this pack.
+    pub(super) fn entry(&self, position: u64) -> Option<&Bytes> {
+        self.entries
+            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+    }
+
+    /// The position after the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+}
+
+/// What lies at a position.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// The pack that holds it.
+    Pack(Arc<Pack>),
+    /// Nothing any more: damage, up to `until`.
+    Hole {
+        /// The next position that may hold something.
+        until: u64,
+    },
+    /// Nothing yet.
+    End,
+}
+
+/// What recovery found at the end of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Newest {
+    pub(super) stream: StreamId,
+    pub(super) base: u64,
+}
+
+impl Chain {
+    /// Takes up what earlier runs left. `saved_end` is the end that the saved state knows: if the
+    /// segments reach less far, the difference is a hole. Reads the newest segment only.
+    pub(super) fn recover(
+        store: Arc<dyn Store>,
+        saved_end: Option<u64>,
+    ) -> io::Result<(Self, Option<Newest>)> {
+        let mut segments = BTreeMap::new();
+        for id in store.segments()? {
+            segments.insert(
+                id.first,
+                Segment {
+                    id,
+                    live: None,
+                    damaged: false,
+                },
+            );
+        }
+        let chain = Self {
+            store,
+            segments: RwLock::new(segments),
+            end: AtomicU64::new(saved_end.unwrap_or(1)),
+            cache: Mutex::default(),
+        };
+        let newest = chain.find_end(saved_end)?;
+        Ok((chain, newest))
+    }
+
+    fn find_end(&self, saved_end: Option<u64>) -> io::Result<Option<Newest>> {
+        let Some(id) = self.read_segments().values().next_back().map(|s| s.id) else {
+            return Ok(None);
+        };
+        let (reader, packs) = self.sealed(id)?;
+        let found = packs
+            .last()
+            .map_or(id.first, |p| p.first + u64::from(p.count));
+        self.end.store(
+            found.max(id.first).max(saved_end.unwrap_or(1)),
+            Ordering::Release,
+        );
+        let Some(last) = packs.last() else {
+            return Ok(None);
+        };
+        let header = Header::parse(&reader.read(last)?, id.nonce);
+        Ok(header.map(|h| Newest {
+            stream: h.stream,
+            base: h.base,
+        }))
+    }
+
+    /// The position after the last durable one.
+    pub(super) fn end(&self) -> u64 {
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The first position that any segment could hold.
+    pub(super) fn first(&self) -> u64 {
+        self.read_segments()
+            .keys()
+            .next()
+            .copied()
+            .unwrap_or_else(|| self.end())
+    }
+
+    /// The segments' ranges: first position and the position after the last.
+    pub(super) fn spans(&self) -> Vec<(u64, u64)> {
+        let segments = self.read_segments();
+        let firsts = segments.keys().copied();
+        firsts
+            .clone()
+            .zip(firsts.skip(1).chain([self.end()]))
+            .collect()
+    }
+
+    /// Reads the pack that holds `position`. An error may pass; damage is a [`Read::Hole`].
+    pub(super) fn read(&self, position: u64) -> io::Result<Read> {
+        let end = self.end();
+        if position >= end {
+            return Ok(Read::End);
+        }
+        if let Some(pack) = self.lock_cache().pack(position) {
+            return Ok(Read::Pack(pack));
+        }
+        let Some((id, limit)) = self.segment_of(position, end) else {
+            return Ok(Read::Hole {
+                until: self.first().max(position + 1),
+            });
+        };
+        match self.find(id, position) {
+            Ok(Found::At(pack)) if pack.end() <= limit => {
+                self.lock_cache().keep_pack(pack.clone());
+                Ok(Read::Pack(pack))
+            }
+            Ok(Found::Before(next)) => Ok(self.hole(id, next.min(limit))),
+            Ok(Found::At(_) | Found::Nothing) => Ok(self.hole(id, limit)),
+            Err(e) if is_damage(&e) => Ok(self.hole(id, limit)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The segment that would hold `position`, and where the next one begins.
+    fn segment_of(&self, position: u64, end: u64) -> Option<(SegmentId, u64)> {
+        let segments = self.read_segments();
+        let (_, segment) = segments.range(..=position).next_back()?;
+        let limit = segments
+            .range(position + 1..)
+            .next()
+            .map_or(end, |(&first, _)| first);
+        Some((segment.id, limit))
+    }
+
+    fn hole(&self, id: SegmentId, until: u64) -> Read {
+        if let Some(segment) = self.write_segments().get_mut(&id.first) {
+            segment.damaged = true;
+        }
+        Read::Hole { until }
+    }
+
+    fn find(&self, id: SegmentId, position: u64) -> io::Result<Found> {
+        if let Some((reader, packs)) = self.live(id, position) {
+            match pick(reader.as_ref(), id, &packs, position) {
+                // Sealed meanwhile: its file has everything.
+                Err(e) if e.kind() == io::ErrorKind::NotConnected => {}
+                result => return result,
+            }
+        }
+        let (reader, packs) = self.sealed(id)?;
+        pick(reader.as_ref(), id, &packs, position)
+    }
+
+    /// The live segment's packs around `position`: few, since one entry has few parts.
+    fn live(&self, id: SegmentId, position: u64) -> Option<(Arc<dyn SegmentReader>, Vec<PackRef>)> {
+        let segments = self.read_segments();
+        let live = segments.get(&id.first)?.live.as_ref()?;
+        let from = live
+            .packs
+            .partition_point(|p| p.first + u64::from(p.count) <= position);
+        let to = from + live.packs[from..].partition_point(|p| p.first <= position);
+        let next = live.packs.get(to);
+        Some((
+            live.reader.clone(),
+            live.packs[from..to].iter().chain(next).copied().collect(),
+        ))
+    }
+
+    fn sealed(&self, id: SegmentId) -> io::Result<cache::Index> {
+        if let Some(index) = self.lock_cache().index(id) {
+            return Ok(index);
+        }
+        let reader = self.store.open(id)?;
+        let index: cache::Index = (reader.clone(), Arc::new(reader.scan()?));
+        self.lock_cache().keep_index(id, index.clone());
+        Ok(index)
+    }
+
+    /// Removes the segments that lie wholly below `position`; damaged ones are put aside. What
+    /// cannot be removed now stays and is tried again at the next call.
+    pub(super) fn remove_below(&self, position: u64) -> io::Result<Vec<std::path::PathBuf>> {
+        let end = self.end();
+        let mut aside = Vec::new();
+        for (first, limit) in self.spans() {
+            let last = limit == end;
+            let done = self
+                .read_segments()
+                .get(&first)
+                .filter(|s| limit <= position && !(last && s.live.is_some()))
+                .map(|s| (s.id, s.damaged));
+            let Some((id, damaged)) = done else { break };
+            if damaged {
+                aside.push(self.store.quarantine(id)?);
+            } else {
+                self.store.remove(id)?;
+            }
+            self.write_segments().remove(&first);
+            self.lock_cache().forget(id);
+        }
+        Ok(aside)
+    }
+
+    /// Whether [`Chain::remove_below`] would find something.
+    pub(super) fn removable_below(&self, position: u64) -> bool {
+        let end = self.end();
+        let segments = self.read_segments();
+        let limit = segments.keys().nth(1).copied().unwrap_or(end);
+        segments
+            .values()
+            .next()
+            .is_some_and(|s| limit <= position && !(limit == end && s.live.is_some()))
+    }
+
+    /// Bytes of the segments' files.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        let ids: Vec<SegmentId> = self.read_segments().values().map(|s| s.id).collect();
+        ids.into_iter().map(|id| self.store.segment_bytes(id)).sum()
+    }
+
+    /// Where its files are kept.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    fn read_segments(&self) -> RwLockReadGuard<'_, BTreeMap<u64, Segment>> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_segments(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Segment>> {
+        self.segments
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Found {
+    At(Arc<Pack>),
+    /// Not there; the next pack begins here.
+    Before(u64),
+    Nothing,
+}
+
+/// Reads the pack of `packs` that holds `position`, with all its parts.
+fn pick(
+    reader: &dyn SegmentReader,
+    id: SegmentId,
+    packs: &[PackRef],
+    position: u64,
+) -> io::Result<Found> {
+    let from = packs.partition_point(|p| p.first + u64::from(p.count) <= position);
+    let Some(next) = packs.get(from) else {
+        return Ok(Found::Nothing);
+    };
+    if next.first > position {
+        return Ok(Found::Before(next.first));
+    }
+    let after = packs[from..]
+        .iter()
+        .find(|p| p.first > position)
+        .map_or(Found::Nothing, |p| Found::Before(p.first));
+    let same = packs[from..].iter().take_while(|p| p.first == next.first);
+    let bytes = same
+        .map(|p| reader.read(p))
+        .collect::<io::Result<Vec<_>>>()?;
+    Ok(open(bytes, id.nonce).map_or(after, |pack| Found::At(Arc::new(pack))))
+}
+
+/// Opens a pack, or joins the parts of one entry; `None` if anything is missing or damaged.
+fn open(packs: Vec<Vec<u8>>, nonce: u64) -> Option<Pack> {
+    let headers: Vec<Header> = packs
+        .iter()
+        .map(|p| Header::parse(p, nonce).filter(|_| intact(p)))
+        .collect::<Option<_>>()?;
+    let head = *headers.first()?;
+    let pack = |entries| Pack {
+        first: head.first,
+        stream: head.stream,
+        base: head.base,
+        entries,
+    };
+    match head.kind {
+        Kind::Entries => {
+            let bytes = Bytes::from(packs.into_iter().next()?);
+            let found = entries(&bytes[HEADER_BYTES..])
+                .map(|entry| bytes.slice_ref(entry))
+                .collect::<Vec<_>>();
+            (found.len() == head.count as usize).then(|| pack(found))
+        }
+        Kind::Part { parts, .. } => {
+            let whole = headers.len() == usize::from(parts)
+                && headers
+                    .iter()
+                    .zip(0..)
+                    .all(|(h, part)| h.kind == Kind::Part { part, parts });
+            whole.then(|| {
+                pack(vec![
+                    packs
+                        .iter()
+                        .flat_map(|p| &p[HEADER_BYTES..])
+                        .copied()
+                        .collect(),
+                ])
+            })
+        }
+    }
+}
+
+/// Errors that will not pass: the bytes are gone.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+    ) || error.raw_os_error() == Some(libc::EIO)
+}
+
+#[cfg(test)]
+mod tests;

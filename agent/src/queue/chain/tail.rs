@@ -1,0 +1,185 @@
+//! The writing side of a chain: one commit after the other, each durable before it is told.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use spillway_protocol::message::StreamId;
+
+use super::{Chain, Live, Segment};
+use crate::queue::pack::{Origin, Packed, pack};
+use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
+
+/// Appends to a chain. There is one per chain.
+pub(in crate::queue) struct Tail {
+    chain: Arc<Chain>,
+    writer: Option<(SegmentId, Box<dyn SegmentWriter>)>,
+    /// Bytes written to the open segment.
+    payload_bytes: u64,
+    segment_bytes: u64,
+    stream: StreamId,
+    base: u64,
+    rng: StdRng,
+    /// A segment in which nothing was ever durable and that could not be removed yet.
+    failed: Option<SegmentId>,
+}
+
+/// A segment that was closed, and the positions in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::queue) struct Sealed {
+    pub(in crate::queue) first: u64,
+    pub(in crate::queue) end: u64,
+}
+
+impl Tail {
+    /// Appends to `chain` entries of `stream`; a segment is closed at `segment_bytes` of payload.
+    pub(in crate::queue) fn new(
+        chain: Arc<Chain>,
+        segment_bytes: u64,
+        stream: StreamId,
+        base: u64,
+        rng: StdRng,
+    ) -> Self {
+        Self {
+            chain,
+            writer: None,
+            payload_bytes: 0,
+            segment_bytes,
+            stream,
+            base,
+            rng,
+            failed: None,
+        }
+    }
+
+    /// Number of a position in the stream.
+    pub(in crate::queue) fn seq(&self, position: u64) -> u64 {
+        position - self.base
+    }
+
+    /// The position that the next entry takes.
+    pub(in crate::queue) fn next(&self) -> u64 {
+        self.chain.end()
+    }
+
+    /// Appends `entries` and returns once they survive a power cut. They take the positions from
+    /// [`Tail::next`] on. After an error none of them counts: they may not be acknowledged.
+    pub(in crate::queue) fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
+        let first = self.next();
+        let result = self.write(entries, first);
+        match result {
+            Ok(packs) => self.publish(packs, first + entries.len() as u64),
+            Err(e) => {
+                self.abandon();
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[Vec<u8>], first: u64) -> io::Result<Vec<PackRef>> {
+        if self.writer.is_none() {
+            self.begin(first)?;
+        }
+        let Some((id, writer)) = &mut self.writer else {
+            return Err(io::Error::other("no segment is open"));
+        };
+        let origin = Origin {
+            nonce: id.nonce,
+            stream: self.stream,
+            base: self.base,
+        };
+        let packs = pack(entries, first, origin);
+        let refs = packs
+            .iter()
+            .map(|pack| Ok(reference(pack, writer.insert(&pack.bytes)?)));
+        let refs = refs.collect::<io::Result<Vec<_>>>()?;
+        writer.sync()?;
+        self.payload_bytes += refs.iter().map(|pack| u64::from(pack.bytes)).sum::<u64>();
+        Ok(refs)
+    }
+
+    fn begin(&mut self, first: u64) -> io::Result<()> {
+        if let Some(id) = self.failed {
+            self.chain.store.remove(id)?;
+            self.failed = None;
+        }
+        let id = SegmentId {
+            first,
+            nonce: self.rng.next_u64(),
+        };
+        let writer = self.chain.store.create(id)?;
+        let live = Live {
+            reader: writer.reader(),
+            packs: Vec::new(),
+        };
+        let segment = Segment {
+            id,
+            live: Some(live),
+            damaged: false,
+        };
+        self.chain.write_segments().insert(first, segment);
+        self.writer = Some((id, writer));
+        self.payload_bytes = 0;
+        Ok(())
+    }
+
+    fn publish(&mut self, packs: Vec<PackRef>, end: u64) {
+        if let Some((id, _)) = &self.writer
+            && let Some(live) = self
+                .chain
+                .write_segments()
+                .get_mut(&id.first)
+                .and_then(|s| s.live.as_mut())
+        {
+            live.packs.extend(packs);
+        }
+        self.chain.end.store(end, Ordering::Release);
+    }
+
+    /// Gives up the open segment after an error: what is durable in it stays readable, what is
+    /// not is hidden, since the next segment begins at the first position that did not count.
+    fn abandon(&mut self) {
+        let Some((id, writer)) = self.writer.take() else {
+            return;
+        };
+        let mut segments = self.chain.write_segments();
+        if id.first == self.chain.end() {
+            segments.remove(&id.first);
+            self.failed = Some(id);
+        } else if let Some(segment) = segments.get_mut(&id.first) {
+            segment.live = None;
+        }
+        drop(segments);
+        drop(writer);
+    }
+
+    /// Closes the open segment if it is full (or, with `force`, whatever it holds). The next
+    /// append begins another one.
+    pub(in crate::queue) fn seal(&mut self, force: bool) -> Option<Sealed> {
+        if !force && self.payload_bytes < self.segment_bytes {
+            return None;
+        }
+        let (id, writer) = self.writer.take()?;
+        if let Some(segment) = self.chain.write_segments().get_mut(&id.first) {
+            segment.live = None;
+        }
+        drop(writer);
+        Some(Sealed {
+            first: id.first,
+            end: self.chain.end(),
+        })
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // a pack is shorter than PACK_BYTES_MAX
+fn reference(pack: &Packed, at: u64) -> PackRef {
+    PackRef {
+        first: pack.first,
+        count: pack.count,
+        at,
+        bytes: pack.bytes.len() as u32,
+    }
+}

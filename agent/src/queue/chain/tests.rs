@@ -1,0 +1,136 @@
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::queue::store::memory::MemoryStore;
+
+fn recover(store: &MemoryStore, saved_end: Option<u64>) -> (Arc<Chain>, Tail) {
+    let (chain, newest) = Chain::recover(Arc::new(store.clone()), saved_end).unwrap();
+    let chain = Arc::new(chain);
+    let base = newest.map_or(0, |n| n.base);
+    // Another run draws other nonces.
+    let rng = StdRng::seed_from_u64(chain.end());
+    let tail = Tail::new(chain.clone(), 2_000, StreamId(1), base, rng);
+    (chain, tail)
+}
+
+fn entry(position: u64, bytes: usize) -> Vec<u8> {
+    (0..bytes as u64)
+        .map(|i| (i * 7 + position) as u8)
+        .collect()
+}
+
+fn append(tail: &mut Tail, sizes: &[usize]) {
+    tail.seal(false);
+    let entries: Vec<_> = (tail.next()..)
+        .zip(sizes)
+        .map(|(p, s)| entry(p, *s))
+        .collect();
+    tail.append(&entries).unwrap();
+}
+
+/// Every position from `from` on: its entry's length, or `None` where there is a hole.
+fn contents(chain: &Chain, from: u64) -> Vec<(u64, Option<usize>)> {
+    let mut position = from;
+    let mut found = Vec::new();
+    loop {
+        match chain.read(position).unwrap() {
+            Read::Pack(pack) => {
+                let bytes = pack.entry(position).unwrap();
+                assert_eq!(bytes, &entry(position, bytes.len()));
+                found.push((position, Some(bytes.len())));
+                position += 1;
+            }
+            Read::Hole { until } => {
+                assert!(until > position);
+                found.extend((position..until).map(|p| (p, None)));
+                position = until;
+            }
+            Read::End => return found,
+        }
+    }
+}
+
+#[test]
+fn what_was_appended_is_read_back_across_segments_and_restarts() {
+    let store = MemoryStore::default();
+    let (chain, mut tail) = recover(&store, None);
+    for round in 0..30 {
+        append(&mut tail, &[10 + round, 500, 3]);
+    }
+    append(&mut tail, &[200_000]);
+    assert!(chain.spans().len() > 5);
+    let before = contents(&chain, 1);
+    assert_eq!(before.len(), 91);
+    drop(tail);
+    let (chain, mut tail) = recover(&store, Some(1));
+    assert_eq!(contents(&chain, 1), before);
+    append(&mut tail, &[5]);
+    assert_eq!(contents(&chain, 92), [(92, Some(5))]);
+}
+
+#[test]
+fn an_append_that_failed_leaves_no_trace_and_the_next_one_takes_its_numbers() {
+    for (sealed, failing) in [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2)] {
+        let store = MemoryStore::default();
+        let (chain, mut tail) = recover(&store, None);
+        append(&mut tail, &[10, 11]);
+        tail.seal(sealed);
+        store.fail_after(failing);
+        assert!(tail.append(&[entry(3, 700), entry(4, 1)]).is_err());
+        assert_eq!(contents(&chain, 1).len(), 2, "{sealed} {failing}");
+        append(&mut tail, &[70, 71, 72]);
+        let expected = contents(&chain, 1);
+        assert_eq!(expected.len(), 5);
+        let (chain, _) = recover(&store, None);
+        assert_eq!(contents(&chain, 1), expected, "{sealed} {failing}");
+    }
+}
+
+#[test]
+fn damage_is_a_hole_with_its_bounds_and_the_segment_is_put_aside() {
+    let store = MemoryStore::default();
+    let (_, mut tail) = recover(&store, None);
+    for _ in 0..10 {
+        append(&mut tail, &[900, 900]);
+    }
+    drop(tail);
+    store.damage(1, 0..1);
+    let (chain, _) = recover(&store, None);
+    let holes: Vec<_> = contents(&chain, 1)
+        .into_iter()
+        .filter(|(_, found)| found.is_none())
+        .collect();
+    assert_eq!(holes.len(), 2);
+    let aside = chain.remove_below(chain.end()).unwrap();
+    assert_eq!((aside.len(), store.quarantined()), (1, 1));
+    assert_eq!(chain.spans(), []);
+}
+
+#[test]
+fn an_end_that_the_state_knew_and_the_segments_do_not_is_a_hole() {
+    let store = MemoryStore::default();
+    let (_, mut tail) = recover(&store, None);
+    append(&mut tail, &[1, 2, 3]);
+    drop(tail);
+    let (chain, mut tail) = recover(&store, Some(6));
+    assert_eq!(contents(&chain, 1)[3..], [(4, None), (5, None)]);
+    append(&mut tail, &[9]);
+    assert_eq!(contents(&chain, 6), [(6, Some(9))]);
+}
+
+#[test]
+fn segments_below_a_position_go_and_the_open_one_stays() {
+    let store = MemoryStore::default();
+    let (chain, mut tail) = recover(&store, None);
+    for _ in 0..10 {
+        append(&mut tail, &[900, 900]);
+    }
+    let all = chain.spans().len();
+    assert!(!chain.removable_below(2));
+    chain.remove_below(chain.end()).unwrap();
+    assert!(all > 3);
+    assert_eq!(chain.spans().len(), 1);
+    let first = chain.first();
+    assert!(matches!(chain.read(1).unwrap(), Read::Hole { until } if until == first));
+}

@@ -1,0 +1,466 @@
+//! Segments as small sled databases, laid out so that sled never rewrites a pack ("layout T").
+//!
+//! What was measured of sled 0.34.7, and what follows from it here:
+//! - its `flush` does not reach the platter: [`DiskSegment::sync`] adds an fdatasync of its own;
+//! - it rewrites a page at ten fragments and puts what outgrows a quarter segment into `blobs/`,
+//!   which it never syncs: a new sled tree begins before either happens;
+//! - it does not sync a new database's folder and `conf`: [`DiskStore::create`] does, in a
+//!   temporary folder that is renamed when it is whole;
+//! - opening a database again writes, can fail for good and can panic: nothing here ever does.
+//!   Segments of earlier runs and sealed ones are read by [`scan`](super::scan).
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::scan::scan;
+use super::slots::Slots;
+use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
+
+const SLED_SEGMENT_BYTES: usize = 512 * 1024;
+/// sled keeps its cache in 256 shards that each keep a page, so a smaller one changes nothing.
+const SLED_CACHE_BYTES: u64 = 1024 * 1024;
+/// A page that would outgrow this goes to `blobs/`.
+const TREE_BYTES_MAX: usize = SLED_SEGMENT_BYTES / 4 - 4096;
+/// Ten fragments make sled rewrite the page, which is cheap only while it is small.
+const TREE_PACKS_MAX: usize = 9;
+const TREE_SMALL_BYTES: usize = 32 * 1024;
+
+/// A chain's folder.
+pub(in crate::queue) struct DiskStore {
+    folder: PathBuf,
+    quarantine: PathBuf,
+    slots: Slots,
+}
+
+impl DiskStore {
+    /// The chain in `folder`; damaged segments go to `quarantine`. Both are made if missing.
+    pub(in crate::queue) fn open(folder: &Path, quarantine: &Path) -> io::Result<Self> {
+        make_folder(folder)?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            quarantine: quarantine.to_owned(),
+            slots: Slots::new(folder),
+        })
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let names =
+            fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        sync(&self.folder)
+    }
+}
+
+impl Store for DiskStore {
+    fn segments(&self) -> io::Result<Vec<SegmentId>> {
+        let names = self.names()?;
+        for name in names
+            .iter()
+            .filter(|n| n.starts_with("tmp-") || n.starts_with("dead-"))
+        {
+            fs::remove_dir_all(self.folder.join(name))?;
+        }
+        let mut ids: Vec<SegmentId> = names.iter().filter_map(|n| SegmentId::parse(n)).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
+        let folder = self.folder.join(id.folder());
+        let made = self.folder.join(format!("tmp-{}", id.folder()));
+        if made.exists() {
+            fs::remove_dir_all(&made)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(&made)?;
+        let database = open_sled(&made)?;
+        database.flush().map_err(sled_error)?;
+        sync(&made.join("conf"))?;
+        let data = File::open(made.join("db"))?;
+        data.sync_all()?;
+        sync(&made)?;
+        fs::rename(&made, &folder)?;
+        self.sync_folder()?;
+        let shared = Arc::new(Live {
+            trees: RwLock::default(),
+            nonce: id.nonce,
+            path: folder.join("db"),
+        });
+        Ok(Box::new(DiskSegment {
+            database: Some(database),
+            data,
+            folder,
+            shared,
+            packs: 0,
+            bytes: 0,
+            keys: 0,
+        }))
+    }
+
+    fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
+        let data = File::open(self.folder.join(id.folder()).join("db"))?;
+        Ok(Arc::new(Sealed {
+            data,
+            nonce: id.nonce,
+        }))
+    }
+
+    fn remove(&self, id: SegmentId) -> io::Result<()> {
+        let dead = self.folder.join(format!("dead-{}", id.folder()));
+        fs::rename(self.folder.join(id.folder()), &dead)?;
+        self.sync_folder()?;
+        fs::remove_dir_all(dead)
+    }
+
+    fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
+        make_folder(&self.quarantine)?;
+        let lane = self
+            .folder
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let aside = self.quarantine.join(format!("{lane}-{}", id.folder()));
+        fs::rename(self.folder.join(id.folder()), &aside)?;
+        sync(&self.quarantine)?;
+        self.sync_folder()?;
+        Ok(aside)
+    }
+
+    fn segment_bytes(&self, id: SegmentId) -> u64 {
+        let folder = self.folder.join(id.folder());
+        let Ok(entries) = fs::read_dir(folder) else {
+            return 0;
+        };
+        entries
+            .flatten()
+            .filter_map(|e| e.metadata().ok())
+            .map(|m| m.blocks() * 512)
+            .sum()
+    }
+
+    fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
+        self.slots.load()
+    }
+
+    fn save_state(&self, state: &[u8]) -> io::Result<()> {
+        self.slots.save(state)
+    }
+
+    fn load_file(&self, name: &str) -> io::Result<Vec<u8>> {
+        fs::read(self.folder.join(name))
+    }
+
+    fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let made = self.folder.join(format!("new-{name}"));
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&made)?;
+        io::Write::write_all(&mut file, bytes)?;
+        file.sync_all()?;
+        fs::rename(&made, self.folder.join(name))?;
+        self.sync_folder()
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.folder.join(name))
+    }
+
+    fn files(&self, prefix: &str) -> io::Result<Vec<String>> {
+        let mut names = self.names()?;
+        names.retain(|name| name.starts_with(prefix));
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Makes a folder that only the agent's user may enter, and its entry durable.
+pub(in crate::queue) fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new()
+        .mode(0o700)
+        .recursive(true)
+        .create(path)?;
+    path.parent().map_or(Ok(()), sync)
+}
+
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+fn open_sled(folder: &Path) -> io::Result<sled::Db> {
+    let config = sled::Config::new()
+        .path(folder)
+        .segment_size(SLED_SEGMENT_BYTES)
+        .cache_capacity(SLED_CACHE_BYTES)
+        .flush_every_ms(None);
+    guarded(|| config.open())
+}
+
+/// Runs sled code: a panic in it becomes an error, and a lane goes on with another segment.
+fn guarded<T>(work: impl FnOnce() -> sled::Result<T>) -> io::Result<T> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(sled_error),
+        Err(_) => Err(io::Error::other("sled panicked")),
+    }
+}
+
+fn sled_error(error: sled::Error) -> io::Error {
+    match error {
+        sled::Error::Io(error) => error,
+        other => io::Error::other(other.to_string()),
+    }
+}
+
+/// A database being filled.
+struct DiskSegment {
+    /// `None` only while it is dropped.
+    database: Option<sled::Db>,
+    data: File,
+    folder: PathBuf,
+    shared: Arc<Live>,
+    /// Packs and bytes in the newest tree.
+    packs: usize,
+    bytes: usize,
+    keys: u32,
+}
+
+impl DiskSegment {
+    fn needs_tree(&self, pack_bytes: usize) -> bool {
+        let bytes = self.bytes + pack_bytes;
+        let rewrite = self.packs >= TREE_PACKS_MAX && bytes > TREE_SMALL_BYTES;
+        self.keys == 0 || (self.packs > 0 && (bytes > TREE_BYTES_MAX || rewrite))
+    }
+
+    fn next_tree(&mut self) -> io::Result<()> {
+        let Some(database) = &self.database else {
+            return Err(io::Error::other("segment is closed"));
+        };
+        let mut trees = self
+            .shared
+            .trees
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let name = u16::try_from(trees.len())
+            .map_err(io::Error::other)?
+            .to_be_bytes();
+        trees.push(guarded(|| database.open_tree(name))?);
+        (self.packs, self.bytes) = (0, 0);
+        Ok(())
+    }
+}
+
+impl SegmentWriter for DiskSegment {
+    fn insert(&mut self, pack: &[u8]) -> io::Result<u64> {
+        if self.needs_tree(pack.len()) {
+            self.next_tree()?;
+        }
+        let trees = self
+            .shared
+            .trees
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(tree) = trees.last() else {
+            return Err(io::Error::other("segment has no tree"));
+        };
+        let key = self.keys;
+        guarded(|| tree.insert(key.to_be_bytes(), pack))?;
+        let address = (trees.len() as u64 - 1) << 32 | u64::from(key);
+        self.packs += 1;
+        self.bytes += pack.len();
+        self.keys += 1;
+        Ok(address)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(database) = &self.database else {
+            return Err(io::Error::other("segment is closed"));
+        };
+        guarded(|| database.flush())?;
+        self.data.sync_data()?;
+        // What lies there is never synced, so nothing may lie there.
+        match fs::read_dir(self.folder.join("blobs"))?.next() {
+            None => Ok(()),
+            Some(_) => Err(io::Error::other("sled put a page into blobs/")),
+        }
+    }
+
+    fn reader(&self) -> Arc<dyn SegmentReader> {
+        self.shared.clone()
+    }
+}
+
+impl Drop for DiskSegment {
+    fn drop(&mut self) {
+        self.shared
+            .trees
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        let database = self.database.take();
+        // sled syncs when it is dropped, and panics if that fails; all that counts is synced.
+        if guarded(|| Ok(drop(database))).is_err() {
+            tracing::warn!(folder = %self.folder.display(), "sled panicked while closing a segment");
+        }
+    }
+}
+
+/// Reads the database that is being filled.
+struct Live {
+    trees: RwLock<Vec<sled::Tree>>,
+    nonce: u64,
+    path: PathBuf,
+}
+
+impl SegmentReader for Live {
+    fn scan(&self) -> io::Result<Vec<PackRef>> {
+        scan(&File::open(&self.path)?, self.nonce)
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // the address is a tree and a key
+    fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
+        let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
+        let closed = || io::Error::new(io::ErrorKind::NotConnected, "segment is closed");
+        let tree = trees.get((pack.at >> 32) as usize).ok_or_else(closed)?;
+        let value = guarded(|| tree.get((pack.at as u32).to_be_bytes()))?;
+        value
+            .map(|bytes| bytes.to_vec())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Reads a segment that nobody writes any more.
+struct Sealed {
+    data: File,
+    nonce: u64,
+}
+
+impl SegmentReader for Sealed {
+    fn scan(&self) -> io::Result<Vec<PackRef>> {
+        scan(&self.data, self.nonce)
+    }
+
+    fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; pack.bytes as usize];
+        std::os::unix::fs::FileExt::read_exact_at(&self.data, &mut bytes, pack.at)?;
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_protocol::message::StreamId;
+
+    use super::*;
+    use crate::queue::pack::{Origin, pack};
+
+    fn store(folder: &Path) -> DiskStore {
+        DiskStore::open(&folder.join("lane"), &folder.join("quarantine")).unwrap()
+    }
+
+    fn fill(store: &DiskStore, id: SegmentId, sizes: &[usize], per_sync: usize) -> Vec<Vec<u8>> {
+        let origin = Origin {
+            nonce: id.nonce,
+            stream: StreamId(1),
+            base: 0,
+        };
+        let mut writer = store.create(id).unwrap();
+        let mut written = Vec::new();
+        for (position, size) in (id.first..).zip(sizes) {
+            let entry: Vec<u8> = (0..*size)
+                .map(|i| (i as u64 * position % 251) as u8)
+                .collect();
+            let packed = pack(&[entry], position, origin).remove(0).bytes;
+            let at = writer.insert(&packed).unwrap();
+            if written.len() % per_sync == 0 {
+                writer.sync().unwrap();
+            }
+            let found = PackRef {
+                first: position,
+                count: 1,
+                at,
+                bytes: packed.len() as u32,
+            };
+            assert_eq!(writer.reader().read(&found).unwrap(), packed);
+            written.push(packed);
+        }
+        writer.sync().unwrap();
+        written
+    }
+
+    #[test]
+    fn the_raw_scan_finds_every_pack_that_sled_was_given() {
+        for (sizes, per_sync) in [
+            (vec![300; 4000], 1),
+            (vec![59_000; 140], 3),
+            ((0..600).map(|i| 1 + i * 97 % 50_000).collect(), 7),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let (store, id) = (
+                store(folder.path()),
+                SegmentId {
+                    first: 5,
+                    nonce: 42,
+                },
+            );
+            let written = fill(&store, id, &sizes, per_sync);
+            let reader = store.open(id).unwrap();
+            let found = reader.scan().unwrap();
+            assert_eq!(found.len(), written.len());
+            for (pack, bytes) in found.iter().zip(&written) {
+                assert_eq!(&reader.read(pack).unwrap(), bytes);
+            }
+            let blobs = folder.path().join("lane").join(id.folder()).join("blobs");
+            assert_eq!(fs::read_dir(blobs).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn disk_use_stays_near_the_payload() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, id) = (store(folder.path()), SegmentId { first: 1, nonce: 3 });
+        let payload: usize = fill(&store, id, &[59_000; 140], 1)
+            .iter()
+            .map(Vec::len)
+            .sum();
+        let ratio = store.segment_bytes(id) as f64 / payload as f64;
+        assert!(ratio < 1.3, "{ratio}");
+    }
+
+    #[test]
+    fn half_made_and_half_removed_segments_are_cleared_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let id = SegmentId { first: 1, nonce: 2 };
+        fill(&store, id, &[10], 1);
+        for left in ["tmp-seg-1", "dead-seg-2"] {
+            fs::create_dir(folder.path().join("lane").join(left)).unwrap();
+        }
+        assert_eq!(store.segments().unwrap(), [id]);
+        assert_eq!(store.names().unwrap(), [id.folder()]);
+        store.remove(id).unwrap();
+        assert_eq!(store.segments().unwrap(), []);
+    }
+
+    #[test]
+    fn a_quarantined_segment_is_kept_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(folder.path());
+        let id = SegmentId { first: 1, nonce: 2 };
+        fill(&store, id, &[10], 1);
+        let aside = store.quarantine(id).unwrap();
+        assert!(aside.join("db").exists());
+        assert_eq!(store.segments().unwrap(), []);
+    }
+}

@@ -1,0 +1,241 @@
+//! A store in memory that knows which of its bytes a power cut would take, and fails on request.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rand::RngExt;
+use rand::rngs::StdRng;
+
+use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
+use crate::queue::pack::Header;
+
+#[derive(Default)]
+struct Disk {
+    segments: BTreeMap<SegmentId, Segment>,
+    state: Option<Vec<u8>>,
+    files: BTreeMap<String, Vec<u8>>,
+    quarantined: Vec<SegmentId>,
+    /// Operations until one fails.
+    fails_in: Option<u64>,
+}
+
+#[derive(Default, Clone)]
+struct Segment {
+    packs: Vec<Vec<u8>>,
+    synced: usize,
+}
+
+/// Shared by all who hold a clone: the "disk".
+#[derive(Clone, Default)]
+pub(in crate::queue) struct MemoryStore(Arc<Mutex<Disk>>);
+
+impl MemoryStore {
+    /// What is found after a power cut: everything synced, and of each segment's unsynced packs
+    /// a random beginning.
+    pub(in crate::queue) fn after_power_cut(&self, rng: &mut StdRng) -> Self {
+        let disk = self.lock();
+        let survive = |segment: &Segment, rng: &mut StdRng| {
+            let kept = rng.random_range(segment.synced..=segment.packs.len());
+            Segment {
+                packs: segment.packs[..kept].to_vec(),
+                synced: kept,
+            }
+        };
+        let segments = disk
+            .segments
+            .iter()
+            .map(|(id, s)| (*id, survive(s, rng)))
+            .collect();
+        let (state, files) = (disk.state.clone(), disk.files.clone());
+        Self(Arc::new(Mutex::new(Disk {
+            segments,
+            state,
+            files,
+            ..Disk::default()
+        })))
+    }
+
+    /// Lets the operation after the next `operations` fail as a full disk does, once.
+    pub(in crate::queue) fn fail_after(&self, operations: u64) {
+        self.lock().fails_in = Some(operations);
+    }
+
+    /// Takes packs `from..to` of the segment at `nth` away, as damage would.
+    pub(in crate::queue) fn damage(&self, nth: usize, packs: std::ops::Range<usize>) {
+        if let Some(segment) = self.lock().segments.values_mut().nth(nth) {
+            segment.packs.drain(packs);
+            segment.synced = segment.packs.len();
+        }
+    }
+
+    pub(in crate::queue) fn quarantined(&self) -> usize {
+        self.lock().quarantined.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap()
+    }
+
+    /// The disk, unless this operation is the one to fail.
+    fn operate(&self) -> io::Result<MutexGuard<'_, Disk>> {
+        let mut disk = self.lock();
+        match disk.fails_in {
+            Some(0) => {
+                disk.fails_in = None;
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            Some(n) => {
+                disk.fails_in = Some(n - 1);
+                Ok(disk)
+            }
+            None => Ok(disk),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn segments(&self) -> io::Result<Vec<SegmentId>> {
+        Ok(self.operate()?.segments.keys().copied().collect())
+    }
+
+    fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
+        self.operate()?.segments.insert(id, Segment::default());
+        Ok(Box::new(Handle {
+            disk: self.clone(),
+            id,
+        }))
+    }
+
+    fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
+        drop(self.operate()?);
+        Ok(Arc::new(Handle {
+            disk: self.clone(),
+            id,
+        }))
+    }
+
+    fn remove(&self, id: SegmentId) -> io::Result<()> {
+        self.operate()?
+            .segments
+            .remove(&id)
+            .map(|_| ())
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
+        let mut disk = self.operate()?;
+        disk.segments.remove(&id).ok_or(io::ErrorKind::NotFound)?;
+        disk.quarantined.push(id);
+        Ok(PathBuf::from(id.folder()))
+    }
+
+    fn segment_bytes(&self, id: SegmentId) -> u64 {
+        self.lock()
+            .segments
+            .get(&id)
+            .map_or(0, |s| s.packs.iter().map(|p| p.len() as u64).sum())
+    }
+
+    fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.operate()?.state.clone())
+    }
+
+    fn save_state(&self, state: &[u8]) -> io::Result<()> {
+        self.operate()?.state = Some(state.to_vec());
+        Ok(())
+    }
+
+    fn load_file(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.operate()?
+            .files
+            .get(name)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.operate()?
+            .files
+            .insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.operate()?.files.remove(name);
+        Ok(())
+    }
+
+    fn files(&self, prefix: &str) -> io::Result<Vec<String>> {
+        Ok(self
+            .operate()?
+            .files
+            .keys()
+            .filter(|n| n.starts_with(prefix))
+            .cloned()
+            .collect())
+    }
+}
+
+struct Handle {
+    disk: MemoryStore,
+    id: SegmentId,
+}
+
+impl SegmentWriter for Handle {
+    fn insert(&mut self, pack: &[u8]) -> io::Result<u64> {
+        let mut disk = self.disk.operate()?;
+        let segment = disk
+            .segments
+            .get_mut(&self.id)
+            .ok_or(io::ErrorKind::NotFound)?;
+        segment.packs.push(pack.to_vec());
+        Ok(segment.packs.len() as u64 - 1)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut disk = self.disk.operate()?;
+        let segment = disk
+            .segments
+            .get_mut(&self.id)
+            .ok_or(io::ErrorKind::NotFound)?;
+        segment.synced = segment.packs.len();
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn SegmentReader> {
+        Arc::new(Handle {
+            disk: self.disk.clone(),
+            id: self.id,
+        })
+    }
+}
+
+impl SegmentReader for Handle {
+    fn scan(&self) -> io::Result<Vec<PackRef>> {
+        let disk = self.disk.operate()?;
+        let segment = disk.segments.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        let found = segment.packs.iter().zip(0..).filter_map(|(pack, at)| {
+            let header = Header::parse(pack, self.id.nonce)?;
+            let bytes = u32::try_from(pack.len()).ok()?;
+            Some(PackRef {
+                first: header.first,
+                count: header.count,
+                at,
+                bytes,
+            })
+        });
+        Ok(found.collect())
+    }
+
+    fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
+        let disk = self.disk.operate()?;
+        let segment = disk.segments.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        segment
+            .packs
+            .get(pack.at as usize)
+            .cloned()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}

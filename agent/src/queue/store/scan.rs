@@ -1,0 +1,194 @@
+//! Finds packs in raw bytes, wherever they lie and whatever surrounds them.
+//!
+//! A sled database is only ever written by the process that made it. Everybody else reads its
+//! `db` file with this scan: it needs no free space, writes nothing, cannot panic, and loses only
+//! the packs that damage has touched, while sled's own recovery drops whole logs over one bit.
+
+use std::io;
+
+use super::PackRef;
+use crate::queue::pack::{HEADER_BYTES, Header, Kind, MAGIC, PACK_BYTES_MAX, intact};
+
+/// Read this much at a time; at least twice a pack.
+const WINDOW_BYTES: usize = 256 * 1024;
+
+const SECTOR_BYTES: usize = 4096;
+
+/// Something that reads bytes at an offset; short only at the end.
+pub(super) trait ReadAt {
+    /// Fills as much of `buffer` as there is.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// All intact packs of the segment with `nonce`, by position, each once.
+pub(super) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
+    let mut found: Vec<(PackRef, u16)> = Vec::new();
+    let mut window = vec![0; WINDOW_BYTES];
+    let mut offset = 0;
+    loop {
+        let length = read_full(file, offset, &mut window)?;
+        let used = scan_window(&window[..length], offset, nonce, &mut found);
+        if length < WINDOW_BYTES {
+            break;
+        }
+        offset += used as u64;
+    }
+    found.sort_by_key(|(pack, part)| (pack.first, *part));
+    found.dedup_by_key(|(pack, part)| (pack.first, *part));
+    Ok(found.into_iter().map(|(pack, _)| pack).collect())
+}
+
+/// Scans one window and says how many of its bytes need not be looked at again.
+fn scan_window(window: &[u8], offset: u64, nonce: u64, found: &mut Vec<(PackRef, u16)>) -> usize {
+    let last = window.len() < WINDOW_BYTES;
+    let mut at = 0;
+    while let Some(candidate) = find_magic(window, at) {
+        if !last && candidate + PACK_BYTES_MAX > window.len() {
+            return candidate;
+        }
+        at = match take(&window[candidate..], nonce) {
+            Some((header, part)) => {
+                let pack = PackRef {
+                    first: header.first,
+                    count: header.count,
+                    at: offset + candidate as u64,
+                    #[allow(clippy::cast_possible_truncation)] // at most PACK_BYTES_MAX
+                    bytes: header.len() as u32,
+                };
+                found.push((pack, part));
+                candidate + header.len()
+            }
+            None => candidate + 1,
+        };
+    }
+    window.len().saturating_sub(MAGIC.len()).max(at)
+}
+
+fn take(bytes: &[u8], nonce: u64) -> Option<(Header, u16)> {
+    let header = Header::parse(bytes, nonce)?;
+    let whole = bytes.get(..header.len())?;
+    let part = match header.kind {
+        Kind::Entries => 0,
+        Kind::Part { part, .. } => part,
+    };
+    intact(whole).then_some((header, part))
+}
+
+fn find_magic(window: &[u8], from: usize) -> Option<usize> {
+    let end = window.len().checked_sub(HEADER_BYTES)?;
+    let mut at = from;
+    while at <= end {
+        at += window[at..=end].iter().position(|&byte| byte == MAGIC[0])?;
+        if window[at..].starts_with(&MAGIC) {
+            return Some(at);
+        }
+        at += 1;
+    }
+    None
+}
+
+fn read_full(file: &impl ReadAt, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read_at(offset + length as u64, &mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(n) => length += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // An unreadable sector costs what lies in it, not what lies behind it.
+            Err(e) if e.raw_os_error() == Some(libc::EIO) => {
+                let skip = SECTOR_BYTES.min(buffer.len() - length);
+                buffer[length..length + skip].fill(0);
+                length += skip;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(length)
+}
+
+impl ReadAt for std::fs::File {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use spillway_protocol::message::StreamId;
+
+    use super::*;
+    use crate::queue::pack::{Origin, pack};
+
+    const ORIGIN: Origin = Origin {
+        nonce: 9,
+        stream: StreamId(1),
+        base: 0,
+    };
+
+    impl ReadAt for Vec<u8> {
+        fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            let rest = self.get(offset as usize..).unwrap_or_default();
+            let n = rest.len().min(buffer.len());
+            buffer[..n].copy_from_slice(&rest[..n]);
+            Ok(n)
+        }
+    }
+
+    fn firsts(file: &Vec<u8>) -> Vec<u64> {
+        scan(file, ORIGIN.nonce)
+            .unwrap()
+            .iter()
+            .map(|p| p.first)
+            .collect()
+    }
+
+    fn sealed(size: usize, first: u64) -> Vec<u8> {
+        pack(&[vec![first as u8; size]], first, ORIGIN)
+            .remove(0)
+            .bytes
+    }
+
+    #[test]
+    fn a_pack_inside_a_body_is_not_taken_for_one() {
+        let inner = sealed(10, 77);
+        let outer = pack(&[inner], 1, ORIGIN).remove(0).bytes;
+        assert_eq!(firsts(&outer), [1]);
+    }
+
+    proptest! {
+        #[test]
+        fn finds_every_pack_between_any_bytes(
+            packs in prop::collection::vec((1usize..59_000, 0usize..300), 1..30),
+            filler in any::<u8>(),
+        ) {
+            let mut file = Vec::new();
+            for (first, (size, gap)) in (1..).zip(&packs) {
+                file.extend(std::iter::repeat_n(filler, *gap));
+                file.extend(sealed(*size, first));
+            }
+            prop_assert_eq!(firsts(&file), (1..=packs.len() as u64).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn damage_costs_only_the_packs_it_touches(
+            sizes in prop::collection::vec(1usize..30_000, 2..30),
+            at in 0.0f64..1.0,
+            length in 1usize..5_000,
+        ) {
+            let mut file = Vec::new();
+            let mut spans = Vec::new();
+            for (first, size) in (1..).zip(&sizes) {
+                let start = file.len();
+                file.extend(sealed(*size, first));
+                spans.push((first, start, file.len()));
+            }
+            let from = (at * file.len() as f64) as usize;
+            let to = (from + length).min(file.len());
+            file[from..to].iter_mut().for_each(|byte| *byte ^= 0xA5);
+            let spared: Vec<u64> =
+                spans.iter().filter(|(_, s, e)| *e <= from || *s >= to).map(|s| s.0).collect();
+            prop_assert_eq!(firsts(&file), spared);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The state of a chain in two slots that are written in turn, so that one is always whole.
+//!
+//! A slot is overwritten in place: once it has its size, saving needs no free space, and one
+//! fdatasync makes it durable. Layout: magic 8, generation 8, length 4, CRC-32 of all else 4, state.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+const MAGIC: [u8; 8] = *b"SPWSTAT\x01";
+const HEADER_BYTES: usize = 24;
+/// A slot's first size: an ordinary state fits, so the file never grows when the disk is full.
+const SLOT_BYTES: usize = 4096;
+
+/// Two files `state-0` and `state-1`.
+pub(super) struct Slots {
+    folder: PathBuf,
+    /// Generation last written; its lowest bit names the slot.
+    generation: Mutex<u64>,
+}
+
+impl Slots {
+    /// Slots in `folder`, which exists.
+    pub(super) fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            generation: Mutex::new(0),
+        }
+    }
+
+    /// The newest whole state. A damaged slot is passed over; the other one holds.
+    pub(super) fn load(&self) -> io::Result<Option<Vec<u8>>> {
+        let mut newest: Option<(u64, Vec<u8>)> = None;
+        for slot in 0..2 {
+            let found = match std::fs::read(self.path(slot)) {
+                Ok(bytes) => parse(&bytes),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                Err(e) => return Err(e),
+            };
+            if let Some((generation, state)) = found
+                && newest.as_ref().is_none_or(|(best, _)| generation > *best)
+            {
+                newest = Some((generation, state));
+            }
+        }
+        *self.lock() = newest.as_ref().map_or(0, |(generation, _)| *generation);
+        Ok(newest.map(|(_, state)| state))
+    }
+
+    /// Writes the slot that does not hold the newest state.
+    pub(super) fn save(&self, state: &[u8]) -> io::Result<()> {
+        let mut generation = self.lock();
+        let next = *generation + 1;
+        let path = self.path(next % 2);
+        let fresh = !path.exists();
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)?;
+        file.write_all_at(&render(next, state), 0)?;
+        file.sync_data()?;
+        if fresh {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        *generation = next;
+        Ok(())
+    }
+
+    fn path(&self, slot: u64) -> PathBuf {
+        self.folder.join(format!("state-{slot}"))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
+        self.generation
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // a state is at most some 100 kB
+fn render(generation: u64, state: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(SLOT_BYTES);
+    bytes.extend(MAGIC);
+    bytes.extend(generation.to_le_bytes());
+    bytes.extend((state.len() as u32).to_le_bytes());
+    bytes.extend(crc(&bytes[8..20], state).to_le_bytes());
+    bytes.extend(state);
+    bytes.resize(bytes.len().max(SLOT_BYTES), 0);
+    bytes
+}
+
+fn parse(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let length = u32::from_le_bytes(head[16..20].try_into().ok()?) as usize;
+    let state = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
+    let whole = head[..8] == MAGIC && head[20..24] == crc(&head[8..20], state).to_le_bytes();
+    let generation = u64::from_le_bytes(head[8..16].try_into().ok()?);
+    whole.then(|| (generation, state.to_vec()))
+}
+
+fn crc(head: &[u8], state: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(state);
+    hasher.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_state_comes_back_also_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = Slots::new(folder.path());
+        assert_eq!(slots.load().unwrap(), None);
+        for state in [&b"one"[..], b"two", b"three"] {
+            slots.save(state).unwrap();
+            let again = Slots::new(folder.path());
+            assert_eq!(again.load().unwrap().as_deref(), Some(state));
+            again.save(state).unwrap();
+            slots.load().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_torn_save_leaves_the_state_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = Slots::new(folder.path());
+        slots.save(b"before").unwrap();
+        slots.save(&[7; 3000]).unwrap();
+        let path = folder.path().join("state-0");
+        let whole = std::fs::read(&path).unwrap();
+        for keep in [0, 10, 30, 512, 2048] {
+            let mut torn = whole[..keep].to_vec();
+            torn.resize(whole.len(), 0);
+            std::fs::write(&path, torn).unwrap();
+            assert_eq!(
+                Slots::new(folder.path()).load().unwrap().unwrap(),
+                b"before",
+                "{keep}"
+            );
+        }
+    }
+}
