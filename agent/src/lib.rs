@@ -1,5 +1,6 @@
 //! Spillway: a store-and-forward agent. (The crate doc becomes the life of one record.)
 
+pub mod allocator;
 pub mod broker;
 pub mod cli;
 pub mod clock;

@@ -47,10 +47,9 @@ pub fn encode_into<T: Serialize>(
 pub fn decode<T: DeserializeOwned>(version: u8, bytes: &[u8]) -> Result<(T, usize), DecodeError> {
     match bytes.split_first() {
         None => Err(DecodeError::Empty),
-        Some((&found, _)) if found != version => Err(DecodeError::Version {
-            found,
-            known: version,
-        }),
+        Some((&found, _)) if found != version => {
+            Err(DecodeError::Version { found, known: version })
+        }
         Some((_, rest)) => bincode::serde::decode_from_slice(rest, config())
             .map(|(value, used)| (value, used + 1))
             .map_err(|e| DecodeError::Malformed(e.to_string())),
@@ -75,19 +74,13 @@ mod tests {
     #[test]
     fn an_unknown_version_is_named() {
         let error = decode::<u64>(2, &[9, 1]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "format version 9 is not known here (this build reads 2)"
-        );
+        assert_eq!(error.to_string(), "format version 9 is not known here (this build reads 2)");
     }
 
     #[test]
     fn a_length_beyond_the_limit_is_refused_before_it_is_allocated() {
         let mut bytes = vec![1, 253];
         bytes.extend((u64::MAX / 2).to_le_bytes());
-        assert!(matches!(
-            decode::<Vec<u8>>(1, &bytes),
-            Err(DecodeError::Malformed(_))
-        ));
+        assert!(matches!(decode::<Vec<u8>>(1, &bytes), Err(DecodeError::Malformed(_))));
     }
 }

@@ -99,11 +99,8 @@ impl Message {
         defaults: &Defaults<'_>,
         order_key: Option<&str>,
     ) -> Self {
-        let mut properties: Vec<(String, String)> = record
-            .properties
-            .iter()
-            .map(|(n, v)| (n.to_owned(), v.to_owned()))
-            .collect();
+        let mut properties: Vec<(String, String)> =
+            record.properties.iter().map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let mut add = |name: &str, value: String| properties.push((name.to_owned(), value));
         if record.message_key() != record.id.as_str() {
             add("sw_id", record.id.to_string());
@@ -112,14 +109,7 @@ impl Message {
         add("sw_lane", stamp.lane.to_string());
         add("sw_st", stamp.stream.to_string());
         add("sw_seq", stamp.seq.to_string());
-        add(
-            "sw_at",
-            format!(
-                "{}{}",
-                if stamp.clock_set { "" } else { "~" },
-                stamp.accepted_ms
-            ),
-        );
+        add("sw_at", format!("{}{}", if stamp.clock_set { "" } else { "~" }, stamp.accepted_ms));
         if stamp.replay {
             add("sw_flags", "replay".to_owned());
         }
@@ -149,25 +139,15 @@ impl Message {
     }
 
     fn add_flag(&mut self, flag: &str) {
-        match self
-            .properties
-            .iter_mut()
-            .find(|(name, _)| name == "sw_flags")
-        {
+        match self.properties.iter_mut().find(|(name, _)| name == "sw_flags") {
             Some((_, flags)) => *flags = format!("{flags},{flag}"),
-            None => self
-                .properties
-                .push(("sw_flags".to_owned(), flag.to_owned())),
+            None => self.properties.push(("sw_flags".to_owned(), flag.to_owned())),
         }
     }
 
     /// Bytes of everything that is sent, without the transport's own framing.
     pub fn size_bytes(&self) -> usize {
-        let properties: usize = self
-            .properties
-            .iter()
-            .map(|(n, v)| n.len() + v.len() + 2)
-            .sum();
+        let properties: usize = self.properties.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
         self.body.len() + properties + self.key.len() + self.topic.as_str().len()
     }
 }
@@ -185,13 +165,7 @@ pub fn fit_order_key(key: &str) -> Cow<'_, str> {
         return Cow::Borrowed(key);
     }
     let digest = Sha256::digest(key.as_bytes());
-    Cow::Owned(
-        digest
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    )
+    Cow::Owned(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]
@@ -217,32 +191,16 @@ mod tests {
 
     fn compose(draft: Draft, stamp: &Stamp) -> Message {
         let topic = Topic::parse("ward").unwrap();
-        Message::compose(
-            &record(draft),
-            stamp,
-            &Defaults {
-                topic: &topic,
-                tag: None,
-            },
-            None,
-        )
+        Message::compose(&record(draft), stamp, &Defaults { topic: &topic, tag: None }, None)
     }
 
     fn property<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
-        message
-            .properties
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+        message.properties.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     #[test]
     fn the_agents_properties_are_the_documented_ones() {
-        let draft = Draft {
-            key: Some("patient-7".into()),
-            body: "x".into(),
-            ..Draft::default()
-        };
+        let draft = Draft { key: Some("patient-7".into()), body: "x".into(), ..Draft::default() };
         let message = compose(draft, &stamp());
         for (name, value) in [
             ("sw_id", "drawn"),
@@ -259,18 +217,8 @@ mod tests {
 
     #[test]
     fn an_id_that_is_the_key_is_not_sent_twice_and_an_unset_clock_is_marked() {
-        let unset = Stamp {
-            clock_set: false,
-            replay: true,
-            ..stamp()
-        };
-        let message = compose(
-            Draft {
-                body: "x".into(),
-                ..Draft::default()
-            },
-            &unset,
-        );
+        let unset = Stamp { clock_set: false, replay: true, ..stamp() };
+        let message = compose(Draft { body: "x".into(), ..Draft::default() }, &unset);
         assert_eq!(property(&message, "sw_id"), None);
         assert_eq!(property(&message, "sw_at"), Some("~1700000000123"));
         assert_eq!(property(&message, "sw_flags"), Some("replay"));
@@ -278,31 +226,14 @@ mod tests {
 
     #[test]
     fn what_xml_cannot_carry_goes_as_flagged_base64() {
-        let binary = compose(
-            Draft {
-                body: vec![0, 159, 1].into(),
-                ..Draft::default()
-            },
-            &stamp(),
-        );
+        let binary = compose(Draft { body: vec![0, 159, 1].into(), ..Draft::default() }, &stamp());
         let safe = binary.into_xml_safe().unwrap();
-        assert_eq!(
-            (&safe.body[..], property(&safe, "sw_flags")),
-            (&b"AJ8B"[..], Some("base64"))
-        );
-        let text = compose(
-            Draft {
-                body: "a ]]> <b> \r\n 🩺".into(),
-                ..Draft::default()
-            },
-            &stamp(),
-        );
+        assert_eq!((&safe.body[..], property(&safe, "sw_flags")), (&b"AJ8B"[..], Some("base64")));
+        let text =
+            compose(Draft { body: "a ]]> <b> \r\n 🩺".into(), ..Draft::default() }, &stamp());
         assert_eq!(text.clone().into_xml_safe(), Some(text));
         let large = compose(
-            Draft {
-                body: vec![0; BODY_MAX_BASE64 + 1].into(),
-                ..Draft::default()
-            },
+            Draft { body: vec![0; BODY_MAX_BASE64 + 1].into(), ..Draft::default() },
             &stamp(),
         );
         assert_eq!(large.into_xml_safe(), None);

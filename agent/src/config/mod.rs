@@ -54,10 +54,7 @@ pub struct Config {
 impl Config {
     /// The lane that takes records which name none.
     pub fn default_lane(&self) -> &Lane {
-        self.lanes
-            .iter()
-            .find(|lane| lane.default)
-            .unwrap_or(&self.lanes[0])
+        self.lanes.iter().find(|lane| lane.default).unwrap_or(&self.lanes[0])
     }
 }
 

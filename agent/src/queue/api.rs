@@ -1,17 +1,12 @@
-//! (Interface first; the implementation replaces this file.)
-#![allow(missing_docs, clippy::todo, unused_variables)]
+//! What others say to the queue and hear from it.
 
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
-use tokio::sync::watch;
-use tokio::time::Instant;
-
-use crate::clock::WallClock;
+use tokio::sync::oneshot;
 
 /// Which records wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,40 +19,74 @@ pub enum Ordering {
     Lane,
 }
 
+/// A lane, as the queue needs to know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneOptions {
+    /// Name; also its folder.
     pub name: LaneName,
+    /// Order of its records.
     pub ordering: Ordering,
 }
 
+/// How to open a queue.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Where it lives.
     pub data_dir: PathBuf,
+    /// Gateway id, for stamps.
     pub gateway: String,
+    /// A fingerprint of the host: another one begins a new stream.
+    pub host: String,
+    /// Lanes, in the order of the configuration.
     pub lanes: Vec<LaneOptions>,
-    /// Payload at which a segment is sealed.
+    /// Payload at which a segment is closed; about what a lane costs in memory.
     pub segment_bytes: u64,
+    /// Most bytes of dead letters.
     pub dead_keep_bytes: u64,
+    /// Seed of the stream id and of the segments' nonces: from the system, but fixed in tests.
+    pub seed: u64,
 }
 
 /// What recovery found; for the log and `status`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
+    /// Records waiting in all lanes.
     pub waiting: u64,
-    pub damaged: u64,
-    pub quarantined: Vec<PathBuf>,
+    /// The data folder was made just now: a new installation.
+    pub fresh: bool,
+    /// Folders of lanes that the configuration does not name any more, with what waits there.
+    pub orphans: Vec<(String, u64)>,
 }
 
+/// Why the queue could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
+    /// Two agents on one folder would destroy it.
     #[error(
-        "{path}: another agent (pid {pid}) has it open; stop it, or give this one its own [gateway] data_dir"
+        "{path}: another agent (pid {pid}) has it open; stop that one, or give this one its own [gateway] data_dir"
     )]
-    Locked { path: PathBuf, pid: String },
+    Locked {
+        /// The data folder.
+        path: PathBuf,
+        /// The other one's process id, as it noted it.
+        pid: String,
+    },
+    /// A newer agent wrote it.
+    #[error("{path}: its format {format} is newer than this agent; install the newer agent again")]
+    Newer {
+        /// The file that says so.
+        path: PathBuf,
+        /// The format found.
+        format: u32,
+    },
+    /// The disk or its permissions.
     #[error("{path}: {source}; {remedy}")]
     Io {
+        /// What could not be used.
         path: PathBuf,
+        /// Why.
         source: std::io::Error,
+        /// What to do.
         remedy: &'static str,
     },
 }
@@ -65,10 +94,13 @@ pub enum OpenError {
 /// The acknowledgement: the record is synced to disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
+    /// Id, the app's or the agent's.
     pub id: RecordId,
+    /// KEYS.
     pub key: MessageKey,
     /// Lane it lies in (the first one's, for a repeat).
     pub lane: LaneName,
+    /// Stream.
     pub stream: StreamId,
     /// Number in stream and lane, from 1.
     pub seq: u64,
@@ -79,13 +111,20 @@ pub struct Receipt {
 /// Why a record was not stored. Nothing of it was kept.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum AppendError {
+    /// There is no such lane.
     #[error("no lane {lane}")]
-    UnknownLane { lane: LaneName },
-    /// The id belongs to another body (of the record with this lane and seq).
+    UnknownLane {
+        /// The name asked for.
+        lane: LaneName,
+    },
+    /// The id belongs to another body.
     #[error("id {id} was used for another body (lane {lane}, seq {seq})")]
     IdReused {
+        /// The id.
         id: RecordId,
+        /// Lane of the record that has it.
         lane: LaneName,
+        /// Its number.
         seq: u64,
     },
     /// Disk full: try again later.
@@ -99,78 +138,83 @@ pub enum AppendError {
     Stopping,
 }
 
-/// Resolves once the record is on disk.
-pub struct Ticket(());
+/// Resolves once the record is on disk, or refused.
+#[derive(Debug)]
+pub struct Ticket(pub(super) oneshot::Receiver<Result<Receipt, AppendError>>);
+
+impl Ticket {
+    /// One that is answered already.
+    pub(super) fn answered(answer: Result<Receipt, AppendError>) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        drop(sender.send(answer));
+        Self(receiver)
+    }
+
+    /// Waits for the answer, blocking the thread.
+    pub fn wait(self) -> Result<Receipt, AppendError> {
+        self.0.blocking_recv().unwrap_or(Err(AppendError::Stopping))
+    }
+}
 
 impl Future for Ticket {
     type Output = Result<Receipt, AppendError>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        todo!()
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(AppendError::Stopping)))
     }
 }
 
 /// accepted = delivered + waiting + dead + expired + dropped + damaged, always.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Accounts {
+    /// Acknowledged to apps.
     pub accepted: u64,
+    /// Acknowledged by RocketMQ.
     pub delivered: u64,
+    /// In the queue.
     pub waiting: u64,
+    /// In the dead letters.
     pub dead: u64,
+    /// Given up because of their age.
     pub expired: u64,
+    /// Given up at a limit, or purged.
     pub dropped: u64,
+    /// Lost to a damaged file.
     pub damaged: u64,
 }
 
+impl Accounts {
+    /// Whether they add up.
+    pub fn balanced(&self) -> bool {
+        let ended = self.delivered + self.dead + self.expired + self.dropped + self.damaged;
+        self.accepted == self.waiting + ended
+    }
+}
+
+/// A lane in numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LaneFigures {
+    /// Its accounts.
     pub accounts: Accounts,
     /// When the oldest waiting record was accepted, ms since 1970.
     pub oldest_accepted_ms: Option<u64>,
+    /// Bytes of the waiting records.
     pub live_bytes: u64,
+    /// Bytes of its files.
     pub disk_bytes: u64,
     /// Leased at this moment.
     pub in_flight: u64,
 }
 
-/// A record handed to the drain. Dropping it is a free defer.
-pub struct Lease {
-    /// Place in the lane, growing; not what is sent (that is `stamp.seq`).
-    pub position: u64,
-    pub record: Record,
-    pub stamp: Stamp,
-    /// Charged attempts so far, in this process.
-    pub attempts: u32,
-}
-
-impl Lease {
-    pub fn lane(&self) -> &LaneName {
-        todo!()
-    }
-
-    /// RocketMQ has it.
-    pub fn ack(self) {
-        todo!()
-    }
-
-    /// Back into the queue, not before `not_before`; `charged` counts an attempt. In an ordered
-    /// lane those behind it (of its key) wait with it; in an unordered one the next lease is
-    /// another record.
-    pub fn defer(self, not_before: Option<Instant>, charged: bool) {
-        todo!()
-    }
-
-    /// To the dead letters, synced there before it is settled here. Touches the disk: call where
-    /// blocking is allowed. On an error the record stays in the queue (a free defer).
-    pub fn dead_letter(self, code: &str, reason: &str) -> Result<(), SettleError> {
-        todo!()
-    }
-}
-
+/// Why a record could not be moved to, or out of, the dead letters. It is where it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {
-    #[error("the dead letters are full ({0} bytes kept)")]
+    /// `[dead] keep` is reached: replay or purge some.
+    #[error(
+        "the dead letters are full ({0} bytes are kept); replay or purge some, or raise [dead] keep"
+    )]
     DeadFull(u64),
+    /// The disk.
     #[error("the dead letters could not be written: {0}")]
     Disk(String),
 }
@@ -178,136 +222,60 @@ pub enum SettleError {
 /// A waiting record, as `queue peek` shows it.
 #[derive(Debug, Clone)]
 pub struct Entry {
+    /// Place in the lane, for going on from there.
     pub position: u64,
+    /// The record.
     pub record: Record,
+    /// What the agent knows of it.
     pub stamp: Stamp,
 }
 
+/// A dead letter.
 #[derive(Debug, Clone)]
 pub struct DeadLetter {
     /// Handle for show, replay, purge.
     pub number: u64,
+    /// The record.
     pub record: Record,
+    /// What the agent knows of it.
     pub stamp: Stamp,
+    /// The broker's code.
     pub code: String,
+    /// Its words.
     pub reason: String,
+    /// When it was given up, ms since 1970.
     pub died_ms: u64,
+    /// Charged attempts before that.
     pub attempts: u32,
 }
 
+/// Which dead letters; an empty filter means all.
 #[derive(Debug, Clone, Default)]
 pub struct DeadFilter {
+    /// This one.
     pub number: Option<u64>,
+    /// Of this lane.
     pub lane: Option<LaneName>,
-    /// Code, or a part of the reason.
+    /// With this code, or this in the reason.
     pub reason: Option<String>,
-    /// Died at or after, ms since 1970.
+    /// Given up at or after, ms since 1970.
     pub since_ms: Option<u64>,
+    /// At most so many.
     pub limit: Option<usize>,
 }
 
 /// Where one record is.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs)] // lane, stream and number, in each
 pub enum Place {
-    Waiting {
-        lane: LaneName,
-        stream: StreamId,
-        seq: u64,
-    },
-    Delivered {
-        lane: LaneName,
-        stream: StreamId,
-        seq: u64,
-    },
-    Dead {
-        lane: LaneName,
-        stream: StreamId,
-        seq: u64,
-    },
-    Dropped {
-        lane: LaneName,
-        stream: StreamId,
-        seq: u64,
-    },
+    /// In the queue.
+    Waiting { lane: LaneName, stream: StreamId, seq: u64 },
+    /// RocketMQ has it.
+    Delivered { lane: LaneName, stream: StreamId, seq: u64 },
+    /// In the dead letters.
+    Dead { lane: LaneName, stream: StreamId, seq: u64 },
+    /// Purged from the dead letters, or lost to damage.
+    Dropped { lane: LaneName, stream: StreamId, seq: u64 },
+    /// Never seen, or older than the window.
     Unknown,
-}
-
-/// The queue. Cheap to clone.
-#[derive(Clone)]
-pub struct Queue(Arc<()>);
-
-impl Queue {
-    /// Opens `options.data_dir` on sled: locks it, recovers, and starts a committer per lane.
-    pub fn open(
-        options: Options,
-        clock: Arc<dyn WallClock>,
-    ) -> Result<(Self, Recovery), OpenError> {
-        todo!()
-    }
-
-    /// Takes a record in, in the order of calls per lane. Never blocks.
-    pub fn submit(&self, lane: &LaneName, record: Record) -> Ticket {
-        todo!()
-    }
-
-    /// Lanes in the order of the options.
-    pub fn lanes(&self) -> Vec<LaneName> {
-        todo!()
-    }
-
-    pub fn stream(&self) -> StreamId {
-        todo!()
-    }
-
-    /// Up to `count` records that may be sent now, oldest first, of at most `bytes` in all (but
-    /// always one). May read the disk (milliseconds): call where blocking is allowed.
-    pub fn lease(&self, lane: &LaneName, count: usize, bytes: usize) -> Vec<Lease> {
-        todo!()
-    }
-
-    /// When the earliest deferred record is due, if `lease` has nothing before that.
-    pub fn next_due(&self, lane: &LaneName) -> Option<Instant> {
-        todo!()
-    }
-
-    /// Changes whenever a record was accepted or settled.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        todo!()
-    }
-
-    pub fn figures(&self, lane: &LaneName) -> Option<LaneFigures> {
-        todo!()
-    }
-
-    /// Waiting records from `from` (a position) on. Reads the disk.
-    pub fn peek(&self, lane: &LaneName, from: u64, limit: usize) -> Vec<Entry> {
-        todo!()
-    }
-
-    pub fn find_id(&self, id: &RecordId) -> Place {
-        todo!()
-    }
-
-    pub fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
-        todo!()
-    }
-
-    pub fn dead_list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
-        todo!()
-    }
-
-    /// Appends what matches to its lane again (flag `replay`) and settles the dead letter.
-    pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
-        todo!()
-    }
-
-    /// Gives up what matches: dead - n, dropped + n.
-    pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
-        todo!()
-    }
-
-    /// Refuses further records, commits what was submitted, writes the state. Blocks.
-    pub fn close(&self) {
-        todo!()
-    }
 }

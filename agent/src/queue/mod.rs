@@ -1,12 +1,44 @@
 //! The write-ahead queue: what [`Queue::submit`] has answered is on disk until it is settled.
+//!
+//! From the app's side to the drain's, in the order of a record's way:
+//!
+//! - [`handle`]: the [`Queue`] that the rest of the agent holds; [`api`]: what it says and hears
+//! - [`commit`]: one thread a lane makes groups durable and answers them; [`ids`]: an id that was
+//!   accepted before is the same record
+//! - [`chain`]: the numbered log below a lane, kept as segments; [`pack`]: what a segment holds;
+//!   [`entry`]: what a pack holds
+//! - [`store`]: the seam to the disk: sled, or memory in tests
+//! - [`lane`], [`head`]: which record may be sent next, and how those sent ended; [`ranges`]: what
+//!   is settled
+//! - [`lease`]: a record in the drain's hands; [`dead`]: those given up
+//! - [`state`], [`keeper`]: what is saved of all this, and when; [`recover`], [`identity`]: how it
+//!   is taken up again
 
 mod api;
 mod chain;
+mod commit;
+mod dead;
+mod entry;
+mod handle;
+mod head;
+mod identity;
+mod ids;
+mod keeper;
+mod lane;
+mod lease;
 mod pack;
 mod ranges;
+mod recover;
+mod state;
 mod store;
 
 pub use api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, Lease,
-    OpenError, Options, Ordering, Place, Queue, Receipt, Recovery, SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError,
+    Options, Ordering, Place, Receipt, Recovery, SettleError, Ticket,
 };
+pub use handle::Queue;
+pub use keeper::SAVE_EVERY;
+pub use lease::Lease;
+
+#[cfg(test)]
+mod tests;

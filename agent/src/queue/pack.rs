@@ -66,10 +66,7 @@ impl Header {
         }
         let kind = match head[9] {
             0 => Kind::Entries,
-            1 => Kind::Part {
-                part: u16_at(head, 10),
-                parts: u16_at(head, 12),
-            },
+            1 => Kind::Part { part: u16_at(head, 10), parts: u16_at(head, 12) },
             _ => return None,
         };
         let header = Self {
@@ -87,11 +84,6 @@ impl Header {
     /// Length of the whole pack.
     pub(super) fn len(&self) -> usize {
         HEADER_BYTES + self.payload_bytes as usize
-    }
-
-    /// The position after the last one in this pack.
-    pub(super) fn end(&self) -> u64 {
-        self.first + u64::from(self.count)
     }
 }
 
@@ -125,10 +117,7 @@ pub(super) fn pack(entries: &[Vec<u8>], first: u64, origin: Origin) -> Vec<Packe
     let mut open: Option<Packed> = None;
     for (position, entry) in (first..).zip(entries) {
         let need = 4 + entry.len();
-        if open
-            .as_ref()
-            .is_some_and(|p| p.bytes.len() + need > PACK_BYTES_MAX)
-        {
+        if open.as_ref().is_some_and(|p| p.bytes.len() + need > PACK_BYTES_MAX) {
             packs.extend(open.take());
         }
         if HEADER_BYTES + need > PACK_BYTES_MAX {
@@ -156,11 +145,7 @@ fn start(first: u64, kind: Kind) -> Packed {
         bytes[10..12].copy_from_slice(&part.to_le_bytes());
         bytes[12..14].copy_from_slice(&parts.to_le_bytes());
     }
-    Packed {
-        first,
-        count: 0,
-        bytes,
-    }
+    Packed { first, count: 0, bytes }
 }
 
 #[allow(clippy::cast_possible_truncation)] // 6 MiB in parts of 60 kB: about 100
@@ -168,13 +153,7 @@ fn parts(entry: &[u8], position: u64) -> impl Iterator<Item = Packed> {
     let chunks = entry.chunks(PACK_BYTES_MAX - HEADER_BYTES);
     let parts = chunks.len() as u16;
     chunks.enumerate().map(move |(part, chunk)| {
-        let mut pack = start(
-            position,
-            Kind::Part {
-                part: part as u16,
-                parts,
-            },
-        );
+        let mut pack = start(position, Kind::Part { part: part as u16, parts });
         pack.bytes.extend(chunk);
         pack.count = 1;
         pack
@@ -207,10 +186,7 @@ fn u16_at(bytes: &[u8], at: usize) -> u16 {
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    bytes[at..at + 4]
-        .iter()
-        .rev()
-        .fold(0, |n, &byte| n << 8 | u32::from(byte))
+    bytes[at..at + 4].iter().rev().fold(0, |n, &byte| n << 8 | u32::from(byte))
 }
 
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
@@ -221,18 +197,14 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
-    const ORIGIN: Origin = Origin {
-        nonce: 0xABCD,
-        stream: StreamId(7),
-        base: 3,
-    };
+    const ORIGIN: Origin = Origin { nonce: 0xABCD, stream: StreamId(7), base: 3 };
 
     #[test]
     fn a_commit_becomes_one_pack_that_proves_itself() {
         let packs = pack(&[b"one".to_vec(), b"two".to_vec()], 10, ORIGIN);
         assert_eq!(packs.len(), 1);
         let header = Header::parse(&packs[0].bytes, ORIGIN.nonce).unwrap();
-        assert_eq!((header.first, header.count, header.end()), (10, 2, 12));
+        assert_eq!((header.first, header.count), (10, 2));
         assert_eq!((header.stream, header.base), (StreamId(7), 3));
         assert!(intact(&packs[0].bytes));
         let read: Vec<&[u8]> = entries(&packs[0].bytes[HEADER_BYTES..]).collect();
@@ -245,10 +217,7 @@ mod tests {
         for at in 0..whole.len() {
             let mut bad = whole.clone();
             bad[at] ^= 1;
-            assert!(
-                Header::parse(&bad, ORIGIN.nonce).is_none() || !intact(&bad),
-                "byte {at}"
-            );
+            assert!(Header::parse(&bad, ORIGIN.nonce).is_none() || !intact(&bad), "byte {at}");
         }
     }
 
@@ -268,27 +237,18 @@ mod tests {
     fn an_entry_larger_than_a_pack_is_cut_into_parts() {
         let large: Vec<u8> = (0..150_000u32).map(|i| i as u8).collect();
         let packs = pack(&[b"a".to_vec(), large.clone(), b"b".to_vec()], 5, ORIGIN);
-        let kinds: Vec<_> = packs
-            .iter()
-            .map(|p| Header::parse(&p.bytes, ORIGIN.nonce).unwrap())
-            .collect();
-        assert_eq!(
-            kinds.iter().map(|h| h.first).collect::<Vec<_>>(),
-            [5, 6, 6, 6, 7]
-        );
+        let kinds: Vec<_> =
+            packs.iter().map(|p| Header::parse(&p.bytes, ORIGIN.nonce).unwrap()).collect();
+        assert_eq!(kinds.iter().map(|h| h.first).collect::<Vec<_>>(), [5, 6, 6, 6, 7]);
         assert_eq!(kinds[2].kind, Kind::Part { part: 1, parts: 3 });
-        let joined: Vec<u8> = packs[1..4]
-            .iter()
-            .flat_map(|p| p.bytes[HEADER_BYTES..].to_vec())
-            .collect();
+        let joined: Vec<u8> =
+            packs[1..4].iter().flat_map(|p| p.bytes[HEADER_BYTES..].to_vec()).collect();
         assert_eq!(joined, large);
     }
 
     #[test]
     fn a_pack_of_another_segment_is_not_taken_for_ours() {
-        let foreign = pack(&[b"x".to_vec()], 1, Origin { nonce: 1, ..ORIGIN })
-            .remove(0)
-            .bytes;
+        let foreign = pack(&[b"x".to_vec()], 1, Origin { nonce: 1, ..ORIGIN }).remove(0).bytes;
         assert_eq!(Header::parse(&foreign, ORIGIN.nonce), None);
     }
 }

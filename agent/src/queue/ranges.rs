@@ -13,18 +13,13 @@ pub(super) struct Settled {
 impl Settled {
     /// Everything below `watermark`.
     pub(super) fn below(watermark: u64) -> Self {
-        Self {
-            watermark,
-            above: BTreeMap::new(),
-        }
+        Self { watermark, above: BTreeMap::new() }
     }
 
     /// As saved.
     pub(super) fn restore(watermark: u64, above: &[(u64, u64)]) -> Self {
         let mut settled = Self::below(watermark);
-        above
-            .iter()
-            .for_each(|&(from, to)| settled.insert(from, to));
+        above.iter().for_each(|&(from, to)| settled.insert(from, to));
         settled
     }
 
@@ -35,17 +30,21 @@ impl Settled {
 
     /// The lowest `limit` ranges above the watermark.
     pub(super) fn above(&self, limit: usize) -> Vec<(u64, u64)> {
-        self.above
-            .iter()
-            .take(limit)
-            .map(|(&from, &to)| (from, to))
-            .collect()
+        self.above.iter().take(limit).map(|(&from, &to)| (from, to)).collect()
     }
 
     /// How many positions from `baseline` on are settled.
     pub(super) fn count_from(&self, baseline: u64) -> u64 {
         let above: u64 = self.above.iter().map(|(from, to)| to - from).sum();
         self.watermark.saturating_sub(baseline) + above
+    }
+
+    /// How many of `from..to` are settled.
+    pub(super) fn count_in(&self, from: u64, to: u64) -> u64 {
+        let overlap = |start: u64, end: u64| end.min(to).saturating_sub(start.max(from));
+        let start = self.above.range(..from).next_back().map_or(from, |(&start, _)| start);
+        let above: u64 = self.above.range(start..to.max(start)).map(|(&s, &e)| overlap(s, e)).sum();
+        overlap(0, self.watermark) + above
     }
 
     /// Whether `position` is settled.
@@ -106,6 +105,8 @@ mod tests {
                 prop_assert_eq!(settled.watermark(), watermark);
                 prop_assert_eq!(settled.count_from(1), model.len() as u64);
                 for position in 1..70 {
+                    let inside = model.range(20..20.max(position)).count() as u64;
+                    prop_assert_eq!(settled.count_in(20, 20.max(position)), inside);
                     prop_assert_eq!(settled.contains(position), model.contains(&position));
                     let next = (position..).find(|p| !model.contains(p)).unwrap();
                     prop_assert_eq!(settled.next_unsettled(position), next);

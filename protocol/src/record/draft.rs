@@ -76,37 +76,20 @@ mod tests {
     #[test]
     fn an_app_id_is_kept_and_a_missing_one_is_drawn() {
         let body = Bytes::from_static(b"x");
-        let own = Draft {
-            id: Some("a-1".into()),
-            body: body.clone(),
-            ..Draft::default()
-        };
+        let own = Draft { id: Some("a-1".into()), body: body.clone(), ..Draft::default() };
         let own = own.parse(fresh).unwrap();
         assert_eq!(
             (own.id.as_str(), own.id_origin, own.message_key()),
             ("a-1", IdOrigin::App, "a-1")
         );
-        let drawn = Draft {
-            body,
-            ..Draft::default()
-        }
-        .parse(fresh)
-        .unwrap();
-        assert_eq!(
-            (drawn.id.as_str(), drawn.id_origin),
-            ("fresh", IdOrigin::Agent)
-        );
+        let drawn = Draft { body, ..Draft::default() }.parse(fresh).unwrap();
+        assert_eq!((drawn.id.as_str(), drawn.id_origin), ("fresh", IdOrigin::Agent));
     }
 
     #[test]
     fn a_body_is_neither_empty_nor_beyond_four_mebibytes() {
-        let sized = |n: usize| {
-            Draft {
-                body: vec![b'x'; n].into(),
-                ..Draft::default()
-            }
-            .parse(fresh)
-        };
+        let sized =
+            |n: usize| Draft { body: vec![b'x'; n].into(), ..Draft::default() }.parse(fresh);
         assert_eq!(sized(0).unwrap_err().fault, Fault::Empty);
         assert!(sized(1).is_ok());
         assert!(sized(BODY_MAX).is_ok());

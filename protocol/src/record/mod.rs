@@ -32,7 +32,9 @@ pub enum IdOrigin {
 }
 
 /// One accepted record. Fields left out by the app are `None` and take the lane's value at send.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// It is stored in this order (see [`crate::codec`]); another order is another format version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Identity, the handle for exactly-once at the far side.
     pub id: RecordId,
@@ -55,9 +57,7 @@ pub struct Record {
 impl Record {
     /// KEYS as sent: the app's key, else the id.
     pub fn message_key(&self) -> &str {
-        self.key
-            .as_ref()
-            .map_or(self.id.as_str(), MessageKey::as_str)
+        self.key.as_ref().map_or(self.id.as_str(), MessageKey::as_str)
     }
 
     /// What the record costs in memory and towards byte limits: its texts and its body.
@@ -104,10 +104,6 @@ pub struct RecordError {
 impl RecordError {
     /// An error for `field`.
     pub fn new(field: impl Into<String>, fault: Fault, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            fault,
-            message: message.into(),
-        }
+        Self { field: field.into(), fault, message: message.into() }
     }
 }

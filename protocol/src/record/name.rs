@@ -60,11 +60,7 @@ struct Rule {
 impl Rule {
     fn check(&self, field: &str, text: &str) -> Result<(), RecordError> {
         if text.is_empty() {
-            return Err(RecordError::new(
-                field,
-                Fault::Empty,
-                "is empty; leave it out instead",
-            ));
+            return Err(RecordError::new(field, Fault::Empty, "is empty; leave it out instead"));
         }
         if text.len() > self.max_bytes {
             let message = format!("has {} bytes, at most {} fit", text.len(), self.max_bytes);
@@ -147,6 +143,13 @@ name!(
     }
 );
 
+impl From<&RecordId> for MessageKey {
+    /// An id is always a valid key: the same characters, and shorter.
+    fn from(id: &RecordId) -> Self {
+        Self(id.0.clone())
+    }
+}
+
 impl OrderKey {
     /// Whether `key` is made of characters that a sharding key and a message group carry.
     pub(crate) fn travels(key: &str) -> bool {
@@ -175,21 +178,11 @@ mod tests {
             ("a\u{FFFE}", "U+FFFE"),
         ] {
             let error = RecordId::parse(bad).unwrap_err();
-            assert_eq!(
-                (error.field.as_str(), error.fault),
-                ("id", Fault::Character),
-                "{bad:?}"
-            );
-            assert!(
-                error.message.contains(needle) || bad.ends_with('\u{FFFE}'),
-                "{error}"
-            );
+            assert_eq!((error.field.as_str(), error.fault), ("id", Fault::Character), "{bad:?}");
+            assert!(error.message.contains(needle) || bad.ends_with('\u{FFFE}'), "{error}");
         }
         assert_eq!(RecordId::parse("").unwrap_err().fault, Fault::Empty);
-        assert_eq!(
-            RecordId::parse("x".repeat(65)).unwrap_err().fault,
-            Fault::TooLong
-        );
+        assert_eq!(RecordId::parse("x".repeat(65)).unwrap_err().fault, Fault::TooLong);
     }
 
     #[test]

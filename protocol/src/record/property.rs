@@ -77,30 +77,22 @@ pub const RESERVED_NAMES: &[&str] = &[
 
 /// Text to text, in the order of the names. Empty for most records.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    try_from = "BTreeMap<String, String>",
-    into = "BTreeMap<String, String>"
-)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Properties(BTreeMap<String, String>);
 
 impl Properties {
     /// Proves names, values, their number and their size.
     pub fn parse(map: BTreeMap<String, String>) -> Result<Self, RecordError> {
         if map.len() > COUNT_MAX {
-            let message = format!(
-                "are {}, at most {COUNT_MAX} travel beside the agent's own",
-                map.len()
-            );
+            let message =
+                format!("are {}, at most {COUNT_MAX} travel beside the agent's own", map.len());
             return Err(RecordError::new("properties", Fault::TooMany, message));
         }
-        map.iter()
-            .try_for_each(|(name, value)| check(name, value))?;
+        map.iter().try_for_each(|(name, value)| check(name, value))?;
         let properties = Self(map);
         if properties.size_bytes() > BYTES_MAX {
-            let message = format!(
-                "have {} bytes in all, at most {BYTES_MAX} fit",
-                properties.size_bytes()
-            );
+            let message =
+                format!("have {} bytes in all, at most {BYTES_MAX} fit", properties.size_bytes());
             return Err(RecordError::new("properties", Fault::TooLong, message));
         }
         Ok(properties)
@@ -108,9 +100,7 @@ impl Properties {
 
     /// Names and values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// The value of `name`.
@@ -125,10 +115,7 @@ impl Properties {
 
     /// Bytes of names and values.
     pub fn size_bytes(&self) -> usize {
-        self.0
-            .iter()
-            .map(|(name, value)| name.len() + value.len())
-            .sum()
+        self.0.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 }
 
@@ -148,11 +135,7 @@ impl From<Properties> for BTreeMap<String, String> {
 
 fn check(name: &str, value: &str) -> Result<(), RecordError> {
     if name.is_empty() {
-        return Err(RecordError::new(
-            "properties",
-            Fault::Empty,
-            "hold a property without a name",
-        ));
+        return Err(RecordError::new("properties", Fault::Empty, "hold a property without a name"));
     }
     let field = || format!("properties.{}", name.chars().take(64).collect::<String>());
     if RESERVED_NAMES.contains(&name) || name.starts_with("__") || name.starts_with("sw_") {
@@ -168,17 +151,13 @@ fn check(name: &str, value: &str) -> Result<(), RecordError> {
     }
     let carried = |c: &char| !c.is_control() && !UNCARRIED.contains(c) && xml_carries(*c);
     if let Some(c) = name.chars().find(|c| !carried(c) || c.is_whitespace()) {
-        let message = format!(
-            "has {} in its name, which RocketMQ's transports do not carry",
-            spell(c)
-        );
+        let message =
+            format!("has {} in its name, which RocketMQ's transports do not carry", spell(c));
         return Err(RecordError::new(field(), Fault::Character, message));
     }
     if let Some(c) = value.chars().find(|c| !carried(c)) {
-        let message = format!(
-            "has {} in its value, which RocketMQ's transports do not carry",
-            spell(c)
-        );
+        let message =
+            format!("has {} in its value, which RocketMQ's transports do not carry", spell(c));
         return Err(RecordError::new(field(), Fault::Character, message));
     }
     Ok(())
@@ -189,12 +168,7 @@ mod tests {
     use super::*;
 
     fn parse(pairs: &[(&str, &str)]) -> Result<Properties, RecordError> {
-        Properties::parse(
-            pairs
-                .iter()
-                .map(|(n, v)| (n.to_string(), v.to_string()))
-                .collect(),
-        )
+        Properties::parse(pairs.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect())
     }
 
     #[test]
@@ -207,10 +181,7 @@ mod tests {
     #[test]
     fn what_the_sdks_cannot_carry_is_refused_by_field_and_character() {
         let error = parse(&[("at", "12:00")]).unwrap_err();
-        assert_eq!(
-            (error.field.as_str(), error.fault),
-            ("properties.at", Fault::Character)
-        );
+        assert_eq!((error.field.as_str(), error.fault), ("properties.at", Fault::Character));
         assert!(error.message.contains("':'"));
         assert_eq!(parse(&[("a|b", "x")]).unwrap_err().fault, Fault::Character);
         assert_eq!(parse(&[("a", "x\ny")]).unwrap_err().fault, Fault::Character);
@@ -219,26 +190,14 @@ mod tests {
 
     #[test]
     fn reserved_names_are_refused() {
-        for name in [
-            "KEYS",
-            "UNIQ_KEY",
-            "__SHARDINGKEY",
-            "sw_seq",
-            "TRACE_CONTEXT",
-        ] {
-            assert_eq!(
-                parse(&[(name, "x")]).unwrap_err().fault,
-                Fault::Reserved,
-                "{name}"
-            );
+        for name in ["KEYS", "UNIQ_KEY", "__SHARDINGKEY", "sw_seq", "TRACE_CONTEXT"] {
+            assert_eq!(parse(&[(name, "x")]).unwrap_err().fault, Fault::Reserved, "{name}");
         }
     }
 
     #[test]
     fn number_and_size_are_bounded() {
-        let many = (0..=COUNT_MAX)
-            .map(|i| (format!("p{i}"), "x".to_owned()))
-            .collect();
+        let many = (0..=COUNT_MAX).map(|i| (format!("p{i}"), "x".to_owned())).collect();
         assert_eq!(Properties::parse(many).unwrap_err().fault, Fault::TooMany);
         let long = "x".repeat(BYTES_MAX);
         assert_eq!(parse(&[("p", &long)]).unwrap_err().fault, Fault::TooLong);

@@ -24,10 +24,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn index(&self, id: SegmentId) -> Option<Index> {
-        self.indexes
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, index)| index.clone())
+        self.indexes.iter().find(|(known, _)| *known == id).map(|(_, index)| index.clone())
     }
 
     pub(super) fn keep_index(&mut self, id: SegmentId, index: Index) {
@@ -38,10 +35,7 @@ impl Cache {
     }
 
     pub(super) fn pack(&self, position: u64) -> Option<Arc<Pack>> {
-        self.packs
-            .iter()
-            .find(|pack| pack.entry(position).is_some())
-            .cloned()
+        self.packs.iter().find(|pack| pack.entry(position).is_some()).cloned()
     }
 
     pub(super) fn keep_pack(&mut self, pack: Arc<Pack>) {

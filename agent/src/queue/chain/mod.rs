@@ -19,6 +19,9 @@ use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
 pub(super) use tail::{Sealed, Tail};
 
+/// A segment without packs that is larger than this held something once.
+const EMPTY_BYTES_MAX: u64 = 64 * 1024;
+
 /// The readable side.
 pub(super) struct Chain {
     store: Arc<dyn Store>,
@@ -55,8 +58,7 @@ pub(super) struct Pack {
 impl Pack {
     /// The entry at `position`, if it lies in this pack.
     pub(super) fn entry(&self, position: u64) -> Option<&Bytes> {
-        self.entries
-            .get(usize::try_from(position.checked_sub(self.first)?).ok()?)
+        self.entries.get(usize::try_from(position.checked_sub(self.first)?).ok()?)
     }
 
     /// The position after the last one.
@@ -95,14 +97,7 @@ impl Chain {
     ) -> io::Result<(Self, Option<Newest>)> {
         let mut segments = BTreeMap::new();
         for id in store.segments()? {
-            segments.insert(
-                id.first,
-                Segment {
-                    id,
-                    live: None,
-                    damaged: false,
-                },
-            );
+            segments.insert(id.first, Segment { id, live: None, damaged: false });
         }
         let chain = Self {
             store,
@@ -118,22 +113,37 @@ impl Chain {
         let Some(id) = self.read_segments().values().next_back().map(|s| s.id) else {
             return Ok(None);
         };
-        let (reader, packs) = self.sealed(id)?;
-        let found = packs
-            .last()
-            .map_or(id.first, |p| p.first + u64::from(p.count));
-        self.end.store(
-            found.max(id.first).max(saved_end.unwrap_or(1)),
-            Ordering::Release,
-        );
-        let Some(last) = packs.last() else {
-            return Ok(None);
+        let last = match self.read_newest(id) {
+            Err(error) if is_damage(&error) => None,
+            result => result?,
         };
-        let header = Header::parse(&reader.read(last)?, id.nonce);
-        Ok(header.map(|h| Newest {
-            stream: h.stream,
-            base: h.base,
-        }))
+        let found = last.as_ref().map_or(id.first, |pack| pack.end());
+        let end = found.max(saved_end.unwrap_or(1));
+        self.end.store(end, Ordering::Release);
+        if end == id.first {
+            self.discard(id)?;
+        }
+        Ok(last.map(|pack| Newest { stream: pack.stream, base: pack.base }))
+    }
+
+    /// The last whole pack of the newest segment, after making sure that all of it is durable.
+    fn read_newest(&self, id: SegmentId) -> io::Result<Option<Arc<Pack>>> {
+        self.store.sync(id)?;
+        let (reader, packs) = self.sealed(id)?;
+        last_whole(reader.as_ref(), id, &packs)
+    }
+
+    /// Takes away a newest segment that holds nothing: the next one begins at the same position.
+    fn discard(&self, id: SegmentId) -> io::Result<()> {
+        if self.store.segment_bytes(id) <= EMPTY_BYTES_MAX {
+            self.store.remove(id)?;
+        } else {
+            let folder = self.store.quarantine(id)?;
+            tracing::error!(folder = %folder.display(), "a segment is unreadable and was put aside");
+        }
+        self.write_segments().remove(&id.first);
+        self.lock_cache().forget(id);
+        Ok(())
     }
 
     /// The position after the last durable one.
@@ -143,21 +153,14 @@ impl Chain {
 
     /// The first position that any segment could hold.
     pub(super) fn first(&self) -> u64 {
-        self.read_segments()
-            .keys()
-            .next()
-            .copied()
-            .unwrap_or_else(|| self.end())
+        self.read_segments().keys().next().copied().unwrap_or_else(|| self.end())
     }
 
     /// The segments' ranges: first position and the position after the last.
     pub(super) fn spans(&self) -> Vec<(u64, u64)> {
         let segments = self.read_segments();
         let firsts = segments.keys().copied();
-        firsts
-            .clone()
-            .zip(firsts.skip(1).chain([self.end()]))
-            .collect()
+        firsts.clone().zip(firsts.skip(1).chain([self.end()])).collect()
     }
 
     /// Reads the pack that holds `position`. An error may pass; damage is a [`Read::Hole`].
@@ -170,9 +173,7 @@ impl Chain {
             return Ok(Read::Pack(pack));
         }
         let Some((id, limit)) = self.segment_of(position, end) else {
-            return Ok(Read::Hole {
-                until: self.first().max(position + 1),
-            });
+            return Ok(Read::Hole { until: self.first().max(position + 1) });
         };
         match self.find(id, position) {
             Ok(Found::At(pack)) if pack.end() <= limit => {
@@ -190,18 +191,20 @@ impl Chain {
     fn segment_of(&self, position: u64, end: u64) -> Option<(SegmentId, u64)> {
         let segments = self.read_segments();
         let (_, segment) = segments.range(..=position).next_back()?;
-        let limit = segments
-            .range(position + 1..)
-            .next()
-            .map_or(end, |(&first, _)| first);
+        let limit = segments.range(position + 1..).next().map_or(end, |(&first, _)| first);
         Some((segment.id, limit))
     }
 
     fn hole(&self, id: SegmentId, until: u64) -> Read {
-        if let Some(segment) = self.write_segments().get_mut(&id.first) {
+        self.mark_damaged(id.first);
+        Read::Hole { until }
+    }
+
+    /// The segment that holds `position` is to be put aside, not removed.
+    pub(super) fn mark_damaged(&self, position: u64) {
+        if let Some((_, segment)) = self.write_segments().range_mut(..=position).next_back() {
             segment.damaged = true;
         }
-        Read::Hole { until }
     }
 
     fn find(&self, id: SegmentId, position: u64) -> io::Result<Found> {
@@ -220,15 +223,10 @@ impl Chain {
     fn live(&self, id: SegmentId, position: u64) -> Option<(Arc<dyn SegmentReader>, Vec<PackRef>)> {
         let segments = self.read_segments();
         let live = segments.get(&id.first)?.live.as_ref()?;
-        let from = live
-            .packs
-            .partition_point(|p| p.first + u64::from(p.count) <= position);
+        let from = live.packs.partition_point(|p| p.first + u64::from(p.count) <= position);
         let to = from + live.packs[from..].partition_point(|p| p.first <= position);
         let next = live.packs.get(to);
-        Some((
-            live.reader.clone(),
-            live.packs[from..to].iter().chain(next).copied().collect(),
-        ))
+        Some((live.reader.clone(), live.packs[from..to].iter().chain(next).copied().collect()))
     }
 
     fn sealed(&self, id: SegmentId) -> io::Result<cache::Index> {
@@ -276,6 +274,13 @@ impl Chain {
             .is_some_and(|s| limit <= position && !(limit == end && s.live.is_some()))
     }
 
+    /// The segments' ranges with the bytes of their files.
+    pub(super) fn sizes(&self) -> Vec<(u64, u64, u64)> {
+        let ids: Vec<SegmentId> = self.read_segments().values().map(|s| s.id).collect();
+        let spans = self.spans().into_iter().zip(ids);
+        spans.map(|((from, to), id)| (from, to, self.store.segment_bytes(id))).collect()
+    }
+
     /// Bytes of the segments' files.
     pub(super) fn disk_bytes(&self) -> u64 {
         let ids: Vec<SegmentId> = self.read_segments().values().map(|s| s.id).collect();
@@ -292,9 +297,7 @@ impl Chain {
     }
 
     fn write_segments(&self) -> RwLockWriteGuard<'_, BTreeMap<u64, Segment>> {
-        self.segments
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.segments.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
@@ -307,6 +310,21 @@ enum Found {
     /// Not there; the next pack begins here.
     Before(u64),
     Nothing,
+}
+
+/// The last pack that is whole. A commit that was cut short may have left some parts of an entry
+/// behind it: that one never was.
+fn last_whole(
+    reader: &dyn SegmentReader,
+    id: SegmentId,
+    packs: &[PackRef],
+) -> io::Result<Option<Arc<Pack>>> {
+    for pack in packs.iter().rev() {
+        if let Found::At(pack) = pick(reader, id, packs, pack.first)? {
+            return Ok(Some(pack));
+        }
+    }
+    Ok(None)
 }
 
 /// Reads the pack of `packs` that holds `position`, with all its parts.
@@ -328,9 +346,7 @@ fn pick(
         .find(|p| p.first > position)
         .map_or(Found::Nothing, |p| Found::Before(p.first));
     let same = packs[from..].iter().take_while(|p| p.first == next.first);
-    let bytes = same
-        .map(|p| reader.read(p))
-        .collect::<io::Result<Vec<_>>>()?;
+    let bytes = same.map(|p| reader.read(p)).collect::<io::Result<Vec<_>>>()?;
     Ok(open(bytes, id.nonce).map_or(after, |pack| Found::At(Arc::new(pack))))
 }
 
@@ -341,12 +357,7 @@ fn open(packs: Vec<Vec<u8>>, nonce: u64) -> Option<Pack> {
         .map(|p| Header::parse(p, nonce).filter(|_| intact(p)))
         .collect::<Option<_>>()?;
     let head = *headers.first()?;
-    let pack = |entries| Pack {
-        first: head.first,
-        stream: head.stream,
-        base: head.base,
-        entries,
-    };
+    let pack = |entries| Pack { first: head.first, stream: head.stream, base: head.base, entries };
     match head.kind {
         Kind::Entries => {
             let bytes = Bytes::from(packs.into_iter().next()?);
@@ -357,18 +368,9 @@ fn open(packs: Vec<Vec<u8>>, nonce: u64) -> Option<Pack> {
         }
         Kind::Part { parts, .. } => {
             let whole = headers.len() == usize::from(parts)
-                && headers
-                    .iter()
-                    .zip(0..)
-                    .all(|(h, part)| h.kind == Kind::Part { part, parts });
+                && headers.iter().zip(0..).all(|(h, part)| h.kind == Kind::Part { part, parts });
             whole.then(|| {
-                pack(vec![
-                    packs
-                        .iter()
-                        .flat_map(|p| &p[HEADER_BYTES..])
-                        .copied()
-                        .collect(),
-                ])
+                pack(vec![packs.iter().flat_map(|p| &p[HEADER_BYTES..]).copied().collect()])
             })
         }
     }

@@ -54,11 +54,6 @@ impl Tail {
         }
     }
 
-    /// Number of a position in the stream.
-    pub(in crate::queue) fn seq(&self, position: u64) -> u64 {
-        position - self.base
-    }
-
     /// The position that the next entry takes.
     pub(in crate::queue) fn next(&self) -> u64 {
         self.chain.end()
@@ -86,15 +81,9 @@ impl Tail {
         let Some((id, writer)) = &mut self.writer else {
             return Err(io::Error::other("no segment is open"));
         };
-        let origin = Origin {
-            nonce: id.nonce,
-            stream: self.stream,
-            base: self.base,
-        };
+        let origin = Origin { nonce: id.nonce, stream: self.stream, base: self.base };
         let packs = pack(entries, first, origin);
-        let refs = packs
-            .iter()
-            .map(|pack| Ok(reference(pack, writer.insert(&pack.bytes)?)));
+        let refs = packs.iter().map(|pack| Ok(reference(pack, writer.insert(&pack.bytes)?)));
         let refs = refs.collect::<io::Result<Vec<_>>>()?;
         writer.sync()?;
         self.payload_bytes += refs.iter().map(|pack| u64::from(pack.bytes)).sum::<u64>();
@@ -106,20 +95,10 @@ impl Tail {
             self.chain.store.remove(id)?;
             self.failed = None;
         }
-        let id = SegmentId {
-            first,
-            nonce: self.rng.next_u64(),
-        };
+        let id = SegmentId { first, nonce: self.rng.next_u64() };
         let writer = self.chain.store.create(id)?;
-        let live = Live {
-            reader: writer.reader(),
-            packs: Vec::new(),
-        };
-        let segment = Segment {
-            id,
-            live: Some(live),
-            damaged: false,
-        };
+        let live = Live { reader: writer.reader(), packs: Vec::new() };
+        let segment = Segment { id, live: Some(live), damaged: false };
         self.chain.write_segments().insert(first, segment);
         self.writer = Some((id, writer));
         self.payload_bytes = 0;
@@ -128,11 +107,8 @@ impl Tail {
 
     fn publish(&mut self, packs: Vec<PackRef>, end: u64) {
         if let Some((id, _)) = &self.writer
-            && let Some(live) = self
-                .chain
-                .write_segments()
-                .get_mut(&id.first)
-                .and_then(|s| s.live.as_mut())
+            && let Some(live) =
+                self.chain.write_segments().get_mut(&id.first).and_then(|s| s.live.as_mut())
         {
             live.packs.extend(packs);
         }
@@ -167,19 +143,11 @@ impl Tail {
             segment.live = None;
         }
         drop(writer);
-        Some(Sealed {
-            first: id.first,
-            end: self.chain.end(),
-        })
+        Some(Sealed { first: id.first, end: self.chain.end() })
     }
 }
 
 #[allow(clippy::cast_possible_truncation)] // a pack is shorter than PACK_BYTES_MAX
 fn reference(pack: &Packed, at: u64) -> PackRef {
-    PackRef {
-        first: pack.first,
-        count: pack.count,
-        at,
-        bytes: pack.bytes.len() as u32,
-    }
+    PackRef { first: pack.first, count: pack.count, at, bytes: pack.bytes.len() as u32 }
 }

@@ -15,17 +15,12 @@ fn recover(store: &MemoryStore, saved_end: Option<u64>) -> (Arc<Chain>, Tail) {
 }
 
 fn entry(position: u64, bytes: usize) -> Vec<u8> {
-    (0..bytes as u64)
-        .map(|i| (i * 7 + position) as u8)
-        .collect()
+    (0..bytes as u64).map(|i| (i * 7 + position) as u8).collect()
 }
 
 fn append(tail: &mut Tail, sizes: &[usize]) {
     tail.seal(false);
-    let entries: Vec<_> = (tail.next()..)
-        .zip(sizes)
-        .map(|(p, s)| entry(p, *s))
-        .collect();
+    let entries: Vec<_> = (tail.next()..).zip(sizes).map(|(p, s)| entry(p, *s)).collect();
     tail.append(&entries).unwrap();
 }
 
@@ -97,10 +92,8 @@ fn damage_is_a_hole_with_its_bounds_and_the_segment_is_put_aside() {
     drop(tail);
     store.damage(1, 0..1);
     let (chain, _) = recover(&store, None);
-    let holes: Vec<_> = contents(&chain, 1)
-        .into_iter()
-        .filter(|(_, found)| found.is_none())
-        .collect();
+    let holes: Vec<_> =
+        contents(&chain, 1).into_iter().filter(|(_, found)| found.is_none()).collect();
     assert_eq!(holes.len(), 2);
     let aside = chain.remove_below(chain.end()).unwrap();
     assert_eq!((aside.len(), store.quarantined()), (1, 1));

@@ -61,10 +61,7 @@ impl DiskStore {
 impl Store for DiskStore {
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         let names = self.names()?;
-        for name in names
-            .iter()
-            .filter(|n| n.starts_with("tmp-") || n.starts_with("dead-"))
-        {
+        for name in names.iter().filter(|n| n.starts_with("tmp-") || n.starts_with("dead-")) {
             fs::remove_dir_all(self.folder.join(name))?;
         }
         let mut ids: Vec<SegmentId> = names.iter().filter_map(|n| SegmentId::parse(n)).collect();
@@ -87,11 +84,8 @@ impl Store for DiskStore {
         sync(&made)?;
         fs::rename(&made, &folder)?;
         self.sync_folder()?;
-        let shared = Arc::new(Live {
-            trees: RwLock::default(),
-            nonce: id.nonce,
-            path: folder.join("db"),
-        });
+        let shared =
+            Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path: folder.join("db") });
         Ok(Box::new(DiskSegment {
             database: Some(database),
             data,
@@ -105,10 +99,11 @@ impl Store for DiskStore {
 
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
         let data = File::open(self.folder.join(id.folder()).join("db"))?;
-        Ok(Arc::new(Sealed {
-            data,
-            nonce: id.nonce,
-        }))
+        Ok(Arc::new(Sealed { data, nonce: id.nonce }))
+    }
+
+    fn sync(&self, id: SegmentId) -> io::Result<()> {
+        sync(&self.folder.join(id.folder()).join("db"))
     }
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
@@ -120,12 +115,7 @@ impl Store for DiskStore {
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
         make_folder(&self.quarantine)?;
-        let lane = self
-            .folder
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let lane = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = self.quarantine.join(format!("{lane}-{}", id.folder()));
         fs::rename(self.folder.join(id.folder()), &aside)?;
         sync(&self.quarantine)?;
@@ -138,11 +128,7 @@ impl Store for DiskStore {
         let Ok(entries) = fs::read_dir(folder) else {
             return 0;
         };
-        entries
-            .flatten()
-            .filter_map(|e| e.metadata().ok())
-            .map(|m| m.blocks() * 512)
-            .sum()
+        entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
@@ -159,12 +145,8 @@ impl Store for DiskStore {
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let made = self.folder.join(format!("new-{name}"));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&made)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made)?;
         io::Write::write_all(&mut file, bytes)?;
         file.sync_all()?;
         fs::rename(&made, self.folder.join(name))?;
@@ -188,10 +170,7 @@ pub(in crate::queue) fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new()
-        .mode(0o700)
-        .recursive(true)
-        .create(path)?;
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(path)?;
     path.parent().map_or(Ok(()), sync)
 }
 
@@ -247,14 +226,8 @@ impl DiskSegment {
         let Some(database) = &self.database else {
             return Err(io::Error::other("segment is closed"));
         };
-        let mut trees = self
-            .shared
-            .trees
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let name = u16::try_from(trees.len())
-            .map_err(io::Error::other)?
-            .to_be_bytes();
+        let mut trees = self.shared.trees.write().unwrap_or_else(PoisonError::into_inner);
+        let name = u16::try_from(trees.len()).map_err(io::Error::other)?.to_be_bytes();
         trees.push(guarded(|| database.open_tree(name))?);
         (self.packs, self.bytes) = (0, 0);
         Ok(())
@@ -266,11 +239,7 @@ impl SegmentWriter for DiskSegment {
         if self.needs_tree(pack.len()) {
             self.next_tree()?;
         }
-        let trees = self
-            .shared
-            .trees
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        let trees = self.shared.trees.read().unwrap_or_else(PoisonError::into_inner);
         let Some(tree) = trees.last() else {
             return Err(io::Error::other("segment has no tree"));
         };
@@ -303,14 +272,14 @@ impl SegmentWriter for DiskSegment {
 
 impl Drop for DiskSegment {
     fn drop(&mut self) {
-        self.shared
-            .trees
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        self.shared.trees.write().unwrap_or_else(PoisonError::into_inner).clear();
         let database = self.database.take();
         // sled syncs when it is dropped, and panics if that fails; all that counts is synced.
-        if guarded(|| Ok(drop(database))).is_err() {
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        if closed.is_err() {
             tracing::warn!(folder = %self.folder.display(), "sled panicked while closing a segment");
         }
     }
@@ -334,9 +303,7 @@ impl SegmentReader for Live {
         let closed = || io::Error::new(io::ErrorKind::NotConnected, "segment is closed");
         let tree = trees.get((pack.at >> 32) as usize).ok_or_else(closed)?;
         let value = guarded(|| tree.get((pack.at as u32).to_be_bytes()))?;
-        value
-            .map(|bytes| bytes.to_vec())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        value.map(|bytes| bytes.to_vec()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
 
@@ -370,28 +337,17 @@ mod tests {
     }
 
     fn fill(store: &DiskStore, id: SegmentId, sizes: &[usize], per_sync: usize) -> Vec<Vec<u8>> {
-        let origin = Origin {
-            nonce: id.nonce,
-            stream: StreamId(1),
-            base: 0,
-        };
+        let origin = Origin { nonce: id.nonce, stream: StreamId(1), base: 0 };
         let mut writer = store.create(id).unwrap();
         let mut written = Vec::new();
         for (position, size) in (id.first..).zip(sizes) {
-            let entry: Vec<u8> = (0..*size)
-                .map(|i| (i as u64 * position % 251) as u8)
-                .collect();
+            let entry: Vec<u8> = (0..*size).map(|i| (i as u64 * position % 251) as u8).collect();
             let packed = pack(&[entry], position, origin).remove(0).bytes;
             let at = writer.insert(&packed).unwrap();
             if written.len() % per_sync == 0 {
                 writer.sync().unwrap();
             }
-            let found = PackRef {
-                first: position,
-                count: 1,
-                at,
-                bytes: packed.len() as u32,
-            };
+            let found = PackRef { first: position, count: 1, at, bytes: packed.len() as u32 };
             assert_eq!(writer.reader().read(&found).unwrap(), packed);
             written.push(packed);
         }
@@ -407,13 +363,7 @@ mod tests {
             ((0..600).map(|i| 1 + i * 97 % 50_000).collect(), 7),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let (store, id) = (
-                store(folder.path()),
-                SegmentId {
-                    first: 5,
-                    nonce: 42,
-                },
-            );
+            let (store, id) = (store(folder.path()), SegmentId { first: 5, nonce: 42 });
             let written = fill(&store, id, &sizes, per_sync);
             let reader = store.open(id).unwrap();
             let found = reader.scan().unwrap();
@@ -430,12 +380,18 @@ mod tests {
     fn disk_use_stays_near_the_payload() {
         let folder = tempfile::tempdir().unwrap();
         let (store, id) = (store(folder.path()), SegmentId { first: 1, nonce: 3 });
-        let payload: usize = fill(&store, id, &[59_000; 140], 1)
-            .iter()
-            .map(Vec::len)
-            .sum();
+        let payload: usize = fill(&store, id, &[59_000; 140], 1).iter().map(Vec::len).sum();
         let ratio = store.segment_bytes(id) as f64 / payload as f64;
         assert!(ratio < 1.3, "{ratio}");
+    }
+
+    #[test]
+    fn a_new_segment_is_small() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, id) = (store(folder.path()), SegmentId { first: 1, nonce: 3 });
+        drop(store.create(id).unwrap());
+        let bytes = store.segment_bytes(id);
+        assert!(bytes < 32 * 1024, "{bytes}");
     }
 
     #[test]

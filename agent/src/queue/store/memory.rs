@@ -38,23 +38,11 @@ impl MemoryStore {
         let disk = self.lock();
         let survive = |segment: &Segment, rng: &mut StdRng| {
             let kept = rng.random_range(segment.synced..=segment.packs.len());
-            Segment {
-                packs: segment.packs[..kept].to_vec(),
-                synced: kept,
-            }
+            Segment { packs: segment.packs[..kept].to_vec(), synced: kept }
         };
-        let segments = disk
-            .segments
-            .iter()
-            .map(|(id, s)| (*id, survive(s, rng)))
-            .collect();
+        let segments = disk.segments.iter().map(|(id, s)| (*id, survive(s, rng))).collect();
         let (state, files) = (disk.state.clone(), disk.files.clone());
-        Self(Arc::new(Mutex::new(Disk {
-            segments,
-            state,
-            files,
-            ..Disk::default()
-        })))
+        Self(Arc::new(Mutex::new(Disk { segments, state, files, ..Disk::default() })))
     }
 
     /// Lets the operation after the next `operations` fail as a full disk does, once.
@@ -102,18 +90,16 @@ impl Store for MemoryStore {
 
     fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
         self.operate()?.segments.insert(id, Segment::default());
-        Ok(Box::new(Handle {
-            disk: self.clone(),
-            id,
-        }))
+        Ok(Box::new(Handle { disk: self.clone(), id }))
     }
 
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
         drop(self.operate()?);
-        Ok(Arc::new(Handle {
-            disk: self.clone(),
-            id,
-        }))
+        Ok(Arc::new(Handle { disk: self.clone(), id }))
+    }
+
+    fn sync(&self, id: SegmentId) -> io::Result<()> {
+        SegmentWriter::sync(&mut Handle { disk: self.clone(), id })
     }
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
@@ -132,10 +118,7 @@ impl Store for MemoryStore {
     }
 
     fn segment_bytes(&self, id: SegmentId) -> u64 {
-        self.lock()
-            .segments
-            .get(&id)
-            .map_or(0, |s| s.packs.iter().map(|p| p.len() as u64).sum())
+        self.lock().segments.get(&id).map_or(0, |s| s.packs.iter().map(|p| p.len() as u64).sum())
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
@@ -148,17 +131,11 @@ impl Store for MemoryStore {
     }
 
     fn load_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.operate()?
-            .files
-            .get(name)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.operate()?.files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.operate()?
-            .files
-            .insert(name.to_owned(), bytes.to_vec());
+        self.operate()?.files.insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 
@@ -168,13 +145,7 @@ impl Store for MemoryStore {
     }
 
     fn files(&self, prefix: &str) -> io::Result<Vec<String>> {
-        Ok(self
-            .operate()?
-            .files
-            .keys()
-            .filter(|n| n.starts_with(prefix))
-            .cloned()
-            .collect())
+        Ok(self.operate()?.files.keys().filter(|n| n.starts_with(prefix)).cloned().collect())
     }
 }
 
@@ -186,29 +157,20 @@ struct Handle {
 impl SegmentWriter for Handle {
     fn insert(&mut self, pack: &[u8]) -> io::Result<u64> {
         let mut disk = self.disk.operate()?;
-        let segment = disk
-            .segments
-            .get_mut(&self.id)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let segment = disk.segments.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
         segment.packs.push(pack.to_vec());
         Ok(segment.packs.len() as u64 - 1)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         let mut disk = self.disk.operate()?;
-        let segment = disk
-            .segments
-            .get_mut(&self.id)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let segment = disk.segments.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
         segment.synced = segment.packs.len();
         Ok(())
     }
 
     fn reader(&self) -> Arc<dyn SegmentReader> {
-        Arc::new(Handle {
-            disk: self.disk.clone(),
-            id: self.id,
-        })
+        Arc::new(Handle { disk: self.disk.clone(), id: self.id })
     }
 }
 
@@ -219,12 +181,7 @@ impl SegmentReader for Handle {
         let found = segment.packs.iter().zip(0..).filter_map(|(pack, at)| {
             let header = Header::parse(pack, self.id.nonce)?;
             let bytes = u32::try_from(pack.len()).ok()?;
-            Some(PackRef {
-                first: header.first,
-                count: header.count,
-                at,
-                bytes,
-            })
+            Some(PackRef { first: header.first, count: header.count, at, bytes })
         });
         Ok(found.collect())
     }
@@ -232,10 +189,6 @@ impl SegmentReader for Handle {
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         let disk = self.disk.operate()?;
         let segment = disk.segments.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        segment
-            .packs
-            .get(pack.at as usize)
-            .cloned()
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        segment.packs.get(pack.at as usize).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }

@@ -30,10 +30,7 @@ impl SegmentId {
     pub(super) fn parse(folder: &str) -> Option<Self> {
         let (first, nonce) = folder.strip_prefix("seg-")?.split_once('-')?;
         let hex = |text: &str| (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok());
-        Some(Self {
-            first: hex(first)??,
-            nonce: hex(nonce)??,
-        })
+        Some(Self { first: hex(first)??, nonce: hex(nonce)?? })
     }
 }
 
@@ -61,6 +58,10 @@ pub(super) trait Store: Send + Sync + 'static {
 
     /// Opens a segment that is no longer written. Needs no free space and changes nothing.
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>>;
+
+    /// Makes what is readable in a segment of an earlier run survive a power cut: that run may have
+    /// been killed between writing and syncing.
+    fn sync(&self, id: SegmentId) -> io::Result<()>;
 
     /// Removes a segment. Never leaves half of it where [`Store::segments`] would find it.
     fn remove(&self, id: SegmentId) -> io::Result<()>;

@@ -120,11 +120,7 @@ mod tests {
     use super::*;
     use crate::queue::pack::{Origin, pack};
 
-    const ORIGIN: Origin = Origin {
-        nonce: 9,
-        stream: StreamId(1),
-        base: 0,
-    };
+    const ORIGIN: Origin = Origin { nonce: 9, stream: StreamId(1), base: 0 };
 
     impl ReadAt for Vec<u8> {
         fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -136,17 +132,11 @@ mod tests {
     }
 
     fn firsts(file: &Vec<u8>) -> Vec<u64> {
-        scan(file, ORIGIN.nonce)
-            .unwrap()
-            .iter()
-            .map(|p| p.first)
-            .collect()
+        scan(file, ORIGIN.nonce).unwrap().iter().map(|p| p.first).collect()
     }
 
     fn sealed(size: usize, first: u64) -> Vec<u8> {
-        pack(&[vec![first as u8; size]], first, ORIGIN)
-            .remove(0)
-            .bytes
+        pack(&[vec![first as u8; size]], first, ORIGIN).remove(0).bytes
     }
 
     #[test]

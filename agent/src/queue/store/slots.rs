@@ -24,10 +24,7 @@ pub(super) struct Slots {
 impl Slots {
     /// Slots in `folder`, which exists.
     pub(super) fn new(folder: &Path) -> Self {
-        Self {
-            folder: folder.to_owned(),
-            generation: Mutex::new(0),
-        }
+        Self { folder: folder.to_owned(), generation: Mutex::new(0) }
     }
 
     /// The newest whole state. A damaged slot is passed over; the other one holds.
@@ -55,12 +52,8 @@ impl Slots {
         let next = *generation + 1;
         let path = self.path(next % 2);
         let fresh = !path.exists();
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         file.write_all_at(&render(next, state), 0)?;
         file.sync_data()?;
         if fresh {
@@ -75,9 +68,7 @@ impl Slots {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
-        self.generation
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.generation.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -139,11 +130,7 @@ mod tests {
             let mut torn = whole[..keep].to_vec();
             torn.resize(whole.len(), 0);
             std::fs::write(&path, torn).unwrap();
-            assert_eq!(
-                Slots::new(folder.path()).load().unwrap().unwrap(),
-                b"before",
-                "{keep}"
-            );
+            assert_eq!(Slots::new(folder.path()).load().unwrap().unwrap(), b"before", "{keep}");
         }
     }
 }

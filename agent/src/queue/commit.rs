@@ -1,0 +1,285 @@
+//! Group commit: one thread a lane gathers what all sessions brought since the last sync, gives
+//! numbers, makes it durable, and only then answers. While a sync runs the next group gathers, so
+//! that a lone record waits for one sync and a crowd shares one.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
+
+use spillway_protocol::record::{IdOrigin, Record};
+use tokio::sync::oneshot;
+
+use super::api::{AppendError, Receipt};
+use super::chain::{Sealed, Tail};
+use super::entry::{self, Stored};
+use super::ids::{IdHash, Ids, Print, Seen};
+use super::lane::Lane;
+use crate::allocator;
+use crate::clock::WallClock;
+
+/// A group is closed at this many bytes or records.
+const GROUP_BYTES: usize = 512 * 1024;
+const GROUP_RECORDS: usize = 4096;
+
+/// Answers one record.
+pub(super) type Answer = oneshot::Sender<Result<Receipt, AppendError>>;
+
+/// What a lane's thread is asked to do.
+pub(super) enum Command {
+    Append {
+        record: Record,
+        /// From the dead letters: it is stored again whatever its id.
+        replay: bool,
+        answer: Answer,
+    },
+    /// Commit what came before this, close the segment, end.
+    Close,
+}
+
+/// Owns the writing end of a lane.
+pub(super) struct Committer {
+    pub(super) lane: Arc<Lane>,
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) tail: Tail,
+    pub(super) ids: Arc<Ids>,
+    pub(super) clock: Arc<dyn WallClock>,
+    /// Sealed segments whose ids are not yet written.
+    pub(super) unwritten: Vec<Sealed>,
+}
+
+/// A group on its way to the disk.
+#[derive(Default)]
+struct Batch {
+    candidates: Vec<Candidate>,
+    /// App-given ids among them.
+    ids: HashMap<IdHash, (Print, usize)>,
+    /// The same record twice in one group: it is answered with the first.
+    repeats: Vec<(usize, Answer)>,
+}
+
+impl Batch {
+    fn add(&mut self, candidate: Candidate) {
+        let nth = self.candidates.len();
+        self.ids.extend(candidate.print.map(|print| (*print.id(), (print, nth))));
+        self.candidates.push(candidate);
+    }
+}
+
+/// What a record is, by its id.
+enum Admission {
+    New,
+    /// The same as the nth of this group.
+    Again(usize),
+    /// Accepted before.
+    Known(Receipt),
+}
+
+/// A record that is about to be stored.
+struct Candidate {
+    print: Option<Print>,
+    entry: Vec<u8>,
+    receipt: Receipt,
+    answer: Answer,
+}
+
+impl Committer {
+    /// Commits groups until told to close or until nobody can ask any more.
+    pub(super) fn run(mut self, commands: &Receiver<Command>) {
+        while let Ok(first) = commands.recv() {
+            let (group, close) = gather(first, commands);
+            self.commit(group);
+            if close {
+                break;
+            }
+        }
+        self.close();
+    }
+
+    /// Stores a group and answers each of it.
+    pub(super) fn commit(&mut self, group: Vec<(Record, bool, Answer)>) {
+        self.rotate(false);
+        let mut batch = Batch::default();
+        for (record, replay, answer) in group {
+            let print = (record.id_origin == IdOrigin::App).then(|| Print::of(&record));
+            let position = self.tail.next() + batch.candidates.len() as u64;
+            match self.admit(&record, replay, print, &batch) {
+                Ok(Admission::New) => {
+                    match self.candidate(&record, replay, print, position, answer) {
+                        Ok(candidate) => batch.add(candidate),
+                        Err((error, answer)) => drop(answer.send(Err(error))),
+                    }
+                }
+                Ok(Admission::Again(nth)) => batch.repeats.push((nth, answer)),
+                Ok(Admission::Known(receipt)) => drop(answer.send(Ok(receipt))),
+                Err(error) => drop(answer.send(Err(error))),
+            }
+        }
+        self.store(batch);
+    }
+
+    /// Decides whether a record is new.
+    fn admit(
+        &self,
+        record: &Record,
+        replay: bool,
+        print: Option<Print>,
+        batch: &Batch,
+    ) -> Result<Admission, AppendError> {
+        let Some(print) = print.filter(|_| !replay) else {
+            return Ok(Admission::New);
+        };
+        if let Some((known, nth)) = batch.ids.get(print.id()) {
+            return match *known == print {
+                true => Ok(Admission::Again(*nth)),
+                false => Err(reused(record, &batch.candidates[*nth].receipt)),
+            };
+        }
+        let receipt = |lane: usize, position: u64| {
+            let lane = &self.lanes[lane];
+            let (stream, seq) = lane.number(position);
+            let lane = lane.name.clone();
+            Receipt { lane, stream, seq, duplicate: true, ..self.receipt(record, position) }
+        };
+        match self.ids.seen(&print).map_err(|e| AppendError::Disk(e.to_string()))? {
+            Seen::New => Ok(Admission::New),
+            Seen::Pending => {
+                Err(AppendError::Disk("another lane is storing the same id; try again".into()))
+            }
+            Seen::Same { lane, position } => Ok(Admission::Known(receipt(lane, position))),
+            Seen::Other { lane, position } => Err(reused(record, &receipt(lane, position))),
+        }
+    }
+
+    fn candidate(
+        &self,
+        record: &Record,
+        replay: bool,
+        print: Option<Print>,
+        position: u64,
+        answer: Answer,
+    ) -> Result<Candidate, (AppendError, Answer)> {
+        let (accepted_ms, clock_set) = (self.clock.now_ms(), self.clock.is_set());
+        match entry::encode(&Stored { accepted_ms, clock_set, replay, record }) {
+            Ok(entry) => {
+                Ok(Candidate { print, entry, receipt: self.receipt(record, position), answer })
+            }
+            Err(error) => Err((AppendError::Disk(error.to_string()), answer)),
+        }
+    }
+
+    fn receipt(&self, record: &Record, position: u64) -> Receipt {
+        Receipt {
+            id: record.id.clone(),
+            key: record.key.clone().unwrap_or_else(|| (&record.id).into()),
+            lane: self.lane.name.clone(),
+            stream: self.lane.newest().stream,
+            seq: position.saturating_sub(self.lane.newest().base),
+            duplicate: false,
+        }
+    }
+
+    fn store(&mut self, batch: Batch) {
+        if batch.candidates.is_empty() {
+            return;
+        }
+        let (mut rows, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
+        for (candidate, position) in batch.candidates.into_iter().zip(self.tail.next()..) {
+            rows.extend(candidate.print.map(|print| (print, position)));
+            entries.push(candidate.entry);
+            answers.push((candidate.receipt, candidate.answer));
+        }
+        self.ids.begin(self.lane.index, &rows);
+        let result = self.tail.append(&entries);
+        self.ids.finish(self.lane.index, &rows, result.is_ok());
+        match result {
+            Ok(()) => {
+                self.lane.touch();
+                acknowledge(answers, batch.repeats);
+            }
+            Err(error) => refuse(&error, answers, batch.repeats),
+        }
+    }
+
+    /// Closes a full segment and writes the table of its ids.
+    fn rotate(&mut self, force: bool) {
+        let Some(sealed) = self.tail.seal(force) else {
+            return self.write_ids();
+        };
+        // Its megabytes are free now.
+        allocator::trim();
+        self.unwritten.push(sealed);
+        self.write_ids();
+    }
+
+    /// Writes the tables of ids that are due.
+    fn write_ids(&mut self) {
+        let now_ms = self.clock.now_ms();
+        let (ids, lane) = (&self.ids, self.lane.index);
+        self.unwritten.retain(|sealed| match ids.seal(lane, sealed.first, sealed.end, now_ms) {
+            Ok(()) => false,
+            Err(error) => {
+                tracing::warn!(%error, "a table of ids could not be written; it is tried again");
+                true
+            }
+        });
+    }
+
+    fn close(mut self) {
+        self.rotate(true);
+    }
+}
+
+/// All that is there already, up to a group's size; whether to close after it.
+fn gather(first: Command, commands: &Receiver<Command>) -> (Vec<(Record, bool, Answer)>, bool) {
+    let mut group = Vec::new();
+    let mut bytes = 0;
+    let mut command = first;
+    loop {
+        match command {
+            Command::Close => return (group, true),
+            Command::Append { record, replay, answer } => {
+                bytes += record.size_bytes();
+                group.push((record, replay, answer));
+            }
+        }
+        if bytes >= GROUP_BYTES || group.len() >= GROUP_RECORDS {
+            return (group, false);
+        }
+        command = match commands.try_recv() {
+            Ok(command) => command,
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return (group, false),
+        };
+    }
+}
+
+fn acknowledge(answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
+    for (first, answer) in repeats {
+        let receipt = Receipt { duplicate: true, ..answers[first].0.clone() };
+        drop(answer.send(Ok(receipt)));
+    }
+    // Who has hung up gets no answer; the record is stored all the same.
+    answers.into_iter().for_each(|(receipt, answer)| drop(answer.send(Ok(receipt))));
+}
+
+fn refuse(error: &io::Error, answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
+    tracing::error!(%error, records = answers.len(), "records could not be stored and were refused");
+    let answers = answers.into_iter().map(|(_, answer)| answer);
+    for answer in answers.chain(repeats.into_iter().map(|(_, answer)| answer)) {
+        drop(answer.send(Err(refusal(error))));
+    }
+}
+
+fn reused(record: &Record, by: &Receipt) -> AppendError {
+    AppendError::IdReused { id: record.id.clone(), lane: by.lane.clone(), seq: by.seq }
+}
+
+/// What the app is told of an error of the disk.
+fn refusal(error: &io::Error) -> AppendError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            AppendError::Full(error.to_string())
+        }
+        _ => AppendError::Disk(error.to_string()),
+    }
+}

@@ -1,0 +1,255 @@
+//! The local dead letters: a chain of their own, in which every letter says where it came from
+//! and why. A letter leaves by being replayed into its lane or purged.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::rngs::StdRng;
+use spillway_protocol::message::{Stamp, StreamId};
+use spillway_protocol::record::LaneName;
+
+use super::api::{DeadFilter, DeadLetter, SettleError};
+use super::chain::{Chain, Read, Tail};
+use super::entry::{self, Letter};
+use super::ranges::Settled;
+use super::state::{self, DeadState, Left, RANGES_MAX};
+use super::store::Store;
+
+/// Payload of a segment: letters are few.
+const SEGMENT_BYTES: u64 = 1024 * 1024;
+
+/// The dead letters of all lanes.
+pub(super) struct Dead {
+    gateway: String,
+    chain: Arc<Chain>,
+    keep_bytes: u64,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    tail: Tail,
+    settled: Settled,
+    left: BTreeMap<LaneName, Left>,
+    letters: BTreeMap<u64, Origin>,
+    bytes: u64,
+}
+
+/// Where a letter came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) lane: LaneName,
+    pub(super) position: u64,
+    bytes: u32,
+}
+
+/// How a letter leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leave {
+    Replayed,
+    Purged,
+}
+
+impl Dead {
+    /// Takes up what earlier runs left; reads every letter once.
+    pub(super) fn recover(
+        store: Arc<dyn Store>,
+        gateway: &str,
+        keep_bytes: u64,
+        rng: StdRng,
+    ) -> io::Result<Self> {
+        let saved: DeadState = state::decode(store.load_state()?).unwrap_or_default();
+        let (chain, _) = Chain::recover(store, Some(saved.end).filter(|end| *end > 0))?;
+        let chain = Arc::new(chain);
+        let tail = Tail::new(chain.clone(), SEGMENT_BYTES, StreamId(0), 0, rng);
+        let settled = Settled::restore(saved.watermark.max(1), &saved.above);
+        let left = saved.left.into_iter().collect();
+        let inner = Inner { tail, settled, left, letters: BTreeMap::new(), bytes: 0 };
+        let dead =
+            Self { gateway: gateway.to_owned(), chain, keep_bytes, inner: Mutex::new(inner) };
+        dead.index()?;
+        Ok(dead)
+    }
+
+    fn index(&self) -> io::Result<()> {
+        let mut inner = self.lock();
+        let mut position = inner.settled.next_unsettled(self.chain.first());
+        loop {
+            position = match self.chain.read(position)? {
+                Read::Pack(pack) => {
+                    let bytes = pack.entry(position).map_or(0, |entry| entry.len());
+                    match pack.entry(position).and_then(|entry| entry::decode::<Letter>(entry).ok())
+                    {
+                        Some(letter) => inner.add(position, &letter, bytes),
+                        None => inner.settled.insert(position, position + 1),
+                    }
+                    position + 1
+                }
+                Read::Hole { until } => {
+                    tracing::error!(
+                        from = position,
+                        to = until - 1,
+                        "dead letters are lost to a damaged file"
+                    );
+                    inner.settled.insert(position, until);
+                    until
+                }
+                Read::End => return Ok(()),
+            };
+            position = inner.settled.next_unsettled(position);
+        }
+    }
+
+    /// Adds a letter, durable when this returns. Refuses when it would exceed what may be kept.
+    pub(super) fn add(&self, letter: &Letter) -> Result<(), SettleError> {
+        let bytes = entry::encode(letter).map_err(disk)?;
+        let mut inner = self.lock();
+        if inner.bytes + bytes.len() as u64 > self.keep_bytes {
+            return Err(SettleError::DeadFull(self.keep_bytes));
+        }
+        inner.tail.seal(false);
+        let position = inner.tail.next();
+        let size = bytes.len();
+        inner.tail.append(&[bytes]).map_err(disk)?;
+        inner.add(position, letter, size);
+        Ok(())
+    }
+
+    /// Where the letters came from that recovery must not send again.
+    pub(super) fn origins(&self) -> Vec<Origin> {
+        self.lock().letters.values().cloned().collect()
+    }
+
+    /// Whether the record at `position` of `lane` is here.
+    pub(super) fn holds(&self, lane: &LaneName, position: u64) -> bool {
+        self.lock()
+            .letters
+            .values()
+            .any(|origin| origin.position == position && origin.lane == *lane)
+    }
+
+    /// Letters of `lane` that are here, and those that left.
+    pub(super) fn figures(&self, lane: &LaneName) -> (u64, Left) {
+        let inner = self.lock();
+        let here = inner.letters.values().filter(|origin| origin.lane == *lane).count() as u64;
+        (here, inner.left.get(lane).copied().unwrap_or_default())
+    }
+
+    /// The letters that match, oldest first.
+    pub(super) fn list(&self, filter: &DeadFilter) -> io::Result<Vec<DeadLetter>> {
+        let numbers: Vec<u64> = (self.lock().letters.iter())
+            .filter(|(number, origin)| {
+                filter.number.is_none_or(|n| n == **number)
+                    && filter.lane.as_ref().is_none_or(|l| *l == origin.lane)
+            })
+            .map(|(number, _)| *number)
+            .collect();
+        let mut letters = Vec::new();
+        for number in numbers {
+            if filter.limit.is_some_and(|limit| letters.len() >= limit) {
+                break;
+            }
+            let Some(letter) = self.read(number)? else {
+                continue;
+            };
+            if matches(&letter, filter) {
+                letters.push(self.describe(number, letter));
+            }
+        }
+        Ok(letters)
+    }
+
+    /// One letter, as it is stored.
+    pub(super) fn read(&self, number: u64) -> io::Result<Option<Letter>> {
+        let Read::Pack(pack) = self.chain.read(number)? else {
+            return Ok(None);
+        };
+        Ok(pack.entry(number).and_then(|bytes| entry::decode(bytes).ok()))
+    }
+
+    fn describe(&self, number: u64, letter: Letter) -> DeadLetter {
+        let stamp = Stamp {
+            gateway: self.gateway.clone(),
+            lane: letter.lane,
+            stream: StreamId(letter.stream),
+            seq: letter.seq,
+            accepted_ms: letter.stored.accepted_ms,
+            clock_set: letter.stored.clock_set,
+            replay: letter.stored.replay,
+        };
+        DeadLetter {
+            number,
+            record: letter.stored.record,
+            stamp,
+            code: letter.code,
+            reason: letter.reason,
+            died_ms: letter.died_ms,
+            attempts: letter.attempts,
+        }
+    }
+
+    /// Takes letters away, durably.
+    pub(super) fn remove(&self, numbers: &[u64], leave: Leave) -> io::Result<Vec<PathBuf>> {
+        let mut inner = self.lock();
+        for number in numbers {
+            inner.settled.insert(*number, number + 1);
+            let Some(origin) = inner.letters.remove(number) else {
+                continue;
+            };
+            inner.bytes -= u64::from(origin.bytes);
+            let left = inner.left.entry(origin.lane).or_default();
+            match leave {
+                Leave::Replayed => left.replayed += 1,
+                Leave::Purged => left.purged += 1,
+            }
+        }
+        // Both slots of the state must know it before a segment may go.
+        let state = state::encode(&inner.state(self.chain.end()))?;
+        self.chain.store().save_state(&state)?;
+        self.chain.store().save_state(&state)?;
+        self.chain.remove_below(inner.settled.watermark())
+    }
+
+    /// Bytes of its files.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.chain.disk_bytes()
+    }
+
+    /// Closes the open segment.
+    pub(super) fn close(&self) {
+        self.lock().tail.seal(true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn add(&mut self, position: u64, letter: &Letter, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.bytes += u64::from(bytes);
+        let origin = Origin { lane: letter.lane.clone(), position: letter.position, bytes };
+        self.letters.insert(position, origin);
+    }
+
+    fn state(&self, end: u64) -> DeadState {
+        DeadState {
+            end,
+            watermark: self.settled.watermark(),
+            above: self.settled.above(RANGES_MAX),
+            left: self.left.iter().map(|(lane, left)| (lane.clone(), *left)).collect(),
+        }
+    }
+}
+
+fn matches(letter: &Letter, filter: &DeadFilter) -> bool {
+    let reason = filter.reason.as_ref();
+    reason.is_none_or(|text| letter.code == *text || letter.reason.contains(text.as_str()))
+        && filter.since_ms.is_none_or(|since| letter.died_ms >= since)
+}
+
+fn disk(error: io::Error) -> SettleError {
+    SettleError::Disk(error.to_string())
+}

@@ -1,0 +1,93 @@
+//! What a chain's entries hold: a record with what the agent knew when it took it in, or a dead
+//! letter. Golden bytes hold the formats.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use spillway_protocol::codec::{self, DecodeError};
+use spillway_protocol::record::{LaneName, Record};
+
+const VERSION: u8 = 1;
+
+/// A record in a lane. `R` is `&Record` to write and `Record` to read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stored<R> {
+    /// When it was accepted, ms since 1970 by this machine's clock.
+    pub(super) accepted_ms: u64,
+    /// Whether that clock had been set.
+    pub(super) clock_set: bool,
+    /// Taken from the dead letters.
+    pub(super) replay: bool,
+    pub(super) record: R,
+}
+
+/// A record that was given up, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Letter {
+    pub(super) lane: LaneName,
+    /// Where it stood in its lane.
+    pub(super) position: u64,
+    pub(super) stream: u32,
+    pub(super) seq: u64,
+    pub(super) died_ms: u64,
+    pub(super) attempts: u32,
+    pub(super) code: String,
+    pub(super) reason: String,
+    pub(super) stored: Stored<Record>,
+}
+
+/// Encodes an entry.
+pub(super) fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(256);
+    codec::encode_into(VERSION, value, &mut out).map_err(std::io::Error::other)?;
+    Ok(out)
+}
+
+/// Decodes an entry.
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, DecodeError> {
+    codec::decode(VERSION, bytes).map(|(value, _)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use spillway_protocol::record::{Draft, RecordId};
+
+    use super::*;
+
+    fn record() -> Record {
+        let draft = Draft {
+            id: Some("id".into()),
+            tag: Some("t".into()),
+            properties: [("p".to_owned(), "v".to_owned())].into(),
+            body: "body".into(),
+            ..Draft::default()
+        };
+        draft.parse(|| RecordId::parse("x").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn golden_bytes_of_a_stored_record() {
+        let stored = Stored { accepted_ms: 5, clock_set: true, replay: false, record: &record() };
+        let bytes = encode(&stored).unwrap();
+        let golden = b"\x01\x05\x01\x00\x02id\x00\x00\x00\x01\x01t\x00\x01\x01p\x01v\x04body";
+        assert_eq!(bytes, golden);
+        let read: Stored<Record> = decode(&bytes).unwrap();
+        assert_eq!(read.record, record());
+    }
+
+    #[test]
+    fn golden_bytes_of_a_dead_letter() {
+        let letter = Letter {
+            lane: LaneName::parse("bulk").unwrap(),
+            position: 300,
+            stream: 7,
+            seq: 2,
+            died_ms: 9,
+            attempts: 3,
+            code: "c".into(),
+            reason: "r".into(),
+            stored: Stored { accepted_ms: 5, clock_set: true, replay: true, record: record() },
+        };
+        let bytes = encode(&letter).unwrap();
+        assert_eq!(&bytes[..20], b"\x01\x04bulk\xFB\x2C\x01\x07\x02\x09\x03\x01c\x01r\x05\x01\x01");
+        assert_eq!(decode::<Letter>(&bytes).unwrap(), letter);
+    }
+}

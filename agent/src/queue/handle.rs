@@ -1,0 +1,275 @@
+//! The queue as the rest of the agent holds it.
+
+use std::fs::File;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use spillway_protocol::message::StreamId;
+use spillway_protocol::record::{LaneName, Record, RecordId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::api::{
+    AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place, Recovery,
+    SettleError, Ticket,
+};
+use super::commit::Command;
+use super::dead::{Dead, Leave};
+use super::identity;
+use super::ids::Ids;
+use super::keeper;
+use super::lane::Lane;
+use super::lease::Lease;
+use super::recover::{self, Parts};
+use crate::allocator;
+use crate::clock::WallClock;
+
+/// Letters that are replayed before their leaving is saved.
+const REPLAY_BATCH: usize = 64;
+
+/// The queue. Cheap to clone; [`Queue::close`] ends it for all.
+#[derive(Clone)]
+pub struct Queue(Arc<Inner>);
+
+struct Inner {
+    lanes: Vec<Arc<Lane>>,
+    dead: Arc<Dead>,
+    ids: Arc<Ids>,
+    stream: StreamId,
+    changed: watch::Sender<u64>,
+    /// `None` once closed.
+    threads: Mutex<Option<Threads>>,
+    /// Held for its lock.
+    _lock: File,
+}
+
+struct Threads {
+    commands: Vec<Sender<Command>>,
+    keeper: Sender<()>,
+    running: Vec<JoinHandle<()>>,
+}
+
+impl Queue {
+    /// Opens `options.data_dir` on sled: locks it, recovers, and starts a committer per lane.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Damaged records are none: they are counted when they are reached.
+    pub fn open(
+        options: Options,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let lock = identity::lock(&options.data_dir)?;
+        let mut rng = StdRng::seed_from_u64(options.seed);
+        let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
+        let stores = recover::stores(&options)?;
+        let changed = watch::Sender::new(0);
+        let parts = recover::recover(stores, &options, stream, clock, changed.clone());
+        let Parts { lanes, committers, dead, ids, mut recovery } =
+            parts.map_err(|source| OpenError::Io {
+                path: options.data_dir.clone(),
+                source,
+                remedy: "see that the agent's user may read it and that the disk works",
+            })?;
+        recovery.orphans = recover::orphans(&options);
+        let mut threads = Vec::new();
+        let mut commands = Vec::new();
+        for committer in committers {
+            let (sender, receiver) = channel();
+            commands.push(sender);
+            threads.push(spawn("commit", move || committer.run(&receiver)));
+        }
+        let (keeper, stop) = channel();
+        let kept = (lanes.clone(), ids.clone());
+        threads.push(spawn("keeper", move || keeper::run(&kept.0, &kept.1, &stop)));
+        let running = threads.into_iter().collect::<Result<_, _>>().map_err(|source| {
+            OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
+        })?;
+        let threads = Mutex::new(Some(Threads { commands, keeper, running }));
+        let inner = Inner { lanes, dead, ids, stream: stream.id, changed, threads, _lock: lock };
+        Ok((Self(Arc::new(inner)), recovery))
+    }
+
+    /// Takes a record in, in the order of calls per lane. Never blocks.
+    pub fn submit(&self, lane: &LaneName, record: Record) -> Ticket {
+        self.command(lane, record, false)
+    }
+
+    fn command(&self, lane: &LaneName, record: Record, replay: bool) -> Ticket {
+        let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
+            return Ticket::answered(Err(AppendError::UnknownLane { lane: lane.clone() }));
+        };
+        let (answer, receiver) = oneshot::channel();
+        if let Some(threads) = self.threads().as_ref() {
+            // A thread that is gone drops the answer, which the ticket reads as stopping.
+            drop(threads.commands[index].send(Command::Append { record, replay, answer }));
+        }
+        Ticket(receiver)
+    }
+
+    /// Lanes in the order of the options.
+    pub fn lanes(&self) -> Vec<LaneName> {
+        self.0.lanes.iter().map(|lane| lane.name.clone()).collect()
+    }
+
+    /// The stream that new records get.
+    pub fn stream(&self) -> StreamId {
+        self.0.stream
+    }
+
+    /// Up to `count` records that may be sent now, oldest first, of at most `bytes` in all (but
+    /// always one). May read the disk (milliseconds): call where blocking is allowed.
+    pub fn lease(&self, lane: &LaneName, count: usize, bytes: usize) -> Vec<Lease> {
+        let Some(lane) = self.lane(lane) else {
+            return Vec::new();
+        };
+        lane.lease(count, bytes, Instant::now()).unwrap_or_else(|error| {
+            tracing::warn!(%error, lane = %lane.name, "the queue could not be read; it is tried again");
+            Vec::new()
+        })
+    }
+
+    /// When [`Queue::lease`] is worth another call: now, or when the earliest deferred record is
+    /// due. `None`: not before something changes.
+    pub fn next_due(&self, lane: &LaneName) -> Option<Instant> {
+        let lane = self.lane(lane)?;
+        lane.head().next_due(Instant::now(), lane.chain.end())
+    }
+
+    /// Changes whenever a record was accepted, settled or put back.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// A lane in numbers. Reads the disk's metadata.
+    pub fn figures(&self, lane: &LaneName) -> Option<LaneFigures> {
+        let lane = self.lane(lane)?;
+        let accounts = lane.accounts();
+        Some(LaneFigures {
+            accounts,
+            oldest_accepted_ms: (accounts.waiting > 0).then(|| lane.oldest_accepted_ms()).flatten(),
+            live_bytes: lane.live_bytes(),
+            disk_bytes: lane.chain.disk_bytes(),
+            in_flight: lane.head().in_flight(),
+        })
+    }
+
+    /// Bytes of the dead letters' files.
+    pub fn dead_disk_bytes(&self) -> u64 {
+        self.0.dead.disk_bytes()
+    }
+
+    /// Waiting records from `from` (a position) on. Reads the disk.
+    pub fn peek(&self, lane: &LaneName, from: u64, limit: usize) -> Vec<Entry> {
+        let Some(lane) = self.lane(lane) else {
+            return Vec::new();
+        };
+        logged("the queue could not be read", lane.peek(from, limit)).unwrap_or_default()
+    }
+
+    /// Where the record with this app-given id is.
+    pub fn find_id(&self, id: &RecordId) -> Place {
+        let found = logged("the ids could not be read", self.0.ids.locate(id)).flatten();
+        found.map_or(Place::Unknown, |(lane, position)| self.0.lanes[lane].place(position))
+    }
+
+    /// Where the record with this number is.
+    pub fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
+        let Some(lane) = self.lane(lane) else {
+            return Place::Unknown;
+        };
+        lane.position_of(stream, seq).map_or(Place::Unknown, |position| lane.place(position))
+    }
+
+    /// The dead letters that match, oldest first. Reads the disk.
+    pub fn dead_list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
+        logged("the dead letters could not be read", self.0.dead.list(filter)).unwrap_or_default()
+    }
+
+    /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
+    /// letters. Blocks. Returns how many; letters of lanes that are gone stay where they are.
+    pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
+        self.save()?;
+        let mut replayed = 0;
+        for batch in self.dead_list(filter).chunks(REPLAY_BATCH) {
+            let tickets: Vec<_> = (batch.iter())
+                .map(|letter| {
+                    (letter.number, self.command(&letter.stamp.lane, letter.record.clone(), true))
+                })
+                .collect();
+            let stored = |(number, ticket): (u64, Ticket)| ticket.wait().is_ok().then_some(number);
+            let numbers: Vec<u64> = tickets.into_iter().filter_map(stored).collect();
+            self.leave(&numbers, Leave::Replayed)?;
+            replayed += numbers.len() as u64;
+            if numbers.len() < batch.len() {
+                break;
+            }
+        }
+        Ok(replayed)
+    }
+
+    /// Gives up what matches for good: dead - n, dropped + n.
+    pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
+        self.save()?;
+        let numbers: Vec<u64> = self.dead_list(filter).iter().map(|letter| letter.number).collect();
+        self.leave(&numbers, Leave::Purged)?;
+        Ok(numbers.len() as u64)
+    }
+
+    fn leave(&self, numbers: &[u64], leave: Leave) -> Result<(), SettleError> {
+        let aside =
+            self.0.dead.remove(numbers, leave).map_err(|e| SettleError::Disk(e.to_string()))?;
+        self.0.changed.send_modify(|count| *count += 1);
+        for folder in aside {
+            tracing::warn!(folder = %folder.display(), "a damaged segment of dead letters was put aside");
+        }
+        Ok(())
+    }
+
+    /// The lanes must have noted which records are dead before letters leave.
+    fn save(&self) -> Result<(), SettleError> {
+        keeper::save(&self.0.lanes, &self.0.ids).map_err(|e| SettleError::Disk(e.to_string()))
+    }
+
+    /// Refuses further records, commits what was submitted, saves the state. Blocks.
+    pub fn close(&self) {
+        let Some(threads) = self.threads().take() else {
+            return;
+        };
+        for commands in &threads.commands {
+            drop(commands.send(Command::Close));
+        }
+        drop(threads.keeper);
+        for thread in threads.running {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the queue panicked");
+            }
+        }
+        self.0.dead.close();
+        // Twice: segments that are done go once both slots of the state know it.
+        for _ in 0..2 {
+            if let Err(error) = self.save() {
+                tracing::warn!(%error, "the state could not be saved; some records may be sent again");
+            }
+        }
+        allocator::trim();
+    }
+
+    fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
+        self.0.lanes.iter().find(|lane| lane.name == *name)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Option<Threads>> {
+        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+fn logged<T>(what: &str, result: std::io::Result<T>) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!(%error, "{what}")).ok()
+}

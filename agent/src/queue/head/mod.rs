@@ -1,0 +1,245 @@
+//! The reading end of a lane: which record may be sent next, and how those sent ended.
+//!
+//! [`Head`] holds positions only and reads nothing itself: [`Head::next`] says which position to
+//! look at, the lane reads it and tells what it found. So the rules of order are pure.
+//!
+//! A position is *waiting* until it is looked at; then it is *active* (leased, ready to be leased
+//! again, or delayed), or *parked* behind an active one of its order key; then it is settled.
+
+mod keys;
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokio::time::Instant;
+
+use super::api::Ordering;
+use super::ranges::Settled;
+use super::state::Tally;
+use keys::Keys;
+pub(super) use keys::Refill;
+
+/// Most positions that are active at once; beyond it nothing new is looked at.
+const ACTIVE_MAX: usize = 16_384;
+
+/// A hash of an order key, as good as the key within one lane.
+pub(super) type KeyHash = u64;
+
+/// See the module.
+pub(super) struct Head {
+    ordering: Ordering,
+    settled: Settled,
+    baseline: u64,
+    tally: Tally,
+    /// Everything below has been looked at.
+    scan: u64,
+    active: HashMap<u64, Active>,
+    ready: BTreeSet<u64>,
+    delayed: BTreeSet<(Instant, u64)>,
+    keys: Keys,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Active {
+    key: Option<KeyHash>,
+    state: State,
+    attempts: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Leased,
+    Ready,
+    Delayed(Instant),
+}
+
+/// What to look at next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Lease this one: it was looked at before.
+    Again(u64),
+    /// Look at this one, then call [`Head::found`] or [`Head::damaged`].
+    Look(u64),
+    /// Look at positions from here on for more of one key, then call [`Head::refill`].
+    Refill(Refill),
+    /// Nothing may be sent now.
+    Nothing,
+}
+
+/// How a record ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Delivered,
+    Dead,
+    Damaged,
+}
+
+impl Head {
+    /// Goes on where a saved state left off.
+    pub(super) fn new(ordering: Ordering, settled: Settled, baseline: u64, tally: Tally) -> Self {
+        let scan = settled.watermark();
+        Self {
+            ordering,
+            settled,
+            baseline,
+            tally,
+            scan,
+            active: HashMap::new(),
+            ready: BTreeSet::new(),
+            delayed: BTreeSet::new(),
+            keys: Keys::default(),
+        }
+    }
+
+    /// What may be sent at `now` of a chain that ends at `end`, oldest first.
+    pub(super) fn next(&mut self, now: Instant, end: u64) -> Next {
+        self.wake(now);
+        if let Some(&position) = self.ready.first() {
+            return Next::Again(position);
+        }
+        if let Some(refill) = self.keys.refill_wanted(self.scan) {
+            return Next::Refill(refill);
+        }
+        let one_at_a_time = self.ordering == Ordering::Lane && !self.active.is_empty();
+        self.scan = self.settled.next_unsettled(self.scan);
+        if one_at_a_time || self.active.len() >= ACTIVE_MAX || self.scan >= end {
+            return Next::Nothing;
+        }
+        Next::Look(self.scan)
+    }
+
+    /// The delayed ones whose time has come are ready.
+    fn wake(&mut self, now: Instant) {
+        while let Some(&(due, position)) = self.delayed.first().filter(|(due, _)| *due <= now) {
+            self.delayed.remove(&(due, position));
+            self.set(position, State::Ready);
+        }
+    }
+
+    /// There is a record of `key` at the position looked at. `true`: lease it; `false`: it waits
+    /// behind another one of its key.
+    pub(super) fn found(&mut self, position: u64, key: KeyHash) -> bool {
+        self.scan = position + 1;
+        let key = (self.ordering == Ordering::Key).then_some(key);
+        if key.is_some_and(|key| !self.keys.take_or_park(key, position)) {
+            return false;
+        }
+        self.active.insert(position, Active { key, state: State::Leased, attempts: 0 });
+        true
+    }
+
+    /// More positions of a key were looked for up to `scanned_to`.
+    pub(super) fn refill(&mut self, refill: Refill, found: Vec<u64>, scanned_to: u64) {
+        let settled = &self.settled;
+        let found = found.into_iter().filter(|p| !settled.contains(*p)).collect();
+        if let Some(position) = self.keys.refilled(refill, found, scanned_to, self.scan) {
+            self.revive(position, refill.key);
+        }
+    }
+
+    fn revive(&mut self, position: u64, key: KeyHash) {
+        self.active.insert(position, Active { key: Some(key), state: State::Ready, attempts: 0 });
+        self.ready.insert(position);
+    }
+
+    /// Leases a ready position.
+    pub(super) fn lease(&mut self, position: u64) -> u32 {
+        self.set(position, State::Leased);
+        self.active.get(&position).map_or(0, |active| active.attempts)
+    }
+
+    /// Puts a leased position back.
+    pub(super) fn defer(&mut self, position: u64, not_before: Option<Instant>, charged: bool) {
+        if let Some(active) = self.active.get_mut(&position) {
+            active.attempts += u32::from(charged);
+        }
+        self.set(position, not_before.map_or(State::Ready, State::Delayed));
+    }
+
+    fn set(&mut self, position: u64, state: State) {
+        let Some(active) = self.active.get_mut(&position) else {
+            return;
+        };
+        match std::mem::replace(&mut active.state, state) {
+            State::Ready => drop(self.ready.remove(&position)),
+            State::Delayed(due) => drop(self.delayed.remove(&(due, position))),
+            State::Leased => {}
+        }
+        match state {
+            State::Ready => drop(self.ready.insert(position)),
+            State::Delayed(due) => drop(self.delayed.insert((due, position))),
+            State::Leased => {}
+        }
+    }
+
+    /// Settles an active position; the next one of its key becomes ready.
+    pub(super) fn settle(&mut self, position: u64, end: End) {
+        self.set(position, State::Leased);
+        let Some(active) = self.active.remove(&position) else {
+            return;
+        };
+        self.close(position, position + 1, end);
+        if let Some(key) = active.key
+            && let Some(next) = self.keys.release(key)
+        {
+            self.revive(next, key);
+        }
+    }
+
+    /// Nothing is left of `from..to`.
+    pub(super) fn damaged(&mut self, from: u64, to: u64) {
+        for position in from..to {
+            if self.active.contains_key(&position) {
+                self.settle(position, End::Damaged);
+            }
+        }
+        self.close(from, to, End::Damaged);
+        self.scan = self.scan.max(to);
+    }
+
+    /// Recovery found `position` among the dead letters.
+    pub(super) fn recovered_dead(&mut self, position: u64) {
+        self.close(position, position + 1, End::Dead);
+    }
+
+    fn close(&mut self, from: u64, to: u64, end: End) {
+        let before = self.settled.count_from(self.baseline);
+        self.settled.insert(from, to);
+        let closed = self.settled.count_from(self.baseline) - before;
+        *match end {
+            End::Delivered => &mut self.tally.delivered,
+            End::Dead => &mut self.tally.dead,
+            End::Damaged => &mut self.tally.damaged,
+        } += closed;
+    }
+
+    /// When the earliest delayed one is due, or `now` if there is something to do already.
+    pub(super) fn next_due(&mut self, now: Instant, end: u64) -> Option<Instant> {
+        match self.next(now, end) {
+            Next::Nothing => self.delayed.first().map(|(due, _)| *due),
+            _ => Some(now),
+        }
+    }
+
+    /// Positions leased at this moment.
+    pub(super) fn in_flight(&self) -> u64 {
+        self.active.values().filter(|active| active.state == State::Leased).count() as u64
+    }
+
+    /// What is settled.
+    pub(super) fn settled(&self) -> &Settled {
+        &self.settled
+    }
+
+    /// How the settled ones ended.
+    pub(super) fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The accounts count from this position on.
+    pub(super) fn baseline(&self) -> u64 {
+        self.baseline
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Who the data folder belongs to: its lock, and the stream that new records get.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use serde::{Deserialize, Serialize};
+use spillway_protocol::message::StreamId;
+
+use super::api::OpenError;
+use super::store::disk::make_folder;
+
+/// Layout of the data folder; another number is another build's.
+const FORMAT: u32 = 1;
+
+/// Kept in the file `identity`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Identity {
+    format: u32,
+    stream: String,
+    host: String,
+}
+
+/// The stream of this data folder on this host, and whether it was drawn just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamOf {
+    pub(super) id: StreamId,
+    /// The folder was empty: a new installation.
+    pub(super) fresh: bool,
+}
+
+/// Locks the folder for as long as the returned file lives. Makes it if it is missing.
+pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
+    let fail = |source, remedy| OpenError::Io { path: folder.to_owned(), source, remedy };
+    make_folder(folder)
+        .map_err(|e| fail(e, "make it, or let the agent's user write its parent"))?;
+    let path = folder.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|e| fail(e, "let the agent's user write it, and see that the disk is writable"))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+            return Err(OpenError::Locked { path: folder.to_owned(), pid });
+        }
+        Err(TryLockError::Error(e)) => return Err(fail(e, "use a file system that has locks")),
+    }
+    // For the one who finds it locked; a full disk must not keep the agent from starting.
+    drop(file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())));
+    Ok(file)
+}
+
+/// Reads the identity, or makes one. On another host (a cloned disk) a new stream begins, so that
+/// two gateways never give the same number.
+pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<StreamOf, OpenError> {
+    let path = folder.join("identity");
+    let fail = |source, remedy| OpenError::Io { path: path.clone(), source, remedy };
+    let known = match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice::<Identity>(&bytes).ok(),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        Err(e) => return Err(fail(e, "let the agent's user read it")),
+    };
+    if let Some(known) = known.filter(|known| known.host == host || known.format > FORMAT) {
+        if known.format > FORMAT {
+            return Err(OpenError::Newer { path, format: known.format });
+        }
+        if let Ok(id) = known.stream.parse() {
+            return Ok(StreamOf { id, fresh: false });
+        }
+    }
+    let fresh = !path.exists() && !folder.join("lanes").exists();
+    let id = StreamId(rng.next_u32());
+    let identity = Identity { format: FORMAT, stream: id.to_string(), host: host.to_owned() };
+    write(&path, &identity)
+        .map_err(|e| fail(e, "free some space and let the agent's user write there"))?;
+    Ok(StreamOf { id, fresh })
+}
+
+fn write(path: &PathBuf, identity: &Identity) -> io::Result<()> {
+    let made = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made)?;
+    serde_json::to_writer(&mut file, identity)?;
+    file.sync_all()?;
+    fs::rename(&made, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn the_stream_stays_on_its_host_and_changes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let first = stream(folder.path(), "host-a", &mut rng).unwrap();
+        assert!(first.fresh);
+        let again = stream(folder.path(), "host-a", &mut rng).unwrap();
+        assert_eq!(again, StreamOf { fresh: false, ..first });
+        let moved = stream(folder.path(), "host-b", &mut rng).unwrap();
+        assert_ne!(moved.id, first.id);
+        assert!(!moved.fresh);
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_and_a_damaged_identity_begins_a_new_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let path = folder.path().join("identity");
+        fs::write(&path, r#"{"format":2,"stream":"00000001","host":"h"}"#).unwrap();
+        let refused = stream(folder.path(), "h", &mut rng);
+        assert!(matches!(refused, Err(OpenError::Newer { format: 2, .. })));
+        fs::write(&path, "{").unwrap();
+        assert!(!stream(folder.path(), "h", &mut rng).unwrap().fresh);
+    }
+
+    #[test]
+    fn a_second_agent_is_told_who_holds_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let held = lock(folder.path()).unwrap();
+        let error = lock(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(held);
+        assert!(lock(folder.path()).is_ok());
+    }
+}

@@ -1,0 +1,214 @@
+//! Which app-given ids were accepted, so that the same id again is the same record.
+//!
+//! The ids of the segment being filled are in memory. When it is sealed they are written as one
+//! sorted table that outlives the segment until the window is over: while the record waits, for
+//! an hour, and for the last 100,000 ids, whichever is longest. Of a table, memory keeps only a
+//! filter of 10 bits an id.
+
+mod table;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use spillway_protocol::record::{Record, RecordId};
+
+use super::store::Store;
+use table::{Row, Table};
+
+/// Ids are known at least this long, ms.
+const WINDOW_MS: u64 = 3_600_000;
+/// Of all lanes together, at least so many of the newest ids are known.
+const WINDOW_IDS: u64 = 100_000;
+
+/// First 16 bytes of the id's SHA-256.
+pub(super) type IdHash = [u8; 16];
+
+/// Where an id was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Not within the window.
+    New,
+    /// With the same body.
+    Same { lane: usize, position: u64 },
+    /// With another body.
+    Other { lane: usize, position: u64 },
+    /// Another lane is storing it at this moment.
+    Pending,
+}
+
+/// The ids of all lanes.
+pub(super) struct Ids(Mutex<Vec<LaneIds>>);
+
+struct LaneIds {
+    store: Arc<dyn Store>,
+    /// Of the segment being filled.
+    open: HashMap<IdHash, Known>,
+    tables: Vec<Table>,
+}
+
+#[derive(Clone, Copy)]
+struct Known {
+    body: u64,
+    position: u64,
+    durable: bool,
+}
+
+/// An id and a body as they are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print {
+    id: IdHash,
+    body: u64,
+}
+
+impl Print {
+    /// The id alone.
+    pub(super) fn id(&self) -> &IdHash {
+        &self.id
+    }
+
+    /// Of an accepted record.
+    pub(super) fn of(record: &Record) -> Self {
+        Self { id: hash(&record.id), body: first_u64(&Sha256::digest(&record.body)) }
+    }
+}
+
+fn hash(id: &RecordId) -> IdHash {
+    let digest = Sha256::digest(id.as_str().as_bytes());
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&digest[..16]);
+    hash
+}
+
+fn first_u64(bytes: &[u8]) -> u64 {
+    bytes.iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
+}
+
+impl Ids {
+    /// Takes up the tables of lanes `0..`, in the order of `stores`.
+    pub(super) fn recover(stores: Vec<Arc<dyn Store>>) -> io::Result<Self> {
+        let lane = |store: Arc<dyn Store>| {
+            let tables = Table::load_all(store.as_ref())?;
+            Ok(LaneIds { store, open: HashMap::new(), tables })
+        };
+        Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
+    }
+
+    /// Where the id was seen, if it was.
+    pub(super) fn seen(&self, print: &Print) -> io::Result<Seen> {
+        for (lane, ids) in self.lock().iter().enumerate() {
+            let Some(known) = ids.find(&print.id)? else {
+                continue;
+            };
+            return Ok(match known {
+                Known { durable: false, .. } => Seen::Pending,
+                Known { body, position, .. } if body == print.body => Seen::Same { lane, position },
+                Known { position, .. } => Seen::Other { lane, position },
+            });
+        }
+        Ok(Seen::New)
+    }
+
+    /// Where the record with this id lies, for those who ask after it.
+    pub(super) fn locate(&self, id: &RecordId) -> io::Result<Option<(usize, u64)>> {
+        let id = hash(id);
+        for (lane, ids) in self.lock().iter().enumerate() {
+            if let Some(known) = ids.find(&id)?.filter(|known| known.durable) {
+                return Ok(Some((lane, known.position)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes ids that `lane` is about to store.
+    pub(super) fn begin(&self, lane: usize, rows: &[(Print, u64)]) {
+        let mut lanes = self.lock();
+        for (print, position) in rows {
+            let known = Known { body: print.body, position: *position, durable: false };
+            lanes[lane].open.insert(print.id, known);
+        }
+    }
+
+    /// They are durable, or (not `stored`) were never stored.
+    pub(super) fn finish(&self, lane: usize, rows: &[(Print, u64)], stored: bool) {
+        let mut lanes = self.lock();
+        for (print, _) in rows {
+            if !stored {
+                lanes[lane].open.remove(&print.id);
+            } else if let Some(known) = lanes[lane].open.get_mut(&print.id) {
+                known.durable = true;
+            }
+        }
+    }
+
+    /// Writes the ids of a sealed segment, positions `first..end`, as a table. On an error they
+    /// stay in memory until the next try.
+    pub(super) fn seal(&self, lane: usize, first: u64, end: u64, now_ms: u64) -> io::Result<()> {
+        let mut lanes = self.lock();
+        let ids = &mut lanes[lane];
+        let inside = |known: &Known| (first..end).contains(&known.position);
+        let rows: Vec<Row> = (ids.open.iter())
+            .filter(|(_, known)| inside(known))
+            .map(|(id, known)| Row { id: *id, body: known.body, position: known.position })
+            .collect();
+        if !rows.is_empty() {
+            let table = Table::save(ids.store.as_ref(), rows, end, now_ms)?;
+            ids.tables.push(table);
+        }
+        ids.open.retain(|_, known| !inside(known));
+        ids.open.shrink_to_fit();
+        Ok(())
+    }
+
+    /// Whether a table covers the segment that ends at `end`.
+    pub(super) fn has_table(&self, lane: usize, end: u64) -> bool {
+        self.lock()[lane].tables.iter().any(|table| table.end == end)
+    }
+
+    /// Forgets tables whose window is over: everything in them is settled (below `watermark`),
+    /// they are older than an hour, and enough newer ids are known.
+    pub(super) fn expire(&self, lane: usize, watermark: u64, now_ms: u64) -> io::Result<()> {
+        let mut lanes = self.lock();
+        let mut known: u64 = lanes.iter().map(LaneIds::len).sum();
+        let ids = &mut lanes[lane];
+        while let Some(oldest) = ids.tables.first() {
+            let enough = known - oldest.len >= WINDOW_IDS;
+            if !enough
+                || oldest.end > watermark
+                || now_ms < oldest.sealed_ms.saturating_add(WINDOW_MS)
+            {
+                break;
+            }
+            ids.store.remove_file(&oldest.name)?;
+            known -= oldest.len;
+            ids.tables.remove(0);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<LaneIds>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LaneIds {
+    fn find(&self, id: &IdHash) -> io::Result<Option<Known>> {
+        if let Some(known) = self.open.get(id) {
+            return Ok(Some(*known));
+        }
+        for table in self.tables.iter().rev() {
+            if let Some(row) = table.find(self.store.as_ref(), id)? {
+                return Ok(Some(Known { body: row.body, position: row.position, durable: true }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn len(&self) -> u64 {
+        self.open.len() as u64 + self.tables.iter().map(|table| table.len).sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests;

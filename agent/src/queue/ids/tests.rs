@@ -1,0 +1,76 @@
+use super::*;
+use crate::queue::store::memory::MemoryStore;
+
+fn print(id: u32, body: u64) -> Print {
+    Print { id: hash(&RecordId::parse(format!("id-{id}")).unwrap()), body }
+}
+
+fn fresh() -> (MemoryStore, Ids) {
+    let store = MemoryStore::default();
+    let ids = recover(&store);
+    (store, ids)
+}
+
+fn recover(store: &MemoryStore) -> Ids {
+    Ids::recover(vec![Arc::new(store.clone()), Arc::new(MemoryStore::default())]).unwrap()
+}
+
+fn store_ids(ids: &Ids, from: u32, to: u32) {
+    let rows: Vec<_> = (from..to).map(|i| (print(i, 1), u64::from(i))).collect();
+    ids.begin(0, &rows);
+    ids.finish(0, &rows, true);
+}
+
+#[test]
+fn the_same_id_is_known_by_its_body() {
+    let (_, ids) = fresh();
+    store_ids(&ids, 1, 2);
+    assert_eq!(ids.seen(&print(1, 1)).unwrap(), Seen::Same { lane: 0, position: 1 });
+    assert_eq!(ids.seen(&print(1, 9)).unwrap(), Seen::Other { lane: 0, position: 1 });
+    assert_eq!(ids.seen(&print(2, 1)).unwrap(), Seen::New);
+}
+
+#[test]
+fn an_id_counts_only_once_it_is_durable() {
+    let (_, ids) = fresh();
+    let rows = [(print(5, 1), 5)];
+    ids.begin(1, &rows);
+    assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::Pending);
+    assert_eq!(ids.locate(&RecordId::parse("id-5").unwrap()).unwrap(), None);
+    ids.finish(1, &rows, false);
+    assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::New);
+}
+
+#[test]
+fn sealed_ids_are_found_again_also_after_a_restart() {
+    let (store, ids) = fresh();
+    store_ids(&ids, 1, 5_000);
+    ids.seal(0, 1, 4_000, 7).unwrap();
+    store_ids(&ids, 5_000, 5_010);
+    ids.seal(0, 4_000, 5_010, 8).unwrap();
+    for ids in [&ids, &recover(&store)] {
+        for known in [1, 3_999, 4_000, 5_009] {
+            let same = Seen::Same { lane: 0, position: u64::from(known) };
+            assert_eq!(ids.seen(&print(known, 1)).unwrap(), same);
+        }
+        assert_eq!(ids.seen(&print(6_000, 1)).unwrap(), Seen::New);
+        assert!(ids.has_table(0, 4_000));
+    }
+}
+
+#[test]
+fn a_table_goes_only_when_all_three_windows_are_over() {
+    let (_, ids) = fresh();
+    store_ids(&ids, 1, 101);
+    ids.seal(0, 1, 101, 0).unwrap();
+    let known = |ids: &Ids| ids.seen(&print(50, 1)).unwrap() != Seen::New;
+    ids.expire(0, 101, WINDOW_MS).unwrap();
+    assert!(known(&ids), "too few newer ids");
+    store_ids(&ids, 101, 101 + WINDOW_IDS as u32);
+    ids.expire(0, 100, WINDOW_MS).unwrap();
+    assert!(known(&ids), "one of its records waits");
+    ids.expire(0, 101, WINDOW_MS - 1).unwrap();
+    assert!(known(&ids), "younger than an hour");
+    ids.expire(0, 101, WINDOW_MS).unwrap();
+    assert!(!known(&ids));
+}

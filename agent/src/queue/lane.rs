@@ -1,0 +1,443 @@
+//! A lane: a chain of records with its head, and what is saved of both.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+use spillway_protocol::message::{Stamp, StreamId};
+use spillway_protocol::record::{LaneName, Record};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::api::{Accounts, Entry, LaneOptions, Place, SettleError};
+use super::chain::{Chain, Newest, Pack, Read};
+use super::dead::Dead;
+use super::entry::{self, Letter, Stored};
+use super::head::{End, Head, Next, Refill};
+use super::lease::Lease;
+use super::ranges::Settled;
+use super::state::{self, LaneState, RANGES_MAX, Tally};
+use super::store::Store;
+use crate::clock::WallClock;
+
+/// Most entries that one call of [`Lane::lease`] looks at, so that it ends soon.
+const LOOKS_MAX: usize = 4096;
+
+/// Streams that are remembered: a new one comes only when the host under the data changes.
+const STREAMS_MAX: usize = 16;
+
+/// See the module.
+pub(super) struct Lane {
+    pub(super) name: LaneName,
+    pub(super) index: usize,
+    gateway: String,
+    pub(super) chain: Arc<Chain>,
+    dead: Arc<Dead>,
+    clock: Arc<dyn WallClock>,
+    head: Mutex<Head>,
+    /// Oldest first; new records belong to the last.
+    streams: Vec<Newest>,
+    saved: Mutex<Saved>,
+    /// Counts changes; the state is saved when it moved.
+    moved: AtomicU64,
+    changed: watch::Sender<u64>,
+    oldest: Mutex<Option<(u64, u64)>>,
+}
+
+/// What all lanes of a queue share.
+pub(super) struct Shared {
+    pub(super) gateway: String,
+    /// New records get this one.
+    pub(super) stream: StreamId,
+    pub(super) dead: Arc<Dead>,
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) changed: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Saved {
+    moved: u64,
+    /// Watermarks of the newest saved state and of the one before. Segments below the older may
+    /// go: whichever slot survives, it does not miss them.
+    watermark: u64,
+    before: u64,
+}
+
+impl Lane {
+    /// Takes up what earlier runs left of this lane.
+    pub(super) fn recover(
+        options: &LaneOptions,
+        index: usize,
+        store: Arc<dyn Store>,
+        shared: &Shared,
+    ) -> io::Result<Self> {
+        let saved: Option<LaneState> = state::decode(store.load_state()?);
+        let (chain, found) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
+        let streams = streams(saved.as_ref(), found, shared.stream, chain.end());
+        let head = match saved {
+            Some(s) => Head::new(
+                options.ordering,
+                Settled::restore(s.watermark, &s.above),
+                s.baseline,
+                s.settled,
+            ),
+            // Without a state nothing is known of what came before: all that is there is sent.
+            None => Head::new(
+                options.ordering,
+                Settled::below(chain.first()),
+                chain.first(),
+                Tally::default(),
+            ),
+        };
+        Ok(Self {
+            name: options.name.clone(),
+            index,
+            gateway: shared.gateway.clone(),
+            chain: Arc::new(chain),
+            dead: shared.dead.clone(),
+            clock: shared.clock.clone(),
+            head: Mutex::new(head),
+            streams,
+            saved: Mutex::default(),
+            moved: AtomicU64::new(1),
+            changed: shared.changed.clone(),
+            oldest: Mutex::new(None),
+        })
+    }
+
+    /// Stream and base of new records.
+    pub(super) fn newest(&self) -> Newest {
+        self.stream_at(u64::MAX)
+    }
+
+    /// The stream that `position` belongs to.
+    fn stream_at(&self, position: u64) -> Newest {
+        let found = self.streams.iter().rev().find(|s| s.base < position);
+        found.or(self.streams.first()).copied().unwrap_or(Newest { stream: StreamId(0), base: 0 })
+    }
+
+    /// Stream of a position, and its number in it.
+    pub(super) fn number(&self, position: u64) -> (StreamId, u64) {
+        let at = self.stream_at(position);
+        (at.stream, position.saturating_sub(at.base))
+    }
+
+    /// The position that has this number, if it was given yet.
+    pub(super) fn position_of(&self, stream: StreamId, seq: u64) -> Option<u64> {
+        let at = self.streams.iter().find(|s| s.stream == stream)?;
+        let position =
+            at.base.checked_add(seq).filter(|p| *p > at.base && *p < self.chain.end())?;
+        (self.stream_at(position).stream == stream).then_some(position)
+    }
+
+    pub(super) fn head(&self) -> MutexGuard<'_, Head> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Something was appended or settled.
+    pub(super) fn touch(&self) {
+        self.moved.fetch_add(1, Relaxed);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// See [`Queue::lease`](super::Queue::lease).
+    pub(super) fn lease(
+        self: &Arc<Self>,
+        count: usize,
+        bytes: usize,
+        now: Instant,
+    ) -> io::Result<Vec<Lease>> {
+        let mut leases = Vec::new();
+        let mut room = bytes;
+        let mut head = self.head();
+        for _ in 0..LOOKS_MAX {
+            if leases.len() >= count {
+                break;
+            }
+            let found = match head.next(now, self.chain.end()) {
+                Next::Nothing => break,
+                Next::Refill(refill) => {
+                    self.refill(&mut head, refill)?;
+                    continue;
+                }
+                Next::Again(position) => {
+                    self.look(&mut head, position)?.map(|found| (position, false, found))
+                }
+                Next::Look(position) => {
+                    self.look(&mut head, position)?.map(|found| (position, true, found))
+                }
+            };
+            let Some((position, new, (pack, stored))) = found else {
+                continue;
+            };
+            let size = stored.record.size_bytes();
+            if !leases.is_empty() && size > room {
+                break;
+            }
+            if new && !head.found(position, key_hash(&stored.record)) {
+                continue;
+            }
+            room = room.saturating_sub(size);
+            let attempts = head.lease(position);
+            let stamp = self.stamp(&pack, position, &stored);
+            leases.push(Lease::new(self.clone(), position, stored.record, stamp, attempts));
+        }
+        Ok(leases)
+    }
+
+    /// Reads `position`; damage there is settled as such.
+    fn look(
+        &self,
+        head: &mut Head,
+        position: u64,
+    ) -> io::Result<Option<(Arc<Pack>, Stored<Record>)>> {
+        match self.chain.read(position)? {
+            Read::Pack(pack) => match decode(&pack, position) {
+                Some(stored) => return Ok(Some((pack, stored))),
+                None => self.lose(head, position, position + 1),
+            },
+            Read::Hole { until } => self.lose(head, position, until),
+            Read::End => {}
+        }
+        Ok(None)
+    }
+
+    fn lose(&self, head: &mut Head, from: u64, until: u64) {
+        let until = until.min(self.chain.end());
+        tracing::error!(lane = %self.name, from, to = until - 1, "records are lost to a damaged file; it is kept in quarantine/");
+        self.chain.mark_damaged(from);
+        head.damaged(from, until);
+        self.touch();
+    }
+
+    fn refill(&self, head: &mut Head, refill: Refill) -> io::Result<()> {
+        let mut found = Vec::new();
+        let mut position = refill.from;
+        while position < refill.to && found.len() < refill.limit {
+            match self.chain.read(position)? {
+                Read::Pack(pack) => {
+                    let key = decode(&pack, position).map(|stored| key_hash(&stored.record));
+                    found.extend((key == Some(refill.key)).then_some(position));
+                    position += 1;
+                }
+                Read::Hole { until } => position = until,
+                Read::End => break,
+            }
+        }
+        head.refill(refill, found, position.min(refill.to));
+        Ok(())
+    }
+
+    fn stamp<R>(&self, pack: &Pack, position: u64, stored: &Stored<R>) -> Stamp {
+        Stamp {
+            gateway: self.gateway.clone(),
+            lane: self.name.clone(),
+            stream: pack.stream,
+            seq: position - pack.base,
+            accepted_ms: stored.accepted_ms,
+            clock_set: stored.clock_set,
+            replay: stored.replay,
+        }
+    }
+
+    /// Settles a leased position.
+    pub(super) fn settle(&self, position: u64, end: End) {
+        self.head().settle(position, end);
+        self.touch();
+    }
+
+    /// Puts a leased position back.
+    pub(super) fn defer(&self, position: u64, not_before: Option<Instant>, charged: bool) {
+        self.head().defer(position, not_before, charged);
+        self.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Moves a leased record to the dead letters. It is settled here once it is durable there; a
+    /// crash in between is found by recovery.
+    pub(super) fn bury(&self, letter: &Letter) -> Result<(), SettleError> {
+        self.dead.add(letter)?;
+        self.settle(letter.position, End::Dead);
+        Ok(())
+    }
+
+    /// The accounts, which add up by construction: see [`Tally`] and [`Left`](state::Left).
+    pub(super) fn accounts(&self) -> Accounts {
+        let head = self.head();
+        let (tally, baseline) = (head.tally(), head.baseline());
+        let numbered = self.chain.end().saturating_sub(baseline);
+        let waiting = numbered.saturating_sub(head.settled().count_from(baseline));
+        let (dead, left) = self.dead.figures(&self.name);
+        let known = dead + left.replayed + left.purged;
+        // Letters that neither lie there nor left were lost with a damaged file.
+        let lost = tally.dead.saturating_sub(known);
+        // More letters than the lane has noted: a crash came before it could, so these records
+        // wait again and are there twice.
+        let twice = known.saturating_sub(tally.dead);
+        Accounts {
+            accepted: (numbered + twice).saturating_sub(left.replayed),
+            delivered: tally.delivered,
+            waiting,
+            dead,
+            expired: tally.expired,
+            dropped: tally.dropped + left.purged,
+            damaged: tally.damaged + lost,
+        }
+    }
+
+    /// Where the record at `position` is.
+    pub(super) fn place(&self, position: u64) -> Place {
+        let (stream, seq) = self.number(position);
+        let lane = self.name.clone();
+        if !self.head().settled().contains(position) {
+            Place::Waiting { lane, stream, seq }
+        } else if self.dead.holds(&lane, position) {
+            Place::Dead { lane, stream, seq }
+        } else {
+            Place::Delivered { lane, stream, seq }
+        }
+    }
+
+    /// This machine's wall time.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    /// Waiting records from `from` on.
+    pub(super) fn peek(&self, from: u64, limit: usize) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        let mut position = self.head().settled().next_unsettled(from);
+        while entries.len() < limit {
+            position = match self.chain.read(position)? {
+                Read::Pack(pack) => {
+                    if let Some(stored) = decode(&pack, position) {
+                        let stamp = self.stamp(&pack, position, &stored);
+                        entries.push(Entry { position, record: stored.record, stamp });
+                    }
+                    position + 1
+                }
+                Read::Hole { until } => until,
+                Read::End => break,
+            };
+            position = self.head().settled().next_unsettled(position);
+        }
+        Ok(entries)
+    }
+
+    /// The record at `position`, settled or not, while its segment is still there.
+    pub(super) fn stored_at(&self, position: u64) -> io::Result<Option<(Stamp, Stored<Record>)>> {
+        let Read::Pack(pack) = self.chain.read(position)? else {
+            return Ok(None);
+        };
+        Ok(decode(&pack, position).map(|stored| (self.stamp(&pack, position, &stored), stored)))
+    }
+
+    /// When the oldest waiting record was accepted, ms since 1970.
+    pub(super) fn oldest_accepted_ms(&self) -> Option<u64> {
+        let position = self.head().settled().watermark();
+        let mut oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
+        if oldest.is_none_or(|(known, _)| known != position) {
+            let (_, stored) = self.stored_at(position).ok()??;
+            *oldest = Some((position, stored.accepted_ms));
+        }
+        oldest.map(|(_, accepted_ms)| accepted_ms)
+    }
+
+    /// Bytes of the waiting records: each segment's, by the share of it that is not settled.
+    pub(super) fn live_bytes(&self) -> u64 {
+        let sizes = self.chain.sizes();
+        let head = self.head();
+        let live = |(from, to, bytes): (u64, u64, u64)| {
+            let settled = head.settled().count_in(from, to);
+            let waiting = (to - from).saturating_sub(settled);
+            u64::try_from(u128::from(bytes) * u128::from(waiting) / u128::from((to - from).max(1)))
+                .unwrap_or(bytes)
+        };
+        sizes.into_iter().map(live).sum()
+    }
+
+    /// Whether there is anything to save, or segments that could go.
+    pub(super) fn wants_saving(&self) -> bool {
+        let saved = self.saved();
+        saved.moved != self.moved.load(Relaxed)
+            || (saved.before < saved.watermark && self.chain.removable_below(saved.watermark))
+    }
+
+    /// Saves the state, then removes segments that no saved state needs. Returns those that were
+    /// put aside because they are damaged.
+    pub(super) fn save(&self) -> io::Result<Vec<PathBuf>> {
+        let moved = self.moved.load(Relaxed);
+        let state = self.state();
+        let mut saved = self.saved();
+        self.chain.store().save_state(&state::encode(&state)?)?;
+        *saved = Saved { moved, watermark: state.watermark, before: saved.watermark };
+        self.chain.remove_below(saved.before.min(state.watermark))
+    }
+
+    fn state(&self) -> LaneState {
+        let head = self.head();
+        LaneState {
+            end: self.chain.end(),
+            watermark: head.settled().watermark(),
+            above: head.settled().above(RANGES_MAX),
+            baseline: head.baseline(),
+            streams: self.streams.iter().map(|s| (s.stream.0, s.base)).collect(),
+            settled: saved_tally(&head),
+        }
+    }
+
+    fn saved(&self) -> MutexGuard<'_, Saved> {
+        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The streams that the state and the newest segment know, and the present one.
+fn streams(
+    saved: Option<&LaneState>,
+    found: Option<Newest>,
+    now: StreamId,
+    end: u64,
+) -> Vec<Newest> {
+    let known = saved.iter().flat_map(|s| &s.streams);
+    let mut streams: Vec<Newest> =
+        known.map(|&(id, base)| Newest { stream: StreamId(id), base }).collect();
+    streams.extend(found.filter(|found| !streams.contains(found)));
+    if streams.last().is_none_or(|last| last.stream != now) {
+        streams.push(Newest { stream: now, base: end - 1 });
+    }
+    let forget = streams.len().saturating_sub(STREAMS_MAX);
+    streams.drain(..forget);
+    streams
+}
+
+/// The tally as it will be true of the saved ranges: what lies above the last saved range is
+/// sent again after a crash, so it counts as not delivered there.
+fn saved_tally(head: &Head) -> Tally {
+    let tally = head.tally();
+    let all = head.settled();
+    let saved = Settled::restore(all.watermark(), &all.above(RANGES_MAX));
+    let unsaved = all.count_from(head.baseline()) - saved.count_from(head.baseline());
+    Tally { delivered: tally.delivered.saturating_sub(unsaved), ..tally }
+}
+
+/// The record at `position` of `pack`; `None` if it cannot be read by this build.
+fn decode(pack: &Pack, position: u64) -> Option<Stored<Record>> {
+    entry::decode(pack.entry(position)?).ok()
+}
+
+/// Records without an order key share the gateway's.
+fn key_hash(record: &Record) -> u64 {
+    let key = record.order_key.as_ref().map_or("", |key| key.as_str());
+    Sha256::digest(key.as_bytes()).iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
+}
+
+/// How many records wait in a chain that is not opened as a lane.
+pub(super) fn waiting_in(store: Arc<dyn Store>) -> io::Result<u64> {
+    let saved: Option<LaneState> = state::decode(store.load_state()?);
+    let (chain, _) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
+    let settled =
+        saved.map_or(Settled::below(chain.first()), |s| Settled::restore(s.watermark, &s.above));
+    Ok(chain.end().saturating_sub(settled.watermark())
+        - settled.count_in(settled.watermark(), chain.end()))
+}

@@ -1,0 +1,162 @@
+//! Opening a queue: what earlier runs left, whatever stopped them.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use spillway_protocol::record::{IdOrigin, LaneName};
+use tokio::sync::watch;
+
+use super::api::{LaneOptions, OpenError, Options, Recovery};
+use super::chain::{Sealed, Tail};
+use super::commit::Committer;
+use super::dead::Dead;
+use super::identity::StreamOf;
+use super::ids::{Ids, Print};
+use super::lane::{Lane, Shared};
+use super::store::Store;
+use super::store::disk::DiskStore;
+use crate::clock::WallClock;
+
+/// The parts of an opened queue.
+pub(super) struct Parts {
+    pub(super) lanes: Vec<Arc<Lane>>,
+    pub(super) committers: Vec<Committer>,
+    pub(super) dead: Arc<Dead>,
+    pub(super) ids: Arc<Ids>,
+    pub(super) recovery: Recovery,
+}
+
+/// The stores of a queue: one a lane, and one for the dead letters.
+pub(super) struct Stores {
+    pub(super) lanes: Vec<Arc<dyn Store>>,
+    pub(super) dead: Arc<dyn Store>,
+}
+
+/// The stores in the data folder, made if they are missing.
+pub(super) fn stores(options: &Options) -> Result<Stores, OpenError> {
+    let lanes = options.data_dir.join("lanes");
+    let quarantine = options.data_dir.join("quarantine");
+    let open = |folder: &Path| -> Result<Arc<dyn Store>, OpenError> {
+        match DiskStore::open(folder, &quarantine) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(source) => {
+                let remedy = "let the agent's user write there, and see that the disk has room";
+                Err(OpenError::Io { path: folder.to_owned(), source, remedy })
+            }
+        }
+    };
+    let of_lane = |lane: &LaneOptions| open(&lanes.join(lane.name.as_str()));
+    Ok(Stores {
+        lanes: options.lanes.iter().map(of_lane).collect::<Result<_, _>>()?,
+        dead: open(&options.data_dir.join("dead"))?,
+    })
+}
+
+/// Takes up what lies in `stores`.
+pub(super) fn recover(
+    stores: Stores,
+    options: &Options,
+    stream: StreamOf,
+    clock: Arc<dyn WallClock>,
+    changed: watch::Sender<u64>,
+) -> io::Result<Parts> {
+    let mut rng = StdRng::seed_from_u64(options.seed);
+    let mut fork = || StdRng::seed_from_u64(rng.next_u64());
+    let dead = Dead::recover(stores.dead, &options.gateway, options.dead_keep_bytes, fork())?;
+    let dead = Arc::new(dead);
+    let shared = Shared {
+        gateway: options.gateway.clone(),
+        stream: stream.id,
+        dead: dead.clone(),
+        clock: clock.clone(),
+        changed,
+    };
+    let ids = Arc::new(Ids::recover(stores.lanes.clone())?);
+    let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())
+        .map(|(index, (store, lane))| Lane::recover(lane, index, store, &shared).map(Arc::new))
+        .collect::<io::Result<Vec<_>>>()?;
+    for lane in &lanes {
+        bury_again(lane, &dead);
+        read_ids(lane, &ids, clock.now_ms())?;
+    }
+    let committers = (lanes.iter())
+        .map(|lane| {
+            let newest = lane.newest();
+            let tail = Tail::new(
+                lane.chain.clone(),
+                options.segment_bytes,
+                newest.stream,
+                newest.base,
+                fork(),
+            );
+            let (ids, clock) = (ids.clone(), clock.clone());
+            Committer {
+                lane: lane.clone(),
+                lanes: lanes.clone(),
+                tail,
+                ids,
+                clock,
+                unwritten: Vec::new(),
+            }
+        })
+        .collect();
+    let waiting = lanes.iter().map(|lane| lane.accounts().waiting).sum();
+    let recovery = Recovery { waiting, fresh: stream.fresh, orphans: Vec::new() };
+    Ok(Parts { lanes, committers, dead, ids, recovery })
+}
+
+/// What is among the dead letters is not sent again, although the lane had not noted it yet.
+fn bury_again(lane: &Lane, dead: &Dead) {
+    let origins = dead.origins().into_iter().filter(|origin| origin.lane == lane.name);
+    let mut head = lane.head();
+    for origin in origins.filter(|origin| origin.position < lane.chain.end()) {
+        head.recovered_dead(origin.position);
+    }
+}
+
+/// Reads the ids of segments that have no table: the newest after any stop, others after damage.
+fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<()> {
+    for (first, end) in lane.chain.spans() {
+        if end == first || ids.has_table(lane.index, end) {
+            continue;
+        }
+        let mut rows = Vec::new();
+        for position in first..end {
+            let Some((_, stored)) = lane.stored_at(position)? else {
+                continue;
+            };
+            if stored.record.id_origin == IdOrigin::App {
+                rows.push((Print::of(&stored.record), position));
+            }
+        }
+        ids.begin(lane.index, &rows);
+        ids.finish(lane.index, &rows, true);
+        let sealed = Sealed { first, end };
+        if let Err(error) = ids.seal(lane.index, sealed.first, sealed.end, now_ms) {
+            tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; its ids stay in memory");
+        }
+    }
+    Ok(())
+}
+
+/// Lanes that have a folder but are not configured: their records stay, and are told of.
+pub(super) fn orphans(options: &Options) -> Vec<(String, u64)> {
+    let Ok(folders) = fs::read_dir(options.data_dir.join("lanes")) else {
+        return Vec::new();
+    };
+    let names = folders.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let known = |name: &String| options.lanes.iter().any(|lane| lane.name.as_str() == name);
+    let waiting = |name: String| waiting_in(options, &name).filter(|n| *n > 0).map(|n| (name, n));
+    names.filter(|name| !known(name)).filter_map(waiting).collect()
+}
+
+fn waiting_in(options: &Options, name: &str) -> Option<u64> {
+    LaneName::parse(name).ok()?;
+    let folder = options.data_dir.join("lanes").join(name);
+    let store = DiskStore::open(&folder, &options.data_dir.join("quarantine")).ok()?;
+    super::lane::waiting_in(Arc::new(store)).ok()
+}

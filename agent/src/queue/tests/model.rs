@@ -1,0 +1,273 @@
+//! Any sequence of appends, leases, outcomes, failures, power cuts and restarts, held against a
+//! model: what was acknowledged is never lost, nothing is invented, keys keep their order, the
+//! accounts add up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use spillway_protocol::message::StreamId;
+use spillway_protocol::record::{Draft, LaneName, Record, RecordId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use crate::clock::WallClock;
+use crate::queue::dead::Leave;
+use crate::queue::identity::StreamOf;
+use crate::queue::recover::{Parts, Stores, recover};
+use crate::queue::store::memory::MemoryStore;
+use crate::queue::{DeadFilter, LaneOptions, Lease, Options, Ordering, keeper};
+
+#[derive(Debug, Clone)]
+enum Action {
+    /// A group: sizes of the bodies.
+    Append(Vec<usize>),
+    /// Lease so many and deliver, defer, bury or drop them in turn.
+    Drain(usize, u8),
+    Save,
+    Restart,
+    PowerCut,
+    /// The operation after so many fails.
+    Fail(u64),
+    Replay,
+    Purge,
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let size = prop_oneof![8 => 1usize..400, 1 => 50_000usize..130_000];
+    prop_oneof![
+        6 => prop::collection::vec(size, 1..12).prop_map(Action::Append),
+        6 => (1usize..30, any::<u8>()).prop_map(|(count, how)| Action::Drain(count, how)),
+        2 => Just(Action::Save),
+        1 => Just(Action::Restart),
+        2 => Just(Action::PowerCut),
+        2 => (0u64..8).prop_map(Action::Fail),
+        1 => Just(Action::Replay),
+        1 => Just(Action::Purge),
+    ]
+}
+
+struct FixedClock;
+
+impl WallClock for FixedClock {
+    fn now_ms(&self) -> u64 {
+        1_800_000_000_000
+    }
+}
+
+struct World {
+    ordering: Ordering,
+    lane_store: MemoryStore,
+    dead_store: MemoryStore,
+    parts: Parts,
+    rng: StdRng,
+    now: Instant,
+    next_id: u64,
+    submitted: BTreeSet<String>,
+    /// Acknowledged, and neither delivered nor purged yet.
+    owed: BTreeSet<String>,
+    /// Positions by id, to see order.
+    delivered: BTreeMap<u64, u64>,
+}
+
+impl World {
+    fn new(ordering: Ordering) -> Self {
+        let (lane_store, dead_store) = (MemoryStore::default(), MemoryStore::default());
+        let parts = take_up(ordering, &lane_store, &dead_store, 1);
+        Self {
+            ordering,
+            lane_store,
+            dead_store,
+            parts,
+            rng: StdRng::seed_from_u64(7),
+            now: Instant::now(),
+            next_id: 0,
+            submitted: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+        }
+    }
+
+    fn run(&mut self, action: Action) {
+        match action {
+            Action::Append(sizes) => self.append(&sizes),
+            Action::Drain(count, how) => self.drain(count, how),
+            Action::Save => {
+                self.save();
+            }
+            Action::Restart => self.restart(),
+            Action::PowerCut => {
+                self.lane_store = self.lane_store.after_power_cut(&mut self.rng);
+                self.dead_store = self.dead_store.after_power_cut(&mut self.rng);
+                self.restart();
+            }
+            Action::Fail(operations) => self.lane_store.fail_after(operations),
+            Action::Replay => self.replay(),
+            Action::Purge => self.purge(),
+        }
+        self.check();
+    }
+
+    fn append(&mut self, sizes: &[usize]) {
+        let mut group = Vec::new();
+        let mut answers = Vec::new();
+        for size in sizes {
+            let id = format!("r{}", self.next_id);
+            self.next_id += 1;
+            self.submitted.insert(id.clone());
+            let (sender, receiver) = oneshot::channel();
+            group.push((record(&id, self.next_id % 5, *size), false, sender));
+            answers.push((id, receiver));
+        }
+        self.parts.committers[0].commit(group);
+        for (id, mut answer) in answers {
+            if answer.try_recv().unwrap().is_ok() {
+                self.owed.insert(id);
+            }
+        }
+    }
+
+    fn drain(&mut self, count: usize, how: u8) {
+        self.now += Duration::from_secs(1);
+        let lane = self.parts.lanes[0].clone();
+        let Ok(leases) = lane.lease(count, 1 << 20, self.now) else {
+            return;
+        };
+        for (nth, lease) in leases.into_iter().enumerate() {
+            let id = lease.record.id.to_string();
+            assert!(self.submitted.contains(&id), "{id} was invented");
+            match (how.rotate_left(nth as u32)) % 5 {
+                0 | 1 => {
+                    self.see_order(&lease);
+                    self.owed.remove(&id);
+                    lease.ack();
+                }
+                2 => lease.defer(Some(self.now + Duration::from_millis(1500)), true),
+                3 => drop(lease.dead_letter("code", "reason")),
+                _ => drop(lease),
+            }
+        }
+    }
+
+    /// Within a run, records of one key are delivered in the order of their positions.
+    fn see_order(&mut self, lease: &Lease) {
+        if self.ordering == Ordering::None {
+            return;
+        }
+        let key: u64 = lease.record.order_key.as_ref().unwrap().as_str().parse().unwrap();
+        let before = self.delivered.insert(key, lease.position);
+        assert!(before.is_none_or(|before| before < lease.position), "key {key} out of order");
+    }
+
+    fn restart(&mut self) {
+        self.delivered.clear();
+        let seed = self.next_id + 100;
+        self.parts = take_up(self.ordering, &self.lane_store, &self.dead_store, seed);
+    }
+
+    fn save(&self) -> bool {
+        keeper::save(&self.parts.lanes, &self.parts.ids).is_ok()
+    }
+
+    fn replay(&mut self) {
+        if !self.save() {
+            return;
+        }
+        let Ok(letters) = self.parts.dead.list(&DeadFilter::default()) else {
+            return;
+        };
+        for letter in letters {
+            let (sender, mut receiver) = oneshot::channel();
+            self.parts.committers[0].commit(vec![(letter.record, true, sender)]);
+            if receiver.try_recv().unwrap().is_ok() {
+                drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        if !self.save() {
+            return;
+        }
+        let Ok(letters) = self.parts.dead.list(&DeadFilter::default()) else {
+            return;
+        };
+        for letter in letters {
+            if self.parts.dead.remove(&[letter.number], Leave::Purged).is_ok() {
+                self.owed.remove(letter.record.id.as_str());
+            }
+        }
+    }
+
+    fn check(&self) {
+        let accounts = self.parts.lanes[0].accounts();
+        assert!(accounts.balanced(), "{accounts:?}");
+        assert_eq!(accounts.damaged, 0, "{accounts:?}");
+        assert!(accounts.waiting + accounts.dead >= self.owed.len() as u64, "{accounts:?}");
+    }
+
+    /// Delivers everything that is left: then nothing is owed any more.
+    fn finish(mut self) {
+        self.lane_store.fail_after(u64::MAX);
+        self.replay();
+        for _ in 0..100_000 {
+            self.now += Duration::from_secs(2);
+            let leases = self.parts.lanes[0].clone().lease(100, 1 << 20, self.now).unwrap();
+            if leases.is_empty() && self.parts.lanes[0].accounts().waiting == 0 {
+                break;
+            }
+            for lease in leases {
+                self.see_order(&lease);
+                self.owed.remove(lease.record.id.as_str());
+                lease.ack();
+            }
+        }
+        assert_eq!(self.owed, BTreeSet::new(), "acknowledged and lost");
+        let accounts = self.parts.lanes[0].accounts();
+        assert!(accounts.balanced() && accounts.waiting == 0, "{accounts:?}");
+    }
+}
+
+fn take_up(ordering: Ordering, lane: &MemoryStore, dead: &MemoryStore, seed: u64) -> Parts {
+    lane.fail_after(u64::MAX);
+    let name = LaneName::parse("a").unwrap();
+    let options = Options {
+        data_dir: "/".into(),
+        gateway: "gw".into(),
+        host: "host".into(),
+        lanes: vec![LaneOptions { name, ordering }],
+        segment_bytes: 3_000,
+        dead_keep_bytes: u64::MAX,
+        seed,
+    };
+    let stores = Stores { lanes: vec![Arc::new(lane.clone())], dead: Arc::new(dead.clone()) };
+    let stream = StreamOf { id: StreamId(1), fresh: false };
+    recover(stores, &options, stream, Arc::new(FixedClock), watch::Sender::new(0)).unwrap()
+}
+
+fn record(id: &str, key: u64, size: usize) -> Record {
+    let draft = Draft {
+        id: Some(id.into()),
+        order_key: Some(key.to_string()),
+        body: vec![b'x'; size].into(),
+        ..Draft::default()
+    };
+    draft.parse(|| RecordId::parse("unused").unwrap()).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn nothing_acknowledged_is_lost_whatever_happens(
+        actions in prop::collection::vec(action(), 1..60),
+        ordering in prop::sample::select(vec![Ordering::None, Ordering::Key, Ordering::Lane]),
+    ) {
+        let mut world = World::new(ordering);
+        for action in actions {
+            world.run(action);
+        }
+        world.finish();
+    }
+}
