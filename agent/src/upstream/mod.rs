@@ -1,6 +1,9 @@
 //! The far end: one trait over both transports, and what its answers mean.
 
+pub mod http;
 mod outcome;
+pub mod skew;
+pub mod tls;
 
 use futures::future::BoxFuture;
 use spillway_protocol::message::Message;

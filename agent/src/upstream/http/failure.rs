@@ -1,0 +1,111 @@
+//! What a request that brought no answer means: could it have reached the broker or not?
+
+use std::error::Error;
+use std::time::Duration;
+
+use rustls::{AlertDescription, CertificateError};
+
+use crate::upstream::{Outcome, Scope};
+
+/// A request that failed before an answer began.
+pub(super) fn outcome(error: &reqwest::Error) -> Outcome {
+    let reason = reason(error);
+    if error.is_builder() {
+        // The endpoint was proven by the configuration; what is left are the key and the token.
+        let (scope, code) = (Scope::Link, "credentials");
+        return Outcome::Misconfigured {
+            scope,
+            code,
+            reason,
+        };
+    }
+    let refused_certificate = tls_error(error).is_some_and(is_about_client_certificate);
+    if error.is_connect() || refused_certificate {
+        return Outcome::LinkDown { reason };
+    }
+    Outcome::Unknown { reason, link: true }
+}
+
+/// An answer that broke off: the message may be stored.
+pub(super) fn cut(error: &reqwest::Error) -> Outcome {
+    let reason = format!("the answer broke off: {}", reason(error));
+    Outcome::Unknown { reason, link: true }
+}
+
+/// No whole answer within the deadline.
+pub(super) fn deadline(deadline: Duration) -> Outcome {
+    let reason = format!("no answer within {} s", deadline.as_secs());
+    Outcome::Unknown { reason, link: true }
+}
+
+/// The innermost cause tells a person most; the outer ones repeat it.
+fn reason(error: &reqwest::Error) -> String {
+    if let Some(tls) = tls_error(error) {
+        return format!("TLS: {}", tls_reason(tls));
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    match error {
+        _ if error.is_builder() => {
+            format!("the access key or token cannot travel in a header: {innermost}")
+        }
+        _ if error.is_connect() => format!("no connection: {innermost}"),
+        _ => format!("the connection broke: {innermost}"),
+    }
+}
+
+/// A TLS error in words that help.
+pub(super) fn tls_reason(error: &rustls::Error) -> String {
+    let hint = match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. }
+            | CertificateError::Expired
+            | CertificateError::ExpiredContext { .. },
+        ) => "; check this machine's clock, then the certificate",
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "; name the broker's authority in upstream.tls.ca"
+        }
+        error if is_about_client_certificate(error) => "; check upstream.tls.certificate and key",
+        _ => "",
+    };
+    format!("{error}{hint}")
+}
+
+/// The server does not take our certificate, or misses one. With TLS 1.3 it says so only after
+/// its own handshake, when the request is already on its way; it never reads that request.
+fn is_about_client_certificate(error: &rustls::Error) -> bool {
+    matches!(
+        error,
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+                | AlertDescription::BadCertificate
+                | AlertDescription::UnsupportedCertificate
+                | AlertDescription::CertificateRevoked
+                | AlertDescription::CertificateExpired
+                | AlertDescription::CertificateUnknown
+                | AlertDescription::UnknownCA
+                | AlertDescription::AccessDenied
+        )
+    )
+}
+
+/// The TLS error among the causes. An `io::Error` hides its content from `source()`.
+pub(super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(tls) = error.downcast_ref() {
+            return Some(tls);
+        }
+        let inside = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
+    }
+    None
+}

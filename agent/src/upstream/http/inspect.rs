@@ -1,0 +1,140 @@
+//! `check --connect` over the HTTP API: what can be asked without publishing.
+//!
+//! The question that proves the signature is an acknowledgement of *no* receipt handles: it is
+//! signed like any request and the server has to check it before it can miss the handles, but it
+//! changes nothing. A consume would prove as much, and would also bind the group it names to the
+//! topic, or take somebody's messages out of sight for five minutes.
+
+use spillway_protocol::record::Topic;
+use spillway_protocol::rocketmq::http::fault::Meaning;
+use spillway_protocol::rocketmq::http::{ack, resource};
+
+use super::answer::Answer;
+use super::{CONNECT_DEADLINE, Exchanged, HttpUpstream, reach};
+use crate::upstream::{Finding, Outcome, Verdict};
+
+/// Group named in the question; it need not exist.
+const GROUP: &str = "GID_spillway_check";
+/// A clock this far off is worth a word, although signatures are corrected.
+const CLOCK_NOTE_S: i64 = 60;
+
+pub(super) async fn inspect(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<Finding> {
+    let mut findings = vec![resolution(upstream).await];
+    if findings[0].verdict == Verdict::Good {
+        findings.push(connection(upstream).await);
+    }
+    if findings
+        .iter()
+        .all(|finding| finding.verdict == Verdict::Good)
+    {
+        findings.extend(question(upstream, topic, ordered).await);
+    }
+    findings
+}
+
+async fn resolution(upstream: &HttpUpstream) -> Finding {
+    let host = upstream.endpoint.host.trim_matches(['[', ']']);
+    let lookup = tokio::net::lookup_host((host, upstream.endpoint.port));
+    let (verdict, detail) = match tokio::time::timeout(CONNECT_DEADLINE, lookup).await {
+        Ok(Ok(addresses)) => {
+            let list: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
+            (Verdict::Good, list.join(", "))
+        }
+        Ok(Err(error)) => (
+            Verdict::Bad,
+            format!("{error}; check the name and this machine's DNS"),
+        ),
+        Err(_) => (
+            Verdict::Bad,
+            "no answer from DNS; check this machine's network".to_owned(),
+        ),
+    };
+    finding(format!("name {host}"), verdict, detail)
+}
+
+async fn connection(upstream: &HttpUpstream) -> Finding {
+    let subject = if upstream.endpoint.tls {
+        "connection and TLS"
+    } else {
+        "connection"
+    };
+    match reach::reach(&upstream.endpoint, &upstream.tls, CONNECT_DEADLINE).await {
+        Ok(()) => finding(subject, Verdict::Good, "established"),
+        Err(reason) => finding(subject, Verdict::Bad, reason),
+    }
+}
+
+async fn question(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<Finding> {
+    let resource = resource::ack(topic.as_str(), upstream.instance.as_deref(), GROUP);
+    let body = ack::request_xml(&[""; 0]);
+    let answer = match upstream.exchange("DELETE", &resource, body).await {
+        Ok(Exchanged::Answered(answer) | Exchanged::DateRefused(answer)) => answer,
+        Err(Outcome::LinkDown { reason } | Outcome::Unknown { reason, .. }) => {
+            return vec![finding("answer", Verdict::Bad, reason)];
+        }
+        Err(other) => return vec![finding("answer", Verdict::Bad, format!("{other:?}"))],
+    };
+    if !answer.is_mq() {
+        return vec![finding("answer", Verdict::Bad, answer.words())];
+    }
+    vec![
+        clock(upstream),
+        signature(&answer),
+        of_topic(&answer, topic, ordered),
+    ]
+}
+
+fn clock(upstream: &HttpUpstream) -> Finding {
+    match upstream.skew.offset_s() {
+        None => finding(
+            "clock",
+            Verdict::Note,
+            "the server's answer carries no date",
+        ),
+        Some(s) if s.abs() <= CLOCK_NOTE_S => {
+            finding("clock", Verdict::Good, format!("{s} s from the server's"))
+        }
+        Some(s) => {
+            let detail = format!(
+                "the server's is {s} s ahead; signatures are corrected, but set this machine's clock: TLS and times of records need it"
+            );
+            finding("clock", Verdict::Note, detail)
+        }
+    }
+}
+
+fn signature(answer: &Answer) -> Finding {
+    let verdict = match answer.meaning() {
+        Meaning::Credentials | Meaning::Clock => Verdict::Bad,
+        Meaning::Server | Meaning::Throttle => Verdict::Note,
+        _ => Verdict::Good,
+    };
+    match verdict {
+        Verdict::Good => finding("signature", verdict, "accepted"),
+        _ => finding("signature", verdict, answer.words()),
+    }
+}
+
+fn of_topic(answer: &Answer, topic: &Topic, ordered: bool) -> Finding {
+    let subject = format!("topic {topic}");
+    if answer.meaning() == Meaning::Missing {
+        return finding(subject, Verdict::Bad, answer.words());
+    }
+    let kind = if ordered {
+        "an ordered topic"
+    } else {
+        "a normal topic"
+    };
+    let detail = format!(
+        "its existence and type cannot be asked over the HTTP API; make sure it is {kind} and the key may publish to it"
+    );
+    finding(subject, Verdict::Note, detail)
+}
+
+fn finding(subject: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Finding {
+    Finding {
+        subject: subject.into(),
+        verdict,
+        detail: detail.into(),
+    }
+}

@@ -1,0 +1,222 @@
+//! The MQ HTTP API as an [`Upstream`]: one signed POST per message, many in flight over
+//! kept-alive connections, no redirects, no proxies from the environment and no retries of its
+//! own. The one repeat is a request whose *date* was refused: it is signed again with the
+//! server's time, since a refused date stored nothing and may be this clock's fault.
+
+mod answer;
+mod failure;
+mod inspect;
+pub mod reach;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use reqwest::redirect::Policy;
+use rustls::ClientConfig;
+use spillway_protocol::message::Message;
+use spillway_protocol::record::Topic;
+use spillway_protocol::rocketmq::http::publish::Publish;
+use spillway_protocol::rocketmq::http::resource;
+
+use super::skew::Skew;
+use super::tls::{self, TlsError};
+use super::{Finding, Outcome, Scope, Upstream};
+use crate::clock::WallClock;
+use crate::config::{self, Credentials, Endpoint};
+use answer::Answer;
+use request::Signed;
+
+/// Longest wait for a connection, name resolution and TLS included.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest time one send may take in all.
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// An idle connection is closed after this, before the server or a NAT forgets it.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// The upstream cannot be built as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// No endpoint is configured.
+    #[error("upstream.endpoint is missing; set it to https://host:port")]
+    NoEndpoint,
+    /// The HTTP API signs every request.
+    #[error(
+        "upstream.access_key_id and access_key_secret are missing; transport \"http\" signs every request"
+    )]
+    NoCredentials,
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The HTTP client could not be built.
+    #[error("the HTTP client could not be built: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// A way to RocketMQ over the MQ HTTP API.
+pub struct HttpUpstream {
+    client: reqwest::Client,
+    endpoint: Endpoint,
+    tls: Arc<ClientConfig>,
+    instance: Option<String>,
+    credentials: Credentials,
+    clock: Arc<dyn WallClock>,
+    skew: Skew,
+    deadline: Duration,
+}
+
+impl HttpUpstream {
+    /// Builds it from `[upstream]`; opens no connection yet.
+    pub fn new(upstream: &config::Upstream, clock: Arc<dyn WallClock>) -> Result<Self, BuildError> {
+        let endpoint = upstream
+            .endpoints
+            .first()
+            .ok_or(BuildError::NoEndpoint)?
+            .clone();
+        let credentials = upstream
+            .credentials
+            .clone()
+            .ok_or(BuildError::NoCredentials)?;
+        let tls = if endpoint.tls {
+            tls::client_config(&upstream.tls)?
+        } else {
+            no_tls()?
+        };
+        let client = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .http1_only()
+            .no_proxy()
+            .redirect(Policy::none())
+            .retry(reqwest::retry::never())
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_DEADLINE)
+            .pool_idle_timeout(IDLE_MAX)
+            .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            client,
+            endpoint,
+            tls: Arc::new(tls),
+            instance: upstream.namespace.clone(),
+            credentials,
+            clock,
+            skew: Skew::default(),
+            deadline: REQUEST_DEADLINE,
+        })
+    }
+
+    /// Publishes `message`; `publish` is its request.
+    async fn publish(&self, message: &Message, publish: &Publish<'_>) -> Outcome {
+        let resource = resource::publish(message.topic.as_str(), self.instance.as_deref());
+        match self.exchange("POST", &resource, publish.to_xml()).await {
+            Ok(Exchanged::Answered(answer)) => answer.outcome(&message.body),
+            Ok(Exchanged::DateRefused(answer)) => Outcome::Misconfigured {
+                scope: Scope::Link,
+                code: "clock",
+                reason: answer.words(),
+            },
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// One request and its answer, signed again once if its date was refused.
+    async fn exchange(
+        &self,
+        method: &'static str,
+        resource: &str,
+        body: String,
+    ) -> Result<Exchanged, Outcome> {
+        let body = bytes::Bytes::from(body);
+        let both = async {
+            let (first, signed_ms) = self.attempt(method, resource, body.clone()).await?;
+            if !first.refuses_date(signed_ms) {
+                return Ok(Exchanged::Answered(first));
+            }
+            let (second, signed_ms) = self.attempt(method, resource, body).await?;
+            Ok(match second.refuses_date(signed_ms) {
+                true => Exchanged::DateRefused(second),
+                false => Exchanged::Answered(second),
+            })
+        };
+        match tokio::time::timeout(self.deadline, both).await {
+            Ok(exchanged) => exchanged,
+            Err(_) => Err(failure::deadline(self.deadline)),
+        }
+    }
+
+    /// Signs with the server's time, sends, and takes in the server's clock from the answer.
+    async fn attempt(
+        &self,
+        method: &'static str,
+        resource: &str,
+        body: bytes::Bytes,
+    ) -> Result<(Answer, u64), Outcome> {
+        let signed_ms = self.skew.server_ms(self.clock.now_ms());
+        let signed = Signed::new(method, resource, &self.credentials, signed_ms);
+        let request = signed.into_request(&self.client, &self.endpoint, body);
+        let response = request.send().await.map_err(|e| failure::outcome(&e))?;
+        let answer = Answer::read(response).await.map_err(|e| failure::cut(&e))?;
+        if let Some(server_ms) = answer.trusted_date_ms() {
+            self.skew.observe(self.clock.now_ms(), server_ms);
+        }
+        Ok((answer, signed_ms))
+    }
+}
+
+/// How an exchange ended that brought an answer.
+enum Exchanged {
+    /// With an answer to judge.
+    Answered(Answer),
+    /// The date was refused although it came from the server's own clock.
+    DateRefused(Answer),
+}
+
+impl Upstream for HttpUpstream {
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
+        async move {
+            let too_large = || Outcome::Rejected {
+                code: "body_too_large".to_owned(),
+                reason: "the body is not text and over 3 MiB, more than base64 can carry; use gRPC or split it".to_owned(),
+                own: true,
+            };
+            let Some(message) = message.clone().into_xml_safe() else {
+                return too_large();
+            };
+            match Publish::of(&message) {
+                Ok(publish) => self.publish(&message, &publish).await,
+                Err(error) => Outcome::Rejected {
+                    code: "not_xml".to_owned(),
+                    reason: error.to_string(),
+                    own: true,
+                },
+            }
+        }
+        .boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        reach::reach(&self.endpoint, &self.tls, CONNECT_DEADLINE).boxed()
+    }
+
+    fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
+        inspect::inspect(self, topic, ordered).boxed()
+    }
+
+    fn clock_offset_s(&self) -> Option<i64> {
+        self.skew.offset_s()
+    }
+}
+
+/// For a plaintext endpoint: trusts nobody, and is never asked to.
+fn no_tls() -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| TlsError::Unusable(e.to_string()))?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth())
+}

@@ -1,0 +1,236 @@
+//! TLS for both transports: what is trusted, what is shown, and whose name is expected.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use crate::config::Tls;
+
+/// TLS cannot be set up as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A PEM file cannot be read or holds something else.
+    #[error("{}: {reason}; upstream.tls.{key} needs a PEM file that the agent may read", path.display())]
+    File {
+        /// Setting that names the file.
+        key: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The machine's store of authorities is empty or unreadable.
+    #[error(
+        "no certificate authority found on this machine ({0}); install ca-certificates, or name the broker's authority in upstream.tls.ca"
+    )]
+    NoRoots(String),
+    /// The name to expect is not one.
+    #[error("upstream.tls.server_name {0:?} is neither a host name nor an address")]
+    ServerName(String),
+    /// Certificate and key do not fit each other or the authorities are not usable.
+    #[error(
+        "{0}; check that upstream.tls.certificate and key belong together, and upstream.tls.ca"
+    )]
+    Unusable(String),
+}
+
+/// The client's side of TLS as configured: system roots or only the given authority, a client
+/// certificate if one is given, and the name that the server has to prove.
+pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| unusable(&e))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(tls, provider)?);
+    match &tls.identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some((certificate, key)) => {
+            let chain = certificates("certificate", certificate)?;
+            builder
+                .with_client_auth_cert(chain, private_key(key)?)
+                .map_err(|e| unusable(&e))
+        }
+    }
+}
+
+/// rustls' own verifier; where another name is to be expected, with that name put in.
+fn verifier(
+    tls: &Tls,
+    provider: Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls)?), provider)
+        .build()
+        .map_err(|e| TlsError::Unusable(e.to_string()))?;
+    let Some(name) = &tls.server_name else {
+        return Ok(webpki);
+    };
+    let name =
+        ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))?;
+    Ok(Arc::new(OtherName { webpki, name }))
+}
+
+fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
+    let mut store = RootCertStore::empty();
+    if let Some(path) = &tls.ca {
+        for certificate in certificates("ca", path)? {
+            store.add(certificate).map_err(|e| fault("ca", path, e))?;
+        }
+        return Ok(store);
+    }
+    let native = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(native.certs);
+    if store.is_empty() {
+        let reasons: Vec<String> = native.errors.iter().map(ToString::to_string).collect();
+        return Err(TlsError::NoRoots(reasons.join(", ")));
+    }
+    Ok(store)
+}
+
+fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = std::fs::read(path).map_err(|e| fault(key, path, e))?;
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| fault(key, path, e))?;
+    if certificates.is_empty() {
+        return Err(fault(key, path, "holds no certificate"));
+    }
+    Ok(certificates)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let pem = std::fs::read(path).map_err(|e| fault("key", path, e))?;
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| fault("key", path, "holds no private key that is not encrypted"))
+}
+
+fn fault(key: &'static str, path: &Path, reason: impl std::fmt::Display) -> TlsError {
+    TlsError::File {
+        key,
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// Verifies as rustls does, but against a name other than the one that was dialled: for brokers
+/// behind an address or a tunnel.
+#[derive(Debug)]
+struct OtherName {
+    webpki: Arc<WebPkiServerVerifier>,
+    name: ServerName<'static>,
+}
+
+impl ServerCertVerifier for OtherName {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _dialled: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.webpki
+            .verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.webpki
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.webpki.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(tls: &Tls) -> String {
+        client_config(tls).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_error_names_setting_and_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let absent = Tls {
+            ca: Some(dir.path().join("absent.pem")),
+            ..Tls::default()
+        };
+        let text = message(&absent);
+        assert!(
+            text.contains("absent.pem") && text.contains("upstream.tls.ca"),
+            "{text}"
+        );
+        let empty = dir.path().join("empty.pem");
+        std::fs::write(&empty, "no certificate here").unwrap();
+        let text = message(&Tls {
+            ca: Some(empty),
+            ..Tls::default()
+        });
+        assert!(text.contains("holds no certificate"), "{text}");
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_its_certificate_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            let (certificate, key) = (
+                dir.path().join(name),
+                dir.path().join(format!("{name}.key")),
+            );
+            std::fs::write(&certificate, made.cert.pem()).unwrap();
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            (certificate, key)
+        };
+        let (one, two) = (made("one"), made("two"));
+        let tls = |identity| Tls {
+            ca: Some(one.0.clone()),
+            identity: Some(identity),
+            ..Tls::default()
+        };
+        assert!(client_config(&tls(one.clone())).is_ok());
+        let text = message(&tls((one.0.clone(), two.1)));
+        assert!(text.contains("belong together"), "{text}");
+        let text = message(&tls((one.0.clone(), one.0.clone())));
+        assert!(text.contains("private key"), "{text}");
+    }
+
+    #[test]
+    fn a_server_name_that_is_none_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = dir.path().join("ca.pem");
+        let made = rcgen::generate_simple_self_signed(["one".to_owned()]).unwrap();
+        std::fs::write(&ca, made.cert.pem()).unwrap();
+        let tls = Tls {
+            ca: Some(ca),
+            server_name: Some("a b".into()),
+            ..Tls::default()
+        };
+        assert!(matches!(client_config(&tls), Err(TlsError::ServerName(_))));
+    }
+}
