@@ -202,6 +202,16 @@ impl Store {
         topic.changed.subscribe()
     }
 
+    /// How many wait for a topic's next message.
+    #[cfg(test)]
+    pub(super) fn watchers(&self, id: &TopicId) -> usize {
+        let state = self.state();
+        state
+            .topics
+            .get(id)
+            .map_or(0, |topic| topic.changed.receiver_count())
+    }
+
     /// Acknowledges handles; those that fail are told.
     pub(super) fn ack(
         &self,
