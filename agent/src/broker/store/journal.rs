@@ -25,6 +25,13 @@ pub(super) enum Entry<M> {
     },
 }
 
+/// A topic as its file has it.
+pub(super) struct Loaded {
+    pub(super) id: TopicId,
+    pub(super) journal: Journal,
+    pub(super) entries: Vec<Entry<Stored>>,
+}
+
 /// The open file of a topic.
 #[derive(Debug)]
 pub(super) struct Journal {
@@ -50,9 +57,7 @@ impl Journal {
 }
 
 /// Reads every topic's file in `dir`, which is made if need be.
-pub(super) fn load(
-    dir: Option<&Path>,
-) -> Result<Vec<(TopicId, Journal, Vec<Entry<Stored>>)>, StoreError> {
+pub(super) fn load(dir: Option<&Path>) -> Result<Vec<Loaded>, StoreError> {
     let Some(dir) = dir else {
         return Ok(Vec::new());
     };
@@ -66,12 +71,13 @@ pub(super) fn load(
         let path = file.map_err(failed)?.path();
         if let Some(id) = topic_of(&path) {
             let entries = read(&path)?;
-            let journal = Journal::create(dir, &id);
-            topics.push((
+            let journal =
+                Journal::create(dir, &id).map_err(|source| StoreError::Io { path, source })?;
+            topics.push(Loaded {
                 id,
-                journal.map_err(|source| StoreError::Io { path, source })?,
+                journal,
                 entries,
-            ));
+            });
         }
     }
     Ok(topics)

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::BrokerOptions;
 pub(super) use draft::Draft;
 use group::{Group, Handle};
-use journal::{Entry, Journal};
+use journal::{Entry, Journal, Loaded};
 use topic::Topic;
 
 /// The broker's folder cannot be used.
@@ -137,7 +137,12 @@ impl Store {
     pub(super) fn open(options: &BrokerOptions) -> Result<Self, StoreError> {
         let mut topics = HashMap::new();
         let keep_messages = options.keep_messages.unwrap_or(usize::MAX);
-        for (id, journal, entries) in journal::load(options.dir.as_deref())? {
+        for loaded in journal::load(options.dir.as_deref())? {
+            let Loaded {
+                id,
+                journal,
+                entries,
+            } = loaded;
             topics.insert(id, Topic::replay(journal, entries, keep_messages));
         }
         let counter = options.clock.now_ms().saturating_mul(1_000_000);

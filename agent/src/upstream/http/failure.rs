@@ -65,9 +65,9 @@ pub(super) fn tls_reason(error: &rustls::Error) -> String {
             | CertificateError::Expired
             | CertificateError::ExpiredContext { .. },
         ) => "; check this machine's clock, then the certificate",
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "; name the broker's authority in upstream.tls.ca"
-        }
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "; name the broker's authority in upstream.tls.ca",
         error if is_about_client_certificate(error) => "; check upstream.tls.certificate and key",
         _ => "",
     };

@@ -1,0 +1,158 @@
+//! Servers that are not RocketMQ, or that break off.
+
+use std::sync::atomic::AtomicUsize;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+/// A server that gives every request on a connection of its own the same raw answer, then closes;
+/// with no answer it never says anything. Counts the connections.
+async fn serve(answer: Option<String>) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::new(AtomicUsize::new(0));
+    tokio::spawn({
+        let count = Arc::clone(&count);
+        async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(say(stream, answer.clone()));
+            }
+        }
+    });
+    (port, count)
+}
+
+async fn say(mut stream: TcpStream, answer: Option<String>) {
+    read_request(&mut stream).await;
+    match answer {
+        Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads head and body, so that closing afterwards is no reset.
+async fn read_request(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !String::from_utf8_lossy(&request).contains("</Message>") {
+        assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+    }
+}
+
+fn http(head: &str, body: &str) -> Option<String> {
+    let length = body.len();
+    Some(format!(
+        "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+    ))
+}
+
+async fn outcome(answer: Option<String>) -> Outcome {
+    let (port, _) = serve(answer).await;
+    upstream(port).send(&message("x")).await
+}
+
+#[tokio::test]
+async fn a_captive_portal_is_a_broken_link_and_its_clock_is_not_taken() {
+    let page = "<html><body>Please sign in</body></html>";
+    let date = "date: Thu, 07 Mar 2024 18:49:58 GMT";
+    for head in [
+        format!("200 OK\r\ncontent-type: text/html\r\n{date}"),
+        format!("302 Found\r\nlocation: http://portal.example/login\r\n{date}"),
+        format!("403 Forbidden\r\ncontent-type: text/html\r\n{date}"),
+        "511 Network Authentication Required".to_owned(),
+    ] {
+        let (port, count) = serve(http(&head, page)).await;
+        let upstream = upstream(port);
+        let outcome = upstream.send(&message("x")).await;
+        match &outcome {
+            Outcome::LinkDown { reason } => assert!(reason.contains("portal"), "{reason}"),
+            Outcome::Unknown { link: true, .. } if head.starts_with("511") => {}
+            other => panic!("{head}: {other:?}"),
+        }
+        assert_eq!(upstream.clock_offset_s(), None);
+        assert_eq!(
+            count.load(Ordering::Relaxed),
+            1,
+            "no redirect is followed, nothing repeated"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_off_after_the_request_may_be_stored() {
+    let garbage = Some("SSH-2.0-OpenSSH_9.6\r\n".to_owned());
+    let nothing = Some(String::new());
+    let half = Some("HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n<Message>".to_owned());
+    for answer in [garbage, nothing, half] {
+        let outcome = outcome(answer.clone()).await;
+        assert!(
+            matches!(outcome, Outcome::Unknown { link: true, .. }),
+            "{answer:?}: {outcome:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_runs_into_the_deadline() {
+    let (port, count) = serve(None).await;
+    let mut upstream = upstream(port);
+    upstream.deadline = Duration::from_millis(200);
+    let outcome = upstream.send(&message("x")).await;
+    assert!(
+        matches!(outcome, Outcome::Unknown { link: true, .. }),
+        "{outcome:?}"
+    );
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_refused_connection_stored_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let upstream = upstream(port);
+    match upstream.send(&message("x")).await {
+        Outcome::LinkDown { reason } => assert!(reason.contains("refused"), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(upstream.probe().await.unwrap_err().contains("refused"));
+}
+
+#[tokio::test]
+async fn a_date_refused_again_and_again_is_tried_twice_then_told() {
+    let error = "<Error><Code>TimeExpired</Code><Message>too far</Message></Error>";
+    let head = "408 Timeout\r\nx-mq-request-id: 1\r\ndate: Thu, 07 Mar 2024 18:49:58 GMT";
+    let (port, count) = serve(http(head, error)).await;
+    let upstream = upstream(port);
+    match upstream.send(&message("x")).await {
+        Outcome::Misconfigured {
+            scope: Scope::Link,
+            code: "clock",
+            reason,
+        } => {
+            assert!(reason.contains("TimeExpired"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_not_read_to_its_end() {
+    let page = "x".repeat(4 * 1024 * 1024);
+    match outcome(http("200 OK\r\ncontent-type: text/plain", &page)).await {
+        Outcome::LinkDown { reason } => assert!(reason.len() < 1_000),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_plea_for_patience_is_a_throttle() {
+    let head = "503 Service Unavailable\r\nretry-after: 7";
+    match outcome(http(head, "<html>busy</html>")).await {
+        Outcome::Throttled { after, .. } => assert_eq!(after, Some(Duration::from_secs(7))),
+        other => panic!("{other:?}"),
+    }
+}
