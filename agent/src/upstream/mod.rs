@@ -3,6 +3,8 @@
 pub mod http;
 mod outcome;
 pub mod skew;
+pub mod grpc;
+mod outcome;
 pub mod tls;
 
 use futures::future::BoxFuture;

@@ -1,0 +1,219 @@
+//! What an answer means for the record. Pure.
+
+use std::error::Error;
+
+use spillway_protocol::rocketmq::grpc::code::{MULTIPLE_RESULTS, Meaning, OK, meaning};
+use spillway_protocol::rocketmq::grpc::v2;
+use tonic::{Code, Status};
+
+use super::wire::{self, WireError};
+use crate::upstream::{Outcome, Scope};
+
+/// Servers put whole stack traces into their words.
+const WORDS_MAX_CHARS: usize = 300;
+
+/// What became of the one message of a request that was answered. It is delivered only if its
+/// own entry says so: the status over all of them does not.
+pub(super) fn outcome(response: &v2::SendMessageResponse) -> Outcome {
+    let status = response.status.clone().unwrap_or_default();
+    let entry = match (status.code, &response.entries[..]) {
+        (OK | MULTIPLE_RESULTS, [entry]) => entry,
+        (OK | MULTIPLE_RESULTS, entries) => {
+            let reason = format!("{} results for one message", entries.len());
+            return Outcome::Unknown {
+                reason,
+                link: false,
+            };
+        }
+        (code, _) => return sorted(code, &status.message, ""),
+    };
+    let status = entry.status.clone().unwrap_or_default();
+    sorted(status.code, &status.message, &entry.message_id)
+}
+
+fn sorted(code: i32, text: &str, message_id: &str) -> Outcome {
+    let words = brief(text);
+    let reason = format!("{code}: {words}");
+    match meaning(code, text) {
+        Meaning::Stored => Outcome::Delivered {
+            message_id: message_id.to_owned(),
+        },
+        Meaning::Busy => Outcome::Throttled {
+            after: None,
+            reason,
+        },
+        Meaning::Uncertain => Outcome::Unknown {
+            reason,
+            link: false,
+        },
+        Meaning::Credentials => misconfigured(Scope::Link, "credentials", reason),
+        Meaning::TopicMissing => misconfigured(Scope::Topic, "topic_missing", reason),
+        Meaning::TopicType => misconfigured(Scope::Topic, "topic_type", reason),
+        Meaning::TopicPermission => misconfigured(Scope::Topic, "permission", reason),
+        Meaning::OwnFault => rejected(code.to_string(), words, true),
+        Meaning::Refused => rejected(code.to_string(), words, false),
+    }
+}
+
+/// What a call without an answer of RocketMQ's own means. A status with a cause was made here,
+/// of a connection that broke; one without came from the server.
+pub(super) fn failure(status: &Status) -> Outcome {
+    let reason = words(status);
+    match wire::error_of(status) {
+        Some(WireError::NotSent | WireError::NotGrpc(_)) => return Outcome::LinkDown { reason },
+        Some(WireError::Cut(_)) => return Outcome::Unknown { reason, link: true },
+        None => {}
+    }
+    if status.source().is_some() {
+        return Outcome::Unknown { reason, link: true };
+    }
+    match status.code() {
+        Code::Unauthenticated | Code::PermissionDenied => {
+            misconfigured(Scope::Link, "credentials", reason)
+        }
+        Code::ResourceExhausted => Outcome::Throttled {
+            after: None,
+            reason,
+        },
+        Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => {
+            Outcome::Unknown { reason, link: true }
+        }
+        // No such service, so it was not taken in.
+        Code::Unimplemented => Outcome::LinkDown { reason },
+        Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => {
+            rejected(format!("{:?}", status.code()), reason, false)
+        }
+        _ => Outcome::Unknown {
+            reason,
+            link: false,
+        },
+    }
+}
+
+/// A status for people.
+pub(super) fn words(status: &Status) -> String {
+    match wire::error_of(status) {
+        Some(error) => error.to_string(),
+        None => format!("gRPC {:?}: {}", status.code(), brief(status.message())),
+    }
+}
+
+fn rejected(code: String, reason: String, own: bool) -> Outcome {
+    Outcome::Rejected { code, reason, own }
+}
+
+fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
+    Outcome::Misconfigured {
+        scope,
+        code,
+        reason,
+    }
+}
+
+fn brief(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(WORDS_MAX_CHARS)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn response(top: i32, entries: &[i32]) -> v2::SendMessageResponse {
+        let status = |code: i32| v2::Status {
+            code,
+            message: "words".into(),
+        };
+        let entry = |code: &i32| v2::SendResultEntry {
+            status: Some(status(*code)),
+            message_id: "m-1".into(),
+            offset: 7,
+        };
+        v2::SendMessageResponse {
+            status: Some(status(top)),
+            entries: entries.iter().map(entry).collect(),
+        }
+    }
+
+    fn kind(outcome: &Outcome) -> &'static str {
+        match outcome {
+            Outcome::Delivered { .. } => "delivered",
+            Outcome::Throttled { .. } => "throttled",
+            Outcome::LinkDown { .. } => "link down",
+            Outcome::Unknown { link: true, .. } => "unknown link",
+            Outcome::Unknown { link: false, .. } => "unknown",
+            Outcome::Rejected { own: true, .. } => "own fault",
+            Outcome::Rejected { own: false, .. } => "refused",
+            Outcome::Misconfigured { code, .. } => code,
+        }
+    }
+
+    #[test]
+    fn the_entry_decides_where_there_is_one() {
+        for (top, entries, expected) in [
+            (20_000, &[20_000][..], "delivered"),
+            (30_000, &[20_000], "delivered"),
+            (30_000, &[42_900], "throttled"),
+            (20_000, &[40_014], "topic_type"),
+            (20_000, &[], "unknown"),
+            (20_000, &[20_000, 20_000], "unknown"),
+            (40_402, &[], "topic_missing"),
+            (40_100, &[20_000], "credentials"),
+            (43_101, &[], "own fault"),
+            (40_000, &[], "refused"),
+            (50_400, &[], "unknown"),
+        ] {
+            assert_eq!(
+                kind(&outcome(&response(top, entries))),
+                expected,
+                "{top} {entries:?}"
+            );
+        }
+        let silent = v2::SendMessageResponse::default();
+        assert_eq!(kind(&outcome(&silent)), "unknown");
+    }
+
+    #[test]
+    fn a_status_of_the_transport_is_never_the_records_fault() {
+        for (status, expected) in [
+            (Status::unauthenticated("no"), "credentials"),
+            (Status::resource_exhausted("slow"), "throttled"),
+            (Status::unavailable("gone"), "unknown link"),
+            (Status::unimplemented("what?"), "link down"),
+            (Status::invalid_argument("bad"), "refused"),
+            (Status::internal("oops"), "unknown"),
+            (
+                Status::from_error(Box::new(WireError::NotSent)),
+                "link down",
+            ),
+            (
+                Status::from_error(Box::new(WireError::Cut("x".into()))),
+                "unknown link",
+            ),
+            (
+                Status::from_error(Box::new(std::io::Error::other("x"))),
+                "unknown link",
+            ),
+        ] {
+            assert_eq!(kind(&failure(&status)), expected, "{status:?}");
+        }
+    }
+
+    #[test]
+    fn a_servers_stack_trace_is_cut_to_a_line() {
+        let text = "java.lang.NullPointerException\n\tat org.apache".repeat(100);
+        let line = brief(&text);
+        assert!(line.chars().count() == WORDS_MAX_CHARS && !line.contains('\n'));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_but_ok_twice_is_delivered(top: i32, entry: i32) {
+            let delivered = kind(&outcome(&response(top, &[entry]))) == "delivered";
+            prop_assert_eq!(delivered, [OK, MULTIPLE_RESULTS].contains(&top) && entry == OK);
+        }
+    }
+}

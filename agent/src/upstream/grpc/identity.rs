@@ -1,0 +1,119 @@
+//! Who calls, and when: the headers of every call.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spillway_protocol::rocketmq::grpc::signing::{AccessKey, Caller};
+use tonic::metadata::{Ascii, MetadataValue};
+use uuid::Uuid;
+
+use super::BuildError;
+use crate::clock::WallClock;
+use crate::config;
+
+/// The caller, its clock and what is known of the server's.
+pub(super) struct Identity {
+    client_id: String,
+    namespace: Option<String>,
+    credentials: Option<config::Credentials>,
+    host: String,
+    clock: Arc<dyn WallClock>,
+    offset_s: Mutex<Option<i64>>,
+}
+
+impl Identity {
+    pub(super) fn new(
+        upstream: &config::Upstream,
+        client_id: String,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, BuildError> {
+        let identity = Self {
+            host: host_name(),
+            client_id,
+            namespace: upstream.namespace.clone(),
+            credentials: upstream.credentials.clone(),
+            clock,
+            offset_s: Mutex::new(None),
+        };
+        for (name, value) in identity.caller().headers("", 0) {
+            if !value.is_ascii() || MetadataValue::<Ascii>::try_from(value).is_err() {
+                return Err(BuildError::Header(setting(name)));
+            }
+        }
+        Ok(identity)
+    }
+
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref()
+    }
+
+    /// This machine's name, for people.
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Now by the server's clock as far as it is known, in ms since 1970.
+    pub(super) fn now_ms(&self) -> u64 {
+        let offset_ms = self.clock_offset_s().unwrap_or(0).saturating_mul(1_000);
+        self.clock.now_ms().saturating_add_signed(offset_ms)
+    }
+
+    pub(super) fn clock_offset_s(&self) -> Option<i64> {
+        *self.offset_s.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the `date` header of an answer.
+    pub(super) fn note_date(&self, date: &str) {
+        let Ok(date) = httpdate::parse_http_date(date) else {
+            return;
+        };
+        let server_s = date
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
+        let own_s = i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX);
+        *self.offset_s.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(server_s.saturating_sub(own_s));
+    }
+
+    /// `message` with the headers of a call made now.
+    pub(super) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        let id = Uuid::new_v4().to_string();
+        for (name, value) in self.caller().headers(&id, self.now_ms()) {
+            // Proven when this was built.
+            if let Ok(value) = value.parse::<MetadataValue<Ascii>>() {
+                request.metadata_mut().insert(name, value);
+            }
+        }
+        request
+    }
+
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            client_id: &self.client_id,
+            namespace: self.namespace.as_deref(),
+            key: self.credentials.as_ref().map(|key| AccessKey {
+                id: &key.id,
+                secret: key.secret.reveal(),
+                security_token: key.security_token.as_ref().map(config::Secret::reveal),
+            }),
+        }
+    }
+}
+
+/// The setting behind a header.
+fn setting(header: &str) -> &'static str {
+    match header {
+        "x-mq-client-id" => "gateway.id",
+        "x-mq-namespace" => "upstream.namespace",
+        "x-mq-session-token" => "upstream.security_token",
+        _ => "upstream.access_key_id",
+    }
+}
+
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .ok()
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| "localhost".to_owned())
+}

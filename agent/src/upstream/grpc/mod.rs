@@ -1,0 +1,198 @@
+//! RocketMQ 5 over gRPC.
+//!
+//! One HTTP/2 connection at a time to one of the configured access points; the addresses that
+//! routes name are ignored, since behind NAT they lead nowhere and the proxy forwards anyway.
+//! A connection begins with a telemetry stream and the producer's settings ([`session`]), carries
+//! any number of sends side by side, and is given up when it is closed or stays silent beyond a
+//! deadline ([`connection`]). What an answer means is decided in [`answer`].
+//!
+//! There is no HTTP/2 keep-alive: RocketMQ's proxy punishes pings with a GOAWAY. TCP keep-alive,
+//! deadlines and heartbeats do its work.
+
+mod answer;
+mod connection;
+mod dial;
+mod identity;
+mod pool;
+mod route;
+mod session;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use spillway_protocol::message::Message;
+use spillway_protocol::record::Topic;
+use spillway_protocol::rocketmq::grpc::{request, v2};
+use tokio::time::timeout;
+
+use self::connection::Connection;
+use self::pool::Pool;
+use super::tls::TlsError;
+use super::{Finding, Outcome, Upstream};
+use crate::clock::WallClock;
+use crate::config;
+
+/// Beyond the time that the bytes take.
+const SEND_DEADLINE: Duration = Duration::from_secs(20);
+/// The slowest link that is given the time it needs.
+const SLOWEST_BYTES_PER_SECOND: u64 = 8 * 1024;
+/// For calls that carry next to nothing.
+const ASK_DEADLINE: Duration = Duration::from_secs(15);
+/// What the goodbye may take.
+const GOODBYE_DEADLINE: Duration = Duration::from_secs(1);
+
+/// The upstream configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Nothing to connect to.
+    #[error("upstream has no endpoint; name at least one in upstream.endpoint")]
+    NoEndpoint,
+    /// A host cannot be part of an address.
+    #[error("upstream.endpoint {0}: not a host and port; write \"host:port\"")]
+    Endpoint(String),
+    /// A name cannot be checked against a certificate.
+    #[error("upstream.tls.server_name {0}: not a host name or address")]
+    ServerName(String),
+    /// A configured text cannot travel as a header.
+    #[error("{0} holds characters that cannot travel in a header; use plain ASCII")]
+    Header(&'static str),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// RocketMQ 5 over gRPC. Has to be used inside a tokio runtime.
+pub struct GrpcUpstream {
+    pool: Arc<Pool>,
+}
+
+impl GrpcUpstream {
+    /// Prepares the way described by `upstream`; nothing is connected before the first use.
+    /// `client_id` stays the same for the life of the process, since the server keeps memory
+    /// for every id it has seen.
+    pub fn new(
+        upstream: &config::Upstream,
+        client_id: String,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, BuildError> {
+        Ok(Self {
+            pool: Arc::new(Pool::new(upstream, client_id, clock)?),
+        })
+    }
+
+    async fn deliver(&self, message: &Message) -> Outcome {
+        // A connection that was closed before the request left it costs no attempt.
+        let mut fresh = 1;
+        loop {
+            let connection = match self.pool.connection().await {
+                Ok(connection) => connection,
+                Err(reason) => return Outcome::LinkDown { reason },
+            };
+            match self.deliver_on(&connection, message).await {
+                None if fresh > 0 => fresh -= 1,
+                None => {
+                    let reason = format!("{} closes every connection", connection.address);
+                    return Outcome::LinkDown { reason };
+                }
+                Some(outcome) => return outcome,
+            }
+        }
+    }
+
+    /// `None` if the connection turned out closed and nothing was sent.
+    async fn deliver_on(&self, connection: &Connection, message: &Message) -> Option<Outcome> {
+        let identity = &self.pool.identity;
+        let request = request::send(
+            message,
+            identity.namespace(),
+            identity.host(),
+            identity.now_ms(),
+        );
+        let load = connection.wire.load(message.size_bytes());
+        let deadline =
+            SEND_DEADLINE + Duration::from_secs(load.bytes_ahead() / SLOWEST_BYTES_PER_SECOND);
+        let mut client = connection.client();
+        let call = client.send_message(identity.request(request));
+        let silence = connection.wire.answers.load(Ordering::Relaxed);
+        match timeout(deadline, call).await {
+            Ok(Ok(response)) => Some(answer::outcome(response.get_ref())),
+            Ok(Err(status)) if wire::not_sent(&status) => None,
+            Ok(Err(status)) => {
+                let outcome = answer::failure(&status);
+                connection.learn_from(&outcome);
+                Some(outcome)
+            }
+            Err(_) => {
+                connection.retire_if_silent_since(silence);
+                let reason = format!("no answer within {} s", deadline.as_secs());
+                Some(Outcome::Unknown { reason, link: true })
+            }
+        }
+    }
+
+    async fn ask_route(&self, topic: &str) -> Result<v2::QueryRouteResponse, String> {
+        let connection = self.pool.connection().await?;
+        let identity = &self.pool.identity;
+        let request = v2::QueryRouteRequest {
+            topic: Some(request::resource(identity.namespace(), topic)),
+            endpoints: Some(connection.access_point.clone()),
+        };
+        let mut client = connection.client();
+        match timeout(ASK_DEADLINE, client.query_route(identity.request(request))).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(answer::words(&status)),
+            Err(_) => Err(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
+        }
+    }
+}
+
+impl Upstream for GrpcUpstream {
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
+        self.deliver(message).boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.pool.probe().boxed()
+    }
+
+    fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
+        async move {
+            let answer = self.ask_route(topic.as_str()).await;
+            vec![route::finding(topic, ordered, answer)]
+        }
+        .boxed()
+    }
+
+    fn clock_offset_s(&self) -> Option<i64> {
+        self.pool.identity.clock_offset_s()
+    }
+
+    fn flowing(&self, flowing: bool) {
+        self.pool.flowing(flowing);
+    }
+}
+
+impl Drop for GrpcUpstream {
+    /// Tells the server, if it can be told at once.
+    fn drop(&mut self) {
+        let (Some(connection), Ok(runtime)) =
+            (self.pool.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let goodbye = self
+            .pool
+            .identity
+            .request(v2::NotifyClientTerminationRequest::default());
+        runtime.spawn(async move {
+            let mut client = connection.client();
+            let _ = timeout(GOODBYE_DEADLINE, client.notify_client_termination(goodbye)).await;
+        });
+    }
+}

@@ -1,0 +1,80 @@
+//! What a topic's route says about whether records can go there.
+
+use spillway_protocol::record::Topic;
+use spillway_protocol::rocketmq::grpc::code::{Meaning, meaning};
+use spillway_protocol::rocketmq::grpc::{request, v2};
+
+use crate::upstream::{Finding, Verdict};
+
+/// Permissions of the interface that allow writing: WRITE and READ_WRITE.
+const WRITABLE: [i32; 2] = [3, 4];
+
+/// The doctor's line on `topic`.
+pub(super) fn finding(
+    topic: &Topic,
+    ordered: bool,
+    answer: Result<v2::QueryRouteResponse, String>,
+) -> Finding {
+    let (verdict, detail) = match answer {
+        Err(reason) => (Verdict::Bad, format!("cannot be asked: {reason}")),
+        Ok(response) => judge(ordered, &response),
+    };
+    Finding {
+        subject: format!("topic {topic}"),
+        verdict,
+        detail,
+    }
+}
+
+fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) {
+    let status = response.status.clone().unwrap_or_default();
+    let said = format!("{}: {}", status.code, status.message);
+    match meaning(status.code, &status.message) {
+        Meaning::Stored => judge_queues(ordered, &response.message_queues),
+        Meaning::TopicMissing => {
+            let wanted = request::message_type(ordered).as_str_name();
+            let detail = format!("does not exist ({said}); create it with message type {wanted}");
+            (Verdict::Bad, detail)
+        }
+        Meaning::Credentials => (Verdict::Bad, format!("access refused ({said})")),
+        _ => (Verdict::Bad, format!("no route ({said})")),
+    }
+}
+
+fn judge_queues(ordered: bool, queues: &[v2::MessageQueue]) -> (Verdict, String) {
+    let writable: Vec<_> = queues
+        .iter()
+        .filter(|queue| WRITABLE.contains(&queue.permission))
+        .collect();
+    let Some(first) = writable.first() else {
+        return (
+            Verdict::Bad,
+            "has no queue that may be written to".to_owned(),
+        );
+    };
+    let wanted = request::message_type(ordered);
+    let names = first
+        .accept_message_types()
+        .map(|accepted| accepted.as_str_name())
+        .collect::<Vec<_>>()
+        .join(", ");
+    if first
+        .accept_message_types()
+        .any(|accepted| accepted == wanted)
+    {
+        return (
+            Verdict::Good,
+            format!("{} queues, takes {names}", writable.len()),
+        );
+    }
+    let lane = if ordered {
+        "an ordered"
+    } else {
+        "an unordered"
+    };
+    let detail = format!(
+        "takes {names}, but {lane} lane sends {}; change the lane's order or re-create the topic",
+        wanted.as_str_name()
+    );
+    (Verdict::Bad, detail)
+}

@@ -1,0 +1,174 @@
+//! One HTTP/2 connection, as tonic's generated client uses it.
+
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{Request, Response, header};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tonic::body::Body;
+use tower_service::Service;
+
+use super::dial::{ByteStream, chain};
+use super::identity::Identity;
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum WireError {
+    /// The connection was closed before the request left.
+    #[error("the connection is closed")]
+    NotSent,
+    /// The connection or the stream broke after it left, or perhaps did.
+    #[error("the connection broke: {0}")]
+    Cut(String),
+    /// What answered does not speak gRPC.
+    #[error("{0}")]
+    NotGrpc(String),
+}
+
+/// A handle on the connection; clones share it, and it closes with the last of them.
+#[derive(Clone)]
+pub(super) struct Wire {
+    sender: SendRequest<Body>,
+    identity: Arc<Identity>,
+    /// Answers so far: a call that sees none while it waits sits on a dead connection.
+    pub(super) answers: Arc<AtomicU64>,
+    unanswered_bytes: Arc<AtomicU64>,
+    end: Arc<OnceLock<String>>,
+}
+
+impl Wire {
+    /// Begins HTTP/2 on `stream`.
+    pub(super) async fn open(
+        stream: Box<dyn ByteStream>,
+        identity: Arc<Identity>,
+    ) -> Result<Self, String> {
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| format!("HTTP/2: {}", chain(&error)))?;
+        let end = Arc::new(OnceLock::new());
+        let noted = Arc::clone(&end);
+        tokio::spawn(async move {
+            let words = driver
+                .await
+                .map_or_else(|e| chain(&e), |()| "closed".to_owned());
+            tracing::debug!(words, "gRPC connection ended");
+            let _ = noted.set(words);
+        });
+        Ok(Self {
+            sender,
+            identity,
+            end,
+            answers: Arc::default(),
+            unanswered_bytes: Arc::default(),
+        })
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// How the connection ended, where it has.
+    pub(super) fn end(&self) -> &str {
+        self.end.get().map_or("closed", String::as_str)
+    }
+
+    /// Whether no message is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.unanswered_bytes.load(Ordering::Relaxed) == 0
+    }
+
+    /// Counts `bytes` as on their way for as long as the result lives.
+    pub(super) fn load(&self, bytes: usize) -> Load {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let before = self.unanswered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Load {
+            bytes,
+            ahead: before.saturating_add(bytes),
+            total: Arc::clone(&self.unanswered_bytes),
+        }
+    }
+}
+
+/// A message on its way.
+pub(super) struct Load {
+    bytes: u64,
+    ahead: u64,
+    total: Arc<AtomicU64>,
+}
+
+impl Load {
+    /// Its own bytes and those that were on their way before it.
+    pub(super) fn bytes_ahead(&self) -> u64 {
+        self.ahead
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Service<Request<Body>> for Wire {
+    type Response = Response<Incoming>;
+    type Error = WireError;
+    type Future = BoxFuture<'static, Result<Self::Response, WireError>>;
+
+    /// Always ready: `call` tells a closed connection apart, which tonic's text for readiness
+    /// would not.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), WireError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (identity, answers) = (Arc::clone(&self.identity), Arc::clone(&self.answers));
+        let sent = self.sender.try_send_request(request);
+        async move {
+            let response = sent.await.map_err(|mut error| match error.take_message() {
+                Some(_) => WireError::NotSent,
+                None => WireError::Cut(chain(&error.into_error())),
+            })?;
+            answers.fetch_add(1, Ordering::Relaxed);
+            check(&response)?;
+            if let Some(Ok(date)) = response.headers().get(header::DATE).map(|v| v.to_str()) {
+                identity.note_date(date);
+            }
+            Ok(response)
+        }
+        .boxed()
+    }
+}
+
+/// Portals and gateways answer in other people's places.
+fn check<B>(response: &Response<B>) -> Result<(), WireError> {
+    let grpc = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
+    if response.status().is_success() && grpc {
+        return Ok(());
+    }
+    let reason = format!(
+        "HTTP {} without gRPC; is this RocketMQ's proxy?",
+        response.status()
+    );
+    Err(WireError::NotGrpc(reason))
+}
+
+/// The wire's own error inside a status, if it is one.
+pub(super) fn error_of(status: &tonic::Status) -> Option<&WireError> {
+    status.source()?.downcast_ref()
+}
+
+/// Whether the request never left.
+pub(super) fn not_sent(status: &tonic::Status) -> bool {
+    matches!(error_of(status), Some(WireError::NotSent))
+}
