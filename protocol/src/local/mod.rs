@@ -3,8 +3,11 @@
 //! - [`json`] and [`headers`]: a record as an HTTP client writes it
 //! - [`Receipt`] and [`Refusal`]: the two answers a record can get, the same on both dialects
 //! - [`frame`]: the binary dialect, private to this crate and its client
+//! - [`client`] (feature `client`): the async client of the binary dialect
 //! - [`status`]: what `GET /v1/status` answers
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod frame;
 pub mod headers;
 pub mod json;
