@@ -8,6 +8,8 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+//! - [`status`]: what `GET /v1/status` answers
+
 pub mod frame;
 pub mod headers;
 pub mod json;
