@@ -3,10 +3,31 @@
 //! [`load`] reads the file as it is written and reports every fault at once, with file, line, key,
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
+mod basic;
+mod endpoint;
+mod environment;
+mod fault;
+mod lane;
+mod load;
+mod merge;
+mod nearest;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unit;
+mod upstream;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use spillway_protocol::record::{LaneName, Tag, Topic};
+
+pub use basic::{DATA_DIR, SOCKET, control_beside};
+pub use fault::{ConfigError, Fault, Place, Warning};
+pub use load::{Surroundings, listen, load};
+pub use unit::{duration, size_bytes};
 
 /// A secret that no `Debug`, log or error shows.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,0 +1,201 @@
+//! `[[lane]]`.
+
+use spillway_protocol::record::{LaneName, RecordError, Tag, Topic};
+
+use super::fault::Place;
+use super::section::{Reading, Section};
+use super::tree::{Node, Table, Value};
+use super::unit::percent;
+use super::{Lane, OnReject, Order, Transport};
+
+/// Longest topic of the MQ HTTP API, in characters.
+const HTTP_TOPIC_MAX: usize = 64;
+const MISSING: &str = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
+
+/// A lane while it is read, with what only all of them together can prove.
+struct Read {
+    lane: Lane,
+    said_default: Option<bool>,
+    place: Place,
+}
+
+pub(super) fn read_all(
+    root: &Section<'_>,
+    reading: &Reading,
+    transport: Option<Transport>,
+) -> Vec<Lane> {
+    let lanes = match root.node("lane").map(|node| &node.value) {
+        None => {
+            root.fault("lane", "is missing", MISSING);
+            return Vec::new();
+        }
+        Some(Value::List(lanes)) if !lanes.is_empty() => lanes,
+        Some(other) => {
+            root.fault(
+                "lane",
+                format!("is {}, not a list of lanes", other.kind()),
+                MISSING,
+            );
+            return Vec::new();
+        }
+    };
+    let read = lanes
+        .iter()
+        .enumerate()
+        .filter_map(|(i, node)| one(i, node, reading, transport));
+    let mut read: Vec<Read> = read.collect();
+    if read.len() == lanes.len() {
+        check_default(&mut read, reading);
+    }
+    read.into_iter().map(|read| read.lane).collect()
+}
+
+fn one(index: usize, node: &Node, reading: &Reading, transport: Option<Transport>) -> Option<Read> {
+    let Value::Table(table) = &node.value else {
+        let problem = format!("is {}, not a lane", node.value.kind());
+        reading.fault(&node.place, &format!("lane[{index}]"), problem, MISSING);
+        return None;
+    };
+    let section = Section::new(
+        reading,
+        table,
+        node.place.clone(),
+        "lane",
+        shown(index, table),
+    );
+    let name = required(&section, "name", "\"critical\"", lane_name);
+    let topic = required(&section, "topic", "\"ward-critical\"", |text| {
+        topic(text, transport)
+    });
+    let said_default = section.flag("default");
+    let lane = settings(&section, name, topic);
+    section.finish();
+    let default = said_default == Some(true);
+    let lane = lane.map(|lane| Lane { default, ..lane })?;
+    Some(Read {
+        lane,
+        said_default,
+        place: node.place.clone(),
+    })
+}
+
+fn settings(section: &Section<'_>, name: Option<LaneName>, topic: Option<Topic>) -> Option<Lane> {
+    let tag = section.text("tag", "\"SyncEvent\"", |text| {
+        Tag::parse(text).map_err(words)
+    });
+    let words = [
+        ("none", Order::None),
+        ("key", Order::Key),
+        ("lane", Order::Lane),
+    ];
+    let order = section.choice("order", &words).unwrap_or(Order::None);
+    let words = [
+        ("dead-letter", OnReject::DeadLetter),
+        ("hold", OnReject::Hold),
+    ];
+    let on_reject = section.choice("on_reject", &words).unwrap_or(match order {
+        Order::None => OnReject::DeadLetter,
+        Order::Key | Order::Lane => OnReject::Hold,
+    });
+    let priority = section.count("priority", 0, "1").unwrap_or(1);
+    let weight = section.count("weight", 1, "1").unwrap_or(1);
+    let min_share_percent = section
+        .with_unit("min_share", "\"5%\"", percent)
+        .unwrap_or(5);
+    section.not_built("ttl", "none");
+    section.not_built("quota", "none");
+    section.not_built("when_full", "reject");
+    section.not_built_at_all("bundle");
+    Some(Lane {
+        name: name?,
+        topic: topic?,
+        tag,
+        priority,
+        weight,
+        min_share_percent,
+        default: false,
+        order,
+        on_reject,
+    })
+}
+
+/// `lane.critical`, or `lane[0]` while it has no name.
+fn shown(index: usize, table: &Table) -> String {
+    match table.get("name").map(|node| &node.value) {
+        Some(Value::Text(name)) if !name.is_empty() => format!("lane.{name}"),
+        _ => format!("lane[{index}]"),
+    }
+}
+
+fn required<T>(
+    section: &Section<'_>,
+    name: &str,
+    example: &str,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Option<T> {
+    if section.node(name).is_none() {
+        section.fault(
+            name,
+            "is missing",
+            format!("write for example {name} = {example}"),
+        );
+    }
+    section.text(name, example, parse)
+}
+
+fn lane_name(text: &str) -> Result<LaneName, String> {
+    if text.starts_with('_') {
+        return Err("begins with _, which is kept for the agent's own lanes".to_owned());
+    }
+    LaneName::parse(text).map_err(words)
+}
+
+fn topic(text: &str, transport: Option<Transport>) -> Result<Topic, String> {
+    if transport == Some(Transport::Http) && text.len() > HTTP_TOPIC_MAX {
+        let length = text.len();
+        return Err(format!(
+            "has {length} characters, the HTTP API takes {HTTP_TOPIC_MAX}"
+        ));
+    }
+    Topic::parse(text).map_err(words)
+}
+
+fn words(error: RecordError) -> String {
+    error.message
+}
+
+/// Exactly one lane is the default: the one that says so, or the only one.
+fn check_default(lanes: &mut [Read], reading: &Reading) {
+    if let [only] = lanes {
+        if only.said_default == Some(false) {
+            let key = format!("lane.{}.default", only.lane.name);
+            let problem = "is false, but the only lane is the default";
+            reading.fault(&only.place, &key, problem, "leave it out");
+        }
+        only.lane.default = true;
+        return;
+    }
+    let mut defaults = lanes.iter().filter(|read| read.lane.default);
+    let Some(first) = defaults.next() else {
+        if let Some(read) = lanes.first() {
+            let problem = "none of the lanes is the default";
+            reading.fault(
+                &read.place,
+                "lane",
+                problem,
+                "write default = true in one of them",
+            );
+        }
+        return;
+    };
+    for second in defaults {
+        let key = format!("lane.{}.default", second.lane.name);
+        let problem = format!("is true, as in lane {} ({})", first.lane.name, first.place);
+        reading.fault(
+            &second.place,
+            &key,
+            problem,
+            "leave it true in one lane only",
+        );
+    }
+}

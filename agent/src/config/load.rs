@@ -1,0 +1,187 @@
+//! From files and environment to a proven [`Config`], or to every fault at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::fault::{ConfigError, Fault, Findings, Place, Warning};
+use super::section::{Reading, Section};
+use super::tree::Table;
+use super::{Config, Listen, basic, environment, lane, merge, tree, upstream};
+
+/// The sections of later versions; each is refused by name.
+const NOT_BUILT: [&str; 6] = ["client", "budget", "audit", "control", "report", "presence"];
+
+/// What a configuration depends on beside its files.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Environment variables.
+    pub variables: BTreeMap<String, String>,
+    /// The file that holds the machine's id.
+    pub machine_id: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        Self {
+            variables: std::env::vars_os()
+                .map(|(n, v)| (text(n), text(v)))
+                .collect(),
+            machine_id: "/etc/machine-id".into(),
+        }
+    }
+}
+
+/// Reads `file`, `conf.d/*.toml` beside it and the environment.
+pub fn load(
+    file: &Path,
+    surroundings: &Surroundings,
+) -> Result<(Config, Vec<Warning>), ConfigError> {
+    let mut findings = Findings::default();
+    let (tree, files) = read_files(file, surroundings, &mut findings);
+    if findings.faults.is_empty() {
+        let whole = Place::File(file.into());
+        let (config, found, _) = prove(&tree, whole, surroundings);
+        if found.faults.is_empty() {
+            return Ok((config, found.warnings));
+        }
+        findings = found;
+    }
+    findings.faults.sort_by_key(|fault| rank(fault, &files));
+    Err(ConfigError {
+        file: file.into(),
+        faults: findings.faults,
+    })
+}
+
+/// Only `[listen]`, for commands that talk to an agent: it must be found although secrets or
+/// other sections are none of this user's business. What cannot be read is the default.
+pub fn listen(file: &Path, surroundings: &Surroundings) -> Listen {
+    let mut findings = Findings::default();
+    let (tree, _) = read_files(file, surroundings, &mut findings);
+    let reading = Reading::default();
+    let root = Section::new(&reading, &tree, Place::File(file.into()), "", "");
+    basic::listen(within(&root, &reading, "listen"))
+}
+
+/// Place in the order of the files; the environment comes last.
+fn rank(fault: &Fault, files: &[Arc<Path>]) -> (usize, usize) {
+    let index = |file: &Arc<Path>| files.iter().position(|other| other == file);
+    match &fault.place {
+        Place::File(file) => (index(file).unwrap_or(0), 0),
+        Place::Line(file, line) => (index(file).unwrap_or(0), *line),
+        Place::Variable(_) => (files.len(), 0),
+    }
+}
+
+fn read_files(
+    main: &Path,
+    surroundings: &Surroundings,
+    findings: &mut Findings,
+) -> (Table, Vec<Arc<Path>>) {
+    let mut files = vec![Arc::from(main)];
+    match fragments(main) {
+        Ok(more) => files.extend(more.into_iter().map(Arc::from)),
+        Err((folder, error)) => {
+            let problem = format!("cannot be read: {error}");
+            let remedy = "let the user that runs the agent read it";
+            findings.fault(&Place::File(folder.into()), "", problem, remedy);
+        }
+    }
+    let mut tree = Table::default();
+    for file in &files {
+        match std::fs::read_to_string(file) {
+            Ok(text) => {
+                let over = tree::parse(file, &text, findings);
+                merge::file(&mut tree, over, findings);
+            }
+            Err(error) => findings.faults.push(unreadable(file, &error)),
+        }
+    }
+    environment::apply(&mut tree, &surroundings.variables, findings);
+    (tree, files)
+}
+
+fn unreadable(file: &Arc<Path>, error: &std::io::Error) -> Fault {
+    let remedy = match error.kind() {
+        std::io::ErrorKind::NotFound => "create it, or name another with --config FILE",
+        std::io::ErrorKind::InvalidData => "write it in UTF-8",
+        _ => "let the user that runs the agent read it",
+    };
+    Fault {
+        place: Place::File(file.clone()),
+        key: String::new(),
+        problem: format!("cannot be read: {error}"),
+        remedy: remedy.to_owned(),
+    }
+}
+
+/// `conf.d/*.toml` beside the main file, by name.
+fn fragments(main: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
+    let folder = main.with_file_name("conf.d");
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err((folder, error)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|error| (folder.clone(), error))?.path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The settings there are, as (section, name).
+type Known = BTreeSet<(String, String)>;
+
+/// Judges every section; the configuration counts only if no fault was found.
+pub(super) fn prove(
+    tree: &Table,
+    whole: Place,
+    surroundings: &Surroundings,
+) -> (Config, Findings, Known) {
+    let reading = Reading::default();
+    let root = Section::new(&reading, tree, whole, "", "");
+    let part = |name| within(&root, &reading, name);
+    let upstream = root.section("upstream");
+    let upstream = upstream.and_then(|section| upstream::read(section, surroundings));
+    let transport = upstream.as_ref().map(|upstream| upstream.transport);
+    let config = Config {
+        gateway: basic::gateway(part("gateway"), surroundings),
+        limits: basic::limits(part("limits")),
+        listen: basic::listen(part("listen")),
+        lanes: lane::read_all(&root, &reading, transport),
+        dead: basic::dead(part("dead")),
+        drain: basic::drain(part("drain")),
+        backoff: basic::backoff(part("backoff")),
+        upstream,
+    };
+    if tree.get("upstream").is_none() {
+        let message = "is missing: records are taken in and wait, nothing is sent";
+        root.warn("upstream", message);
+    }
+    NOT_BUILT
+        .iter()
+        .for_each(|name| root.not_built_at_all(name));
+    root.finish();
+    let (findings, known) = reading.finish();
+    (config, findings, known)
+}
+
+/// A section that is read even where it is not written, for its defaults.
+fn within<'a>(root: &Section<'a>, reading: &'a Reading, name: &'static str) -> Section<'a> {
+    static EMPTY: Table = Table {
+        entries: Vec::new(),
+    };
+    let absent = || Section::new(reading, &EMPTY, root.place().clone(), name, name);
+    root.section(name).unwrap_or_else(absent)
+}

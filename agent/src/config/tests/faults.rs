@@ -1,0 +1,421 @@
+//! Each kind of fault: its line, its key, what is wrong and what would be right.
+
+use super::super::{Surroundings, load};
+use super::{SMALL, Setup};
+
+const HTTP: &str = "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id = \"id\"\n\
+                    access_key_secret = { env = \"KEY\" }\n";
+
+/// Faults of `text` in front of a good lane.
+#[track_caller]
+fn faults(text: &str) -> Vec<String> {
+    Setup::new(&format!("{text}\n{SMALL}"))
+        .variable("KEY", "hidden")
+        .faults()
+}
+
+#[track_caller]
+fn lane_faults(lanes: &str) -> Vec<String> {
+    Setup::new(lanes).faults()
+}
+
+#[test]
+fn unknown_settings_are_named_with_what_was_probably_meant() {
+    assert_eq!(
+        faults("[backoff]\nintial = \"5s\""),
+        ["spillway.toml:2: backoff.intial: is not known; did you mean \"initial\"?"]
+    );
+    assert_eq!(
+        faults("[gateway]\nbytes_per_second = \"1 KiB\""),
+        ["spillway.toml:2: gateway.bytes_per_second: is not known; it belongs to [drain]"]
+    );
+    assert_eq!(
+        faults("[backoff]\ncolour = \"red\""),
+        ["spillway.toml:2: backoff.colour: is not known; known here: initial, max"]
+    );
+    assert_eq!(
+        faults("[drian]"),
+        ["spillway.toml:1: drian: is not known; did you mean \"drain\"?"]
+    );
+    assert_eq!(
+        lane_faults("[[lane]]\nname='a'\ntopic='t'\nprio = 1"),
+        [
+            "spillway.toml:4: lane.a.prio: is not known; known here: bundle, default, min_share, name, \
+          on_reject, order, priority, quota, tag, topic, ttl, weight, when_full"
+        ]
+    );
+}
+
+#[test]
+fn numbers_without_units_and_wrong_units_are_refused() {
+    assert_eq!(
+        faults("[backoff]\ninitial = 5\nmax = \"2 MiB\""),
+        [
+            "spillway.toml:2: backoff.initial: is a number without its unit; write for example \"5s\"",
+            "spillway.toml:3: backoff.max: has the unit \"MiB\", not ms, s, m, h, d or w; \
+             write for example \"2m\"",
+        ]
+    );
+    assert_eq!(
+        faults("[limits]\nmemory = \"64\""),
+        [
+            "spillway.toml:2: limits.memory: has no unit (B, KiB, MiB or GiB); write for example \"32 MiB\""
+        ]
+    );
+    assert_eq!(
+        lane_faults("[[lane]]\nname='a'\ntopic='t'\nmin_share = 5"),
+        [
+            "spillway.toml:4: lane.a.min_share: is a number without its unit; write for example \"5%\""
+        ]
+    );
+}
+
+#[test]
+fn wrong_kinds_of_values_are_refused() {
+    assert_eq!(
+        faults("[drain]\nadaptive = \"yes\"\nrecords_per_second = 0\nreconnect_spread = 30"),
+        [
+            "spillway.toml:2: drain.adaptive: is a text, not true or false; write for example true",
+            "spillway.toml:3: drain.records_per_second: is not a number from 1 to 4294967295; \
+             write for example \"auto\" or 500",
+            "spillway.toml:4: drain.reconnect_spread: is a number without its unit; \
+             write for example \"auto\" or \"30s\"",
+        ]
+    );
+    assert_eq!(
+        faults("drain = 1"),
+        ["spillway.toml:1: drain: is a number, not a section; write [drain]"]
+    );
+    assert_eq!(
+        faults("[listen]\nmode = 660"),
+        [
+            "spillway.toml:2: listen.mode: is a number, not a text in quotes; write for example \"0660\""
+        ]
+    );
+    assert_eq!(
+        lane_faults("[[lane]]\nname='a'\ntopic='t'\norder = \"strict\""),
+        ["spillway.toml:4: lane.a.order: is not one of its words; \
+          write \"none\" or \"key\" or \"lane\""]
+    );
+}
+
+#[test]
+fn what_is_not_toml_is_shown_by_line_and_nothing_else_is_judged() {
+    let found = lane_faults("[gateway]\nid = gw-1\n\n[drain]\nadaptive = tru\nnonsense = 1\n");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(
+        found[0].starts_with("spillway.toml:2: is not TOML: "),
+        "{found:#?}"
+    );
+    assert!(
+        found[1].starts_with("spillway.toml:5: is not TOML: "),
+        "{found:#?}"
+    );
+    assert!(found[1].ends_with("; look at column 12"), "{found:#?}");
+}
+
+#[test]
+fn all_faults_of_all_files_are_reported_at_once_in_order() {
+    let setup = Setup::new("[drain]\nbytes_per_second = 1\n[backoff]\ninitial = 1\n")
+        .file("conf.d/a.toml", "\n[dead]\nkeep = 1\n")
+        .variable("SPILLWAY__UPSTREEM__ENDPOINT", "x")
+        .variable("SPILLWAY__LIMITS__MEMORY", "1 B");
+    let places: Vec<String> = setup
+        .faults()
+        .iter()
+        .map(|fault| fault.split(": ").take(2).collect::<Vec<_>>().join(": "))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "spillway.toml: lane",
+            "spillway.toml:2: drain.bytes_per_second",
+            "spillway.toml:4: backoff.initial",
+            "conf.d/a.toml:3: dead.keep",
+            "environment variable SPILLWAY__LIMITS__MEMORY: limits.memory",
+            "environment variable SPILLWAY__UPSTREEM__ENDPOINT: upstreem",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_file_says_how_to_name_another() {
+    let surroundings = Setup::new("").surroundings();
+    let error = load(std::path::Path::new("/nowhere/x.toml"), &surroundings).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "/nowhere/x.toml: cannot be read: No such file or directory (os error 2); \
+         create it, or name another with --config FILE"
+    );
+}
+
+#[test]
+fn secrets_that_cannot_be_had_name_their_source_and_the_remedy() {
+    let secret = |form: &str| {
+        let text = "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id = \"id\"\n";
+        faults(&format!("{text}access_key_secret = {form}"))
+    };
+    assert_eq!(
+        secret("{ env = \"NONE\" }"),
+        [
+            "spillway.toml:4: upstream.access_key_secret: is to come from the environment variable NONE, \
+          which is not set; set NONE, or use { file = \"/path\" }"
+        ]
+    );
+    assert_eq!(
+        secret("{ file = \"/nowhere/key\" }"),
+        [
+            "spillway.toml:4: upstream.access_key_secret: cannot be read from /nowhere/key: No such file \
+          or directory (os error 2); create it, or let the user that runs the agent read it"
+        ]
+    );
+    assert_eq!(
+        secret("{ credential = \"key\" }"),
+        [
+            "spillway.toml:4: upstream.access_key_secret: is the systemd credential key, but systemd \
+          passed none; add LoadCredential=key:/path to the unit, or use { file = \"/path\" }"
+        ]
+    );
+    let forms = "write { file = \"/path\" }, { credential = \"name\" } or { env = \"VARIABLE\" }";
+    for (form, problem) in [
+        (
+            "{ env = \"KEY\", file = \"/x\" }",
+            "does not name exactly one source",
+        ),
+        (
+            "{ vault = \"x\" }",
+            "is to come from \"vault\", which is no source",
+        ),
+        ("{ env = 1 }", "has a number for its env"),
+        ("7", "is a number"),
+    ] {
+        let expected = format!("spillway.toml:4: upstream.access_key_secret: {problem}; {forms}");
+        assert_eq!(secret(form), [expected]);
+    }
+    assert_eq!(
+        secret("\"\""),
+        ["spillway.toml:4: upstream.access_key_secret: is empty; put the value there"]
+    );
+}
+
+#[test]
+fn http_needs_one_endpoint_with_its_scheme_and_an_access_key() {
+    assert_eq!(
+        faults("[upstream]"),
+        [
+            "spillway.toml:1: upstream.endpoint: is missing; write for example \"https://host:port\"",
+            "spillway.toml:1: upstream.access_key_id: is missing; write for example { file = \"/path\" }",
+            "spillway.toml:1: upstream.access_key_secret: is missing; \
+             write for example { file = \"/path\" }",
+        ]
+    );
+    let endpoint = |value: &str| faults(&HTTP.replace("\"https://mq.example\"", value));
+    assert_eq!(
+        endpoint("\"mq.example:80\""),
+        [
+            "spillway.toml:2: upstream.endpoint: \"mq.example:80\" has no scheme; \
+          write for example \"https://host:port\""
+        ]
+    );
+    assert_eq!(
+        endpoint("[\"https://a\", \"https://b\"]"),
+        [
+            "spillway.toml:2: upstream.endpoint: lists several, but transport = \"http\" takes one; \
+          write for example \"https://host:port\""
+        ]
+    );
+    assert_eq!(
+        endpoint("\"http://mq.example\""),
+        [
+            "spillway.toml:2: upstream.endpoint: http://mq.example:80 is not encrypted and leaves this \
+          machine; write https://mq.example:80, or add plaintext = true"
+        ]
+    );
+    let open = format!("{}plaintext = true\n{SMALL}", HTTP.replace("https", "http"));
+    Setup::new(&open).variable("KEY", "k").good();
+}
+
+#[test]
+fn the_transports_do_not_share_the_instances_name() {
+    assert_eq!(
+        faults(&format!("{HTTP}namespace = \"ns\"")),
+        [
+            "spillway.toml:5: upstream.namespace: does not belong to this transport; \
+          write instance_id instead, or change transport"
+        ]
+    );
+}
+
+#[test]
+fn tls_files_must_be_there_and_the_key_comes_with_its_certificate() {
+    assert_eq!(
+        faults(&format!("{HTTP}tls = {{ ca = \"/nowhere/ca.pem\" }}")),
+        [
+            "spillway.toml:5: upstream.tls.ca: names /nowhere/ca.pem, which cannot be read: No such file \
+          or directory (os error 2); write for example \"/etc/spillway/file.pem\", a file that the \
+          agent's user can read"
+        ]
+    );
+    let found = faults(&format!("{HTTP}tls = {{ key = \"/etc/hostname\" }}"));
+    assert_eq!(
+        found,
+        ["spillway.toml:5: upstream.tls.key: has no certificate beside it; add certificate"]
+    );
+}
+
+#[test]
+fn lanes_have_names_topics_and_one_default() {
+    let place = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
+    assert_eq!(
+        lane_faults(""),
+        [format!("spillway.toml: lane: is missing; {place}")]
+    );
+    assert_eq!(
+        lane_faults("\n[[lane]]\n"),
+        [
+            "spillway.toml:2: lane[0].name: is missing; write for example name = \"critical\"",
+            "spillway.toml:2: lane[0].topic: is missing; write for example topic = \"ward-critical\"",
+        ]
+    );
+    let two = "[[lane]]\nname='a'\ntopic='t'\n[[lane]]\nname='b'\ntopic='t'\n";
+    assert_eq!(
+        lane_faults(two),
+        ["spillway.toml:1: lane: none of the lanes is the default; \
+          write default = true in one of them"]
+    );
+    assert_eq!(
+        lane_faults(&two.replace("topic='t'", "topic='t'\ndefault=true")),
+        [
+            "spillway.toml:5: lane.b.default: is true, as in lane a (spillway.toml:1); \
+          leave it true in one lane only"
+        ]
+    );
+    assert_eq!(
+        lane_faults("[[lane]]\nname='_agent'\ntopic='a b'\n"),
+        [
+            "spillway.toml:2: lane._agent.name: begins with _, which is kept for the agent's own \
+             lanes; write for example \"critical\"",
+            "spillway.toml:3: lane._agent.topic: holds U+0020; a topic has letters, digits, _ and - \
+             only; write for example \"ward-critical\"",
+        ]
+    );
+}
+
+#[test]
+fn a_topic_is_no_longer_than_its_transport_takes() {
+    let lane = format!("[[lane]]\nname='a'\ntopic='{}'\n", "x".repeat(65));
+    assert_eq!(
+        Setup::new(&format!("{HTTP}{lane}"))
+            .variable("KEY", "k")
+            .faults(),
+        [
+            "spillway.toml:7: lane.a.topic: has 65 characters, the HTTP API takes 64; \
+          write for example \"ward-critical\""
+        ]
+    );
+    Setup::new(&lane).good();
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_by_name() {
+    for (text, key) in [
+        ("[limits]\ndisk = \"20%\"", "2: limits.disk"),
+        ("[limits]\nkeep_free = \"1 GiB\"", "2: limits.keep_free"),
+        ("[dead]\nkeep_for = \"7d\"", "2: dead.keep_for"),
+        ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
+        (
+            "[listen.http]\naddress = \"127.0.0.1:9466\"",
+            "1: listen.http",
+        ),
+        (
+            "[listen.mq_http]\naddress = \"127.0.0.1:8088\"",
+            "1: listen.mq_http",
+        ),
+        (
+            "[listen.admin]\naddress = \"127.0.0.1:9465\"",
+            "1: listen.admin",
+        ),
+        ("[[client]]\nname = \"his\"", "1: client"),
+        ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
+        ("[audit]\nkeep = \"1 GiB\"", "1: audit"),
+        ("[control]\nurl = \"https://centre.example\"", "1: control"),
+        ("[report]\ntopic = \"gateway-report\"", "1: report"),
+        ("[presence]\ntopic = \"gateway-status\"", "1: presence"),
+        (
+            &format!("{HTTP}credentials = []"),
+            "5: upstream.credentials",
+        ),
+        (
+            &format!("{HTTP}credential_command = \"x\""),
+            "5: upstream.credential_command",
+        ),
+        (&format!("{HTTP}proxy = \"x:1\""), "5: upstream.proxy"),
+        (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
+        (&format!("{}quota = \"1 GiB\"", lane_a()), "4: lane.a.quota"),
+        (
+            &format!("{}when_full = \"drop-oldest\"", lane_a()),
+            "4: lane.a.when_full",
+        ),
+        (
+            &format!("{}bundle = {{ records = 64 }}", lane_a()),
+            "4: lane.a.bundle",
+        ),
+    ] {
+        let text = text.to_owned();
+        let whole = if text.contains("[[lane]]") {
+            text
+        } else {
+            format!("{text}\n{SMALL}")
+        };
+        let found = Setup::new(&whole).variable("KEY", "k").faults();
+        let expected = format!("spillway.toml:{key}: is not built yet in this version; ");
+        assert!(
+            found.len() == 1 && found[0].starts_with(&expected),
+            "{found:#?}"
+        );
+    }
+    // The default in other words is still the default.
+    Setup::new(&format!("[dead]\nkeep_for = \"720h\"\n{SMALL}")).good();
+}
+
+fn lane_a() -> &'static str {
+    "[[lane]]\nname='a'\ntopic='t'\n"
+}
+
+#[test]
+fn backoff_and_sockets_make_sense_together() {
+    assert_eq!(
+        faults("[backoff]\ninitial = \"3m\""),
+        [
+            "spillway.toml:2: backoff.initial: initial is longer than max; make initial the smaller one"
+        ]
+    );
+    assert_eq!(
+        faults("[listen]\nsocket = \"/x/control.sock\""),
+        ["spillway.toml:1: listen.control: is the intake socket too; give each its own path"]
+    );
+    let long = format!("/run/{}.sock", "x".repeat(110));
+    assert_eq!(
+        faults(&format!("[listen]\nsocket = \"{long}\"")),
+        [
+            "spillway.toml:2: listen.socket: has 120 bytes, a socket's path at most 107; \
+          write for example \"/run/spillway/spillway.sock\""
+        ]
+    );
+}
+
+#[test]
+fn a_gateway_without_a_machine_id_asks_for_its_own() {
+    let setup = Setup::new(SMALL);
+    let machine_id = setup.path("missing");
+    let surroundings = Surroundings {
+        machine_id,
+        ..setup.surroundings()
+    };
+    let error = load(&setup.path("spillway.toml"), &surroundings).unwrap_err();
+    assert_eq!(
+        setup.bare(&error),
+        "spillway.toml: gateway.id: is missing and cannot be made from missing: No such file or \
+         directory (os error 2); write for example id = \"gw-0042\""
+    );
+}

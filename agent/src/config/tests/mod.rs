@@ -1,0 +1,85 @@
+//! Whole files in, configuration or faults out.
+
+mod default_file;
+mod faults;
+mod good;
+mod merging;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::load::Surroundings;
+use super::{Config, Warning, load};
+
+/// The smallest configuration there is.
+const SMALL: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\n";
+
+/// A folder with `spillway.toml`, what lies beside it, and an environment.
+struct Setup {
+    folder: TempDir,
+    variables: BTreeMap<String, String>,
+}
+
+impl Setup {
+    fn new(main: &str) -> Self {
+        let setup = Self {
+            folder: tempfile::tempdir().unwrap(),
+            variables: BTreeMap::new(),
+        };
+        setup
+            .file("spillway.toml", main)
+            .file("machine-id", "0123456789abcdef0123456789abcdef\n")
+    }
+
+    fn file(self, name: &str, content: &str) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        Surroundings {
+            variables: self.variables.clone(),
+            machine_id: self.path("machine-id"),
+        }
+    }
+
+    fn load(&self) -> Result<(Config, Vec<Warning>), String> {
+        load(&self.path("spillway.toml"), &self.surroundings()).map_err(|e| self.bare(&e))
+    }
+
+    /// The text without the folder, so that tests can spell it.
+    fn bare(&self, text: &impl ToString) -> String {
+        text.to_string()
+            .replace(&format!("{}/", self.folder.path().display()), "")
+    }
+
+    #[track_caller]
+    fn good(&self) -> Config {
+        self.load().map(|(config, _)| config).unwrap()
+    }
+
+    #[track_caller]
+    fn faults(&self) -> Vec<String> {
+        let text = self.load().unwrap_err();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[track_caller]
+    fn warnings(&self) -> Vec<String> {
+        let (_, warnings) = self.load().unwrap();
+        warnings.iter().map(|warning| self.bare(warning)).collect()
+    }
+}

@@ -1,0 +1,189 @@
+//! `[upstream]`: the way to RocketMQ.
+
+use std::path::PathBuf;
+
+use super::load::Surroundings;
+use super::secret::{self, Secrecy};
+use super::section::Section;
+use super::tree::Value;
+use super::{Credentials, Endpoint, Secret, Tls, Transport, Upstream, endpoint};
+
+/// Settings of later versions; each is refused by name.
+const NOT_BUILT: [&str; 3] = ["credentials", "credential_command", "proxy"];
+
+pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<Upstream> {
+    let words = [("http", Transport::Http), ("grpc", Transport::Grpc)];
+    let transport = section
+        .choice("transport", &words)
+        .unwrap_or(Transport::Http);
+    let endpoints = endpoints(&section, transport);
+    let namespace = namespace(&section, transport);
+    let credentials = credentials(&section, transport, surroundings);
+    let tls = section.section("tls").map(tls).unwrap_or_default();
+    if tls != Tls::default() && endpoints.iter().all(|endpoint| !endpoint.tls) {
+        section.warn(
+            "tls",
+            "is not used, since no endpoint speaks TLS; write https://host:port",
+        );
+    }
+    NOT_BUILT
+        .iter()
+        .for_each(|name| section.not_built_at_all(name));
+    section.finish();
+    let upstream = Upstream {
+        transport,
+        endpoints,
+        namespace,
+        credentials,
+        tls,
+    };
+    (!upstream.endpoints.is_empty()).then_some(upstream)
+}
+
+fn endpoints(section: &Section<'_>, transport: Transport) -> Vec<Endpoint> {
+    let plaintext = section.flag("plaintext").unwrap_or(false);
+    let example = match transport {
+        Transport::Http => "\"https://host:port\"",
+        Transport::Grpc => "\"host:port\" or [\"host1:port\", \"host2:port\"]",
+    };
+    if section.node("endpoint").is_none() {
+        section.fault(
+            "endpoint",
+            "is missing",
+            format!("write for example {example}"),
+        );
+    }
+    let read = |value: &Value| all(value, transport, plaintext);
+    let endpoints = section
+        .parsed("endpoint", example, read)
+        .unwrap_or_default();
+    for open in endpoints
+        .iter()
+        .filter(|e| !e.tls && !plaintext && !e.is_loopback())
+    {
+        let problem = format!("{} is not encrypted and leaves this machine", open.url());
+        let remedy = format!(
+            "write https://{}, or add plaintext = true",
+            open.authority()
+        );
+        section.fault("endpoint", problem, remedy);
+    }
+    endpoints
+}
+
+fn all(value: &Value, transport: Transport, plaintext: bool) -> Result<Vec<Endpoint>, String> {
+    let one = |value: &Value| match value {
+        Value::Text(text) | Value::Raw(text) => endpoint::parse(text, transport, plaintext)
+            .map_err(|problem| format!("{text:?} {problem}")),
+        other => Err(format!("is {}, not an address in quotes", other.kind())),
+    };
+    match (value, transport) {
+        (Value::List(items), Transport::Http) if items.len() > 1 => {
+            Err("lists several, but transport = \"http\" takes one".to_owned())
+        }
+        (Value::List(items), _) if items.is_empty() => Err("is an empty list".to_owned()),
+        (Value::List(items), _) => items.iter().map(|item| one(&item.value)).collect(),
+        (value, _) => one(value).map(|endpoint| vec![endpoint]),
+    }
+}
+
+/// `instance_id` over HTTP, `namespace` over gRPC; the other one is an error.
+fn namespace(section: &Section<'_>, transport: Transport) -> Option<String> {
+    let (own, others) = match transport {
+        Transport::Http => ("instance_id", "namespace"),
+        Transport::Grpc => ("namespace", "instance_id"),
+    };
+    if section.node(others).is_some() {
+        let problem = "does not belong to this transport";
+        section.fault(
+            others,
+            problem,
+            format!("write {own} instead, or change transport"),
+        );
+    }
+    section.text(own, "\"MQ_INST_123\"", |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "_-%".contains(c);
+        match text.chars().find(|&c| !plain(c)) {
+            Some(c) => Err(format!("holds {c:?}")),
+            None => Ok(text.to_owned()),
+        }
+    })
+}
+
+fn credentials(
+    section: &Section<'_>,
+    transport: Transport,
+    surroundings: &Surroundings,
+) -> Option<Credentials> {
+    let read = |name, secrecy| secret::read(section, name, secrecy, surroundings);
+    let id = read("access_key_id", Secrecy::Public);
+    let secret = read("access_key_secret", Secrecy::Secret);
+    let security_token = read("security_token", Secrecy::Secret).map(Secret::new);
+    let (has_id, has_secret) = (
+        has(section, "access_key_id"),
+        has(section, "access_key_secret"),
+    );
+    let needed = transport == Transport::Http || has_id || has_secret;
+    for (name, there) in [("access_key_id", has_id), ("access_key_secret", has_secret)] {
+        if needed && !there {
+            section.fault(name, "is missing", "write for example { file = \"/path\" }");
+        }
+    }
+    if !needed && has(section, "security_token") {
+        let remedy = "add access_key_id and access_key_secret";
+        section.fault(
+            "security_token",
+            "has no access key that it belongs to",
+            remedy,
+        );
+    }
+    Some(Credentials {
+        id: id?,
+        secret: Secret::new(secret?),
+        security_token,
+    })
+}
+
+fn has(section: &Section<'_>, name: &str) -> bool {
+    section.node(name).is_some()
+}
+
+fn tls(section: Section<'_>) -> Tls {
+    let ca = file(&section, "ca");
+    let certificate = file(&section, "certificate");
+    let key = file(&section, "key");
+    for (one, other) in [("certificate", "key"), ("key", "certificate")] {
+        if has(&section, one) && !has(&section, other) {
+            section.fault(
+                one,
+                format!("has no {other} beside it"),
+                format!("add {other}"),
+            );
+        }
+    }
+    let server_name = section.text("server_name", "\"mq.example\"", |text| {
+        if text.contains(['/', ':', ' ']) {
+            return Err("is not a host name".to_owned());
+        }
+        Ok(text.to_owned())
+    });
+    section.finish();
+    Tls {
+        ca,
+        identity: certificate.zip(key),
+        server_name,
+    }
+}
+
+/// A file that is there and can be read.
+fn file(section: &Section<'_>, name: &str) -> Option<PathBuf> {
+    section.text(
+        name,
+        "\"/etc/spillway/file.pem\", a file that the agent's user can read",
+        |text| match std::fs::read(text) {
+            Ok(content) if !content.is_empty() => Ok(PathBuf::from(text)),
+            Ok(_) => Err(format!("names {text}, which is empty")),
+            Err(error) => Err(format!("names {text}, which cannot be read: {error}")),
+        },
+    )
+}
