@@ -9,5 +9,6 @@ pub mod control;
 pub mod drain;
 pub mod intake;
 pub mod link;
+pub mod logs;
 pub mod queue;
 pub mod upstream;
