@@ -1,0 +1,236 @@
+//! What crosses the control socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/queue` | [`Lanes`] |
+//! | `GET /v1/queue/{lane}` with [`Page`] | [`Waiting`] |
+//! | `GET /v1/dead` with [`Filter`] and `body` | [`Letters`] |
+//! | `GET /v1/dead/{number}` with `body` | [`Letter`] |
+//! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
+//! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
+//!
+//! An error is answered as on the intake socket: `{"error": {"code", "field", "message"}}`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Most records in one answer.
+pub const PAGE_MAX: usize = 1000;
+/// Records in one answer where the request names no number.
+pub const PAGE_DEFAULT: usize = 100;
+
+/// The lanes in the order of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lanes {
+    /// One for each.
+    pub lanes: Vec<Lane>,
+}
+
+/// A lane's figures. accepted = delivered + waiting + dead + expired + dropped + damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lane {
+    /// Name.
+    pub name: String,
+    /// Acknowledged to apps.
+    pub accepted: u64,
+    /// Acknowledged by RocketMQ.
+    pub delivered: u64,
+    /// In the queue.
+    pub waiting: u64,
+    /// In the local dead letters.
+    pub dead: u64,
+    /// Given up because of their age.
+    pub expired: u64,
+    /// Given up at a limit or purged.
+    pub dropped: u64,
+    /// Lost to a damaged file.
+    pub damaged: u64,
+    /// Being sent at this moment.
+    pub in_flight: u64,
+    /// When the oldest waiting record was accepted, ms since 1970.
+    pub oldest_accepted_ms: Option<u64>,
+    /// Bytes of the waiting records.
+    pub live_bytes: u64,
+    /// Bytes of the lane's files.
+    pub disk_bytes: u64,
+}
+
+/// Which waiting records to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Page {
+    /// First position to show; the oldest record where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+    /// Most records, [`PAGE_DEFAULT`] where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Whether to show bodies, keys and properties.
+    #[serde(default)]
+    pub body: bool,
+}
+
+/// Waiting records of one lane, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The records.
+    pub records: Vec<Entry>,
+    /// Where the next page begins, if this one ended at its limit.
+    pub next: Option<u64>,
+}
+
+/// A waiting record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Place in the lane, growing.
+    pub position: u64,
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// A record, its content only where it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Lane.
+    pub lane: String,
+    /// Stream, 8 hex digits.
+    pub stream: String,
+    /// Number in stream and lane.
+    pub seq: u64,
+    /// Identity.
+    pub id: String,
+    /// Its own topic, where it is not the lane's.
+    pub topic: Option<String>,
+    /// Its own tag, where it is not the lane's.
+    pub tag: Option<String>,
+    /// Length of the body.
+    pub body_bytes: u64,
+    /// When it was accepted, ms since 1970.
+    pub accepted_ms: u64,
+    /// Whether the clock had been set by then.
+    pub clock_set: bool,
+    /// Keys, properties and body, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<Content>,
+}
+
+/// What an app wrote; it may be about people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// KEYS, where the app gave them.
+    pub key: Option<String>,
+    /// Order key.
+    pub order_key: Option<String>,
+    /// Properties.
+    pub properties: BTreeMap<String, String>,
+    /// The body, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The body, if it is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// Which dead letters are meant; what is left out does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// This one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Those of a lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// Those with this code, or with this in their reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Those that died at or after, ms since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// At most so many, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+}
+
+/// What to show of dead letters; a query, so it repeats [`Filter`]'s names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Look {
+    /// Those of a lane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    /// Those with this code, or with this in their reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Those that died at or after, ms since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<u64>,
+    /// Most letters, [`PAGE_DEFAULT`] where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Whether to show bodies, keys and properties.
+    #[serde(default)]
+    pub body: bool,
+}
+
+/// Dead letters, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letters {
+    /// The letters.
+    pub letters: Vec<Letter>,
+    /// Whether the limit left some out.
+    pub more: bool,
+}
+
+/// A dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Letter {
+    /// Handle.
+    pub number: u64,
+    /// The broker's code.
+    pub code: String,
+    /// Its words.
+    pub reason: String,
+    /// When it died, ms since 1970.
+    pub died_ms: u64,
+    /// Attempts that were charged.
+    pub attempts: u32,
+    /// The record.
+    #[serde(flatten)]
+    pub record: Record,
+}
+
+/// What to replay or purge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// Which letters.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Only say how many it would be.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// All of them: purging without any filter needs it.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// What was replayed or purged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// Letters.
+    pub count: u64,
+    /// Whether nothing was done.
+    pub dry_run: bool,
+}
+
+/// The answer to `accept`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The lane.
+    pub lane: String,
+    /// Whether it was held for refusals until now.
+    pub accepted: bool,
+}

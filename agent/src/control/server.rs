@@ -1,0 +1,182 @@
+//! HTTP over the control socket.
+
+use axum::Json;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::IncomingStream;
+use serde::{Deserialize, Serialize};
+use spillway_protocol::local::{Code, Refusal};
+use tokio::net::UnixListener;
+
+use super::api::{Action, Look, Page};
+use super::desk::Desk;
+
+/// Serves `desk` on `listener` until `stop` is done; requests under way are finished.
+pub async fn serve(
+    listener: UnixListener,
+    desk: Desk,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let router = axum::Router::new()
+        .route("/v1/queue", get(lanes))
+        .route("/v1/queue/{lane}", get(waiting))
+        .route("/v1/dead", get(letters))
+        .route("/v1/dead/{number}", get(letter))
+        .route("/v1/dead/replay", post(replay))
+        .route("/v1/dead/purge", post(purge))
+        .route("/v1/dead/accept/{lane}", post(accept))
+        .fallback(async || answer::<()>(Err(not_found())))
+        .with_state(desk)
+        .into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop)
+        .await
+}
+
+/// Who is at the other end, as the kernel says.
+#[derive(Debug, Clone, Copy)]
+struct Peer {
+    uid: Option<u32>,
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self {
+            uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Show {
+    #[serde(default)]
+    body: bool,
+}
+
+async fn lanes(State(desk): State<Desk>) -> Response {
+    blocking(move || Ok(desk.lanes())).await
+}
+
+async fn waiting(
+    State(desk): State<Desk>,
+    Path(lane): Path<String>,
+    page: Result<Query<Page>, QueryRejection>,
+) -> Response {
+    blocking(move || desk.waiting(&lane, &query(page)?)).await
+}
+
+async fn letters(State(desk): State<Desk>, look: Result<Query<Look>, QueryRejection>) -> Response {
+    blocking(move || desk.letters(query(look)?)).await
+}
+
+async fn letter(
+    State(desk): State<Desk>,
+    Path(number): Path<String>,
+    show: Result<Query<Show>, QueryRejection>,
+) -> Response {
+    blocking(move || {
+        let number = number.parse().map_err(|_| not_found())?;
+        desk.letter(number, query(show)?.body)
+    })
+    .await
+}
+
+async fn replay(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    action: Result<Json<Action>, JsonRejection>,
+) -> Response {
+    blocking(move || {
+        let action = json(action)?;
+        let done = desk.replay(action.clone())?;
+        note(peer, "replay", &action, done.count);
+        Ok(done)
+    })
+    .await
+}
+
+async fn purge(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    action: Result<Json<Action>, JsonRejection>,
+) -> Response {
+    blocking(move || {
+        let action = json(action)?;
+        let done = desk.purge(action.clone())?;
+        note(peer, "purge", &action, done.count);
+        Ok(done)
+    })
+    .await
+}
+
+async fn accept(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(lane): Path<String>,
+) -> Response {
+    blocking(move || {
+        let accepted = desk.accept(&lane)?;
+        tracing::info!(
+            uid = peer.uid,
+            lane,
+            held = accepted.accepted,
+            "operator: dead accept"
+        );
+        Ok(accepted)
+    })
+    .await
+}
+
+/// What an operator did stays in the log; looking does not.
+fn note(peer: Peer, what: &str, action: &Action, count: u64) {
+    if !action.dry_run {
+        let filter = &action.filter;
+        tracing::info!(uid = peer.uid, count, ?filter, "operator: dead {what}");
+    }
+}
+
+async fn blocking<T: Serialize + Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => answer(result),
+        Err(error) => {
+            tracing::error!(%error, "a control request failed");
+            let message = "the agent failed at this request; its log says why";
+            answer::<()>(Err(Refusal::new(Code::DiskFailed, message)))
+        }
+    }
+}
+
+fn answer<T: Serialize>(result: Result<T, Refusal>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(refusal) => {
+            let status = StatusCode::from_u16(refusal.code.status());
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            (status, Json(serde_json::json!({ "error": refusal }))).into_response()
+        }
+    }
+}
+
+fn query<T>(query: Result<Query<T>, QueryRejection>) -> Result<T, Refusal> {
+    let refused = |error: QueryRejection| Refusal::new(Code::BadRecord, error.body_text());
+    query.map(|Query(value)| value).map_err(refused)
+}
+
+fn json<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
+    let refused = |error: JsonRejection| Refusal::new(Code::Malformed, error.body_text());
+    json.map(|Json(value)| value).map_err(refused)
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(
+        Code::NotFound,
+        "there is nothing at this path; see spillway queue and dead",
+    )
+}
