@@ -1,1 +1,155 @@
-//! cli
+//! The commands: arguments in, exit code out.
+
+mod broker;
+mod check;
+mod client;
+mod dead;
+mod demo;
+mod exit;
+mod human;
+mod output;
+mod queue;
+mod records;
+mod run;
+mod send;
+mod status;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+use crate::config::{self, Listen, Surroundings};
+use crate::logs;
+
+/// Where the configuration is, unless `--config` says otherwise.
+const CONFIG: &str = "/etc/spillway/spillway.toml";
+
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spillway",
+    version,
+    about = "Takes records in, keeps them on disk, and sends them to RocketMQ when the link allows",
+    after_help = "Exit codes: 0 done, 2 usage, 65 refused for good, 69 agent unreachable, \
+                  75 try again, 77 permission, 78 configuration"
+)]
+pub struct Cli {
+    /// How log lines are written [default: SPILLWAY_LOG_FORMAT, then human]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log: Option<logs::Format>,
+    /// error, warn, info, debug or trace, or a filter [default: RUST_LOG, then info]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole story on one machine: broker, agent, an outage, the reconnect
+    Demo(demo::Demo),
+    /// The agent
+    Run(run::Run),
+    /// Says whether a configuration is valid, and what would make it so
+    Check(check::Check),
+    /// Hands over a record, or one for each line
+    Send(send::Send),
+    /// Counts, link, holds, rates, oldest record, disk
+    Status(status::Status),
+    /// Looks into the queue
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// Looks into the dead letters, sends them again or gives them up
+    #[command(subcommand)]
+    Dead(dead::Dead),
+    /// Embedded broker for development
+    Broker(broker::Broker),
+}
+
+impl Cli {
+    /// Runs the command to its end.
+    pub async fn run(self) -> Exit {
+        let format = self.log.unwrap_or_else(logs::Format::of_environment);
+        if let Err(error) = logs::start(format, self.log_level.as_deref()) {
+            return Failure::new(Exit::Usage, error.to_string()).report();
+        }
+        match self.command {
+            Command::Demo(args) => demo::run(args).await,
+            Command::Run(args) => run::run(args).await,
+            Command::Check(args) => check::run(args).await,
+            Command::Send(args) => send::run(args).await,
+            Command::Status(args) => status::run(args).await,
+            Command::Queue(args) => queue::run(args).await,
+            Command::Dead(args) => dead::run(args).await,
+            Command::Broker(args) => broker::run(args).await,
+        }
+    }
+}
+
+/// Which configuration.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    /// What the configuration says of sockets, as far as this user can read it.
+    fn listen(&self) -> Listen {
+        config::listen(&self.config, &Surroundings::of_process())
+    }
+}
+
+/// Which agent, by its intake socket.
+#[derive(Debug, Args)]
+struct IntakeAt {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The agent's socket [default: the configuration's]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+impl IntakeAt {
+    async fn connect(&self) -> Result<client::Client, Failure> {
+        let socket = self
+            .socket
+            .clone()
+            .unwrap_or_else(|| self.file.listen().socket);
+        client::Client::connect(&socket, "--socket").await
+    }
+}
+
+/// Which agent, by its control socket.
+#[derive(Debug, Args)]
+struct ControlAt {
+    #[command(flatten)]
+    file: ConfigFile,
+    /// The agent's control socket [default: the configuration's]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+impl ControlAt {
+    async fn connect(&self) -> Result<client::Client, Failure> {
+        let socket = self
+            .control
+            .clone()
+            .unwrap_or_else(|| self.file.listen().control);
+        client::Client::connect(&socket, "--control").await
+    }
+}
+
+/// Reads a whole configuration; warnings go to standard error, faults become the failure.
+fn load(file: &Path) -> Result<config::Config, Failure> {
+    let loaded = config::load(file, &Surroundings::of_process());
+    let (config, warnings) =
+        loaded.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    for warning in warnings {
+        output::err(&format!("warning: {warning}\n"));
+    }
+    Ok(config)
+}

@@ -1,0 +1,313 @@
+//! `spillway dead list`, `show`, `replay`, `purge` and `accept`.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+
+use super::exit::finish;
+use super::human::{self, Column};
+use super::{ControlAt, Exit, Failure, output, records};
+use crate::config;
+use crate::control::api::{Accepted, Action, Done, Filter, Letter, Letters, PAGE_DEFAULT};
+
+/// Subcommands of `dead`.
+#[derive(Debug, Subcommand)]
+pub(super) enum Dead {
+    /// Dead letters and their reasons, oldest first
+    List(List),
+    /// One dead letter
+    Show(Show),
+    /// Puts dead letters at the tail of their lanes again
+    Replay(Act),
+    /// Gives dead letters up for good
+    Purge(Purge),
+    /// Says that a held lane's refusals are the records' own fault: they go to the dead letters
+    Accept(Accept),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+struct Which {
+    /// Only those of this lane
+    #[arg(long, value_name = "LANE")]
+    lane: Option<String>,
+    /// Only those with this code, or with this in their reason
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only those of the last "2h", or since 2026-05-01T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<u64>,
+    /// At most so many, oldest first
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// Arguments of `dead list`.
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    at: ControlAt,
+    #[command(flatten)]
+    which: Which,
+    /// Shows bodies, keys and properties too
+    #[arg(long)]
+    body: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `dead show`.
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    at: ControlAt,
+    /// Its number, as dead list shows it
+    number: u64,
+    /// Shows body, keys and properties too
+    #[arg(long)]
+    body: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `dead replay`.
+#[derive(Debug, Args)]
+pub(super) struct Act {
+    #[command(flatten)]
+    at: ControlAt,
+    /// Only this one, as dead list shows it
+    number: Option<u64>,
+    #[command(flatten)]
+    which: Which,
+    /// Only says how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `dead purge`.
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    #[command(flatten)]
+    act: Act,
+    /// Needed where nothing else says which
+    #[arg(long)]
+    all: bool,
+}
+
+/// Arguments of `dead accept`.
+#[derive(Debug, Args)]
+pub(super) struct Accept {
+    #[command(flatten)]
+    at: ControlAt,
+    /// The held lane
+    lane: String,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: Dead) -> Exit {
+    finish(match args {
+        Dead::List(args) => list(args).await,
+        Dead::Show(args) => show(args).await,
+        Dead::Replay(args) => act(args, "replay", false).await,
+        Dead::Purge(args) => act(args.act, "purge", args.all).await,
+        Dead::Accept(args) => accept(args).await,
+    })
+}
+
+async fn list(args: List) -> Result<String, Failure> {
+    let which = args.which;
+    let query = records::query(&[
+        ("lane", which.lane),
+        ("reason", which.reason),
+        ("since_ms", which.since.map(|ms| ms.to_string())),
+        (
+            "limit",
+            Some(which.limit.unwrap_or(PAGE_DEFAULT).to_string()),
+        ),
+        ("body", args.body.then(|| "true".to_owned())),
+    ]);
+    let mut client = args.at.connect().await?;
+    let letters: Letters = client.get(&format!("/v1/dead{query}")).await?.json()?;
+    Ok(if args.json {
+        output::json(&letters)
+    } else {
+        show_letters(&letters)
+    })
+}
+
+async fn show(args: Show) -> Result<String, Failure> {
+    let query = records::query(&[("body", args.body.then(|| "true".to_owned()))]);
+    let mut client = args.at.connect().await?;
+    let path = format!("/v1/dead/{}{query}", args.number);
+    let letter: Letter = client.get(&path).await?.json()?;
+    Ok(if args.json {
+        output::json(&letter)
+    } else {
+        show_letter(&letter)
+    })
+}
+
+async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
+    let which = args.which;
+    let filter = Filter {
+        number: args.number,
+        lane: which.lane,
+        reason: which.reason,
+        since_ms: which.since,
+        limit: which.limit,
+    };
+    if what == "purge" && !all && filter == Filter::default() {
+        let message = "this would give up all dead letters; say which (--lane, --reason, --since, \
+                       --limit or a number), or --all";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let action = Action {
+        filter,
+        dry_run: args.dry_run,
+        all,
+    };
+    let mut client = args.at.connect().await?;
+    let path = format!("/v1/dead/{what}");
+    let body = Bytes::from(output::json(&action));
+    let done: Done = client.post(&path, "application/json", body).await?.json()?;
+    if args.json {
+        return Ok(output::json(&done));
+    }
+    let would = if done.dry_run { "would " } else { "" };
+    let plural = if done.count == 1 { "" } else { "s" };
+    Ok(format!(
+        "{would}{what}: {} dead letter{plural}\n",
+        done.count
+    ))
+}
+
+async fn accept(args: Accept) -> Result<String, Failure> {
+    let mut client = args.at.connect().await?;
+    let path = format!("/v1/dead/accept/{}", records::escape(&args.lane));
+    let accepted: Accepted = client
+        .post(&path, "application/json", Bytes::new())
+        .await?
+        .json()?;
+    if args.json {
+        return Ok(output::json(&accepted));
+    }
+    let lane = accepted.lane;
+    Ok(if accepted.accepted {
+        format!("lane {lane} goes on; what the broker refuses goes to the dead letters\n")
+    } else {
+        format!("lane {lane} is not held for refused records; nothing was changed\n")
+    })
+}
+
+/// A time, or a duration before now, as ms since 1970.
+fn since(text: &str) -> Result<u64, String> {
+    let at = match config::duration(text) {
+        Ok(ago) => SystemTime::now().checked_sub(ago),
+        Err(_) => humantime::parse_rfc3339_weak(text).ok(),
+    };
+    let ms = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    ms.and_then(|ms| u64::try_from(ms.as_millis()).ok())
+        .ok_or_else(|| "write for example 2h or 2026-05-01T12:00:00Z".to_owned())
+}
+
+fn show_letters(letters: &Letters) -> String {
+    if letters.letters.is_empty() {
+        return "no dead letters\n".to_owned();
+    }
+    let columns = [
+        Column::Right("NUMBER"),
+        Column::Left("LANE"),
+        Column::Right("SEQ"),
+        Column::Left("ID"),
+        Column::Left("DIED"),
+        Column::Left("CODE"),
+        Column::Left("REASON"),
+    ];
+    let row = |letter: &Letter| {
+        vec![
+            letter.number.to_string(),
+            letter.record.lane.clone(),
+            letter.record.seq.to_string(),
+            human::line(&letter.record.id),
+            human::time(letter.died_ms),
+            human::line(&letter.code),
+            human::line(&letter.reason),
+        ]
+    };
+    let rows: Vec<_> = letters.letters.iter().map(row).collect();
+    let contents = letters
+        .letters
+        .iter()
+        .map(|letter| letter.record.content.as_ref());
+    let more = if letters.more {
+        "there are more; see --limit\n"
+    } else {
+        ""
+    };
+    format!(
+        "{}{more}",
+        records::interleave(&human::table(&columns, &rows), contents)
+    )
+}
+
+fn show_letter(letter: &Letter) -> String {
+    let record = &letter.record;
+    let lines = [
+        ("number", letter.number.to_string()),
+        ("lane", record.lane.clone()),
+        ("stream", record.stream.clone()),
+        ("seq", record.seq.to_string()),
+        ("id", human::line(&record.id)),
+        (
+            "topic",
+            record
+                .topic
+                .clone()
+                .unwrap_or_else(|| "the lane's".to_owned()),
+        ),
+        (
+            "tag",
+            record
+                .tag
+                .clone()
+                .unwrap_or_else(|| "the lane's".to_owned()),
+        ),
+        ("size", human::bytes(record.body_bytes)),
+        ("accepted", records::accepted(record)),
+        ("died", human::time(letter.died_ms)),
+        ("attempts", letter.attempts.to_string()),
+        ("code", human::line(&letter.code)),
+        ("reason", human::line(&letter.reason)),
+    ];
+    let lines = lines
+        .iter()
+        .map(|(name, value)| format!("{name:<9} {value}\n"));
+    lines
+        .chain(record.content.as_ref().map(records::content))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_takes_a_time_or_a_duration() {
+        assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1000));
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_millis();
+        let two_hours_ago = u128::from(since("2h").unwrap());
+        assert!((now - two_hours_ago).abs_diff(7_200_000) < 10_000);
+        assert!(since("yesterday").is_err());
+    }
+}

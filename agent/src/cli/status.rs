@@ -1,0 +1,249 @@
+//! `spillway status`.
+
+use clap::Args;
+use spillway_protocol::local::status::{Lane, LinkState, Status as State};
+
+use super::exit::finish;
+use super::human::{self, Column, duration};
+use super::{Exit, Failure, IntakeAt, output};
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    at: IntakeAt,
+    /// Prints JSON, as GET /v1/status answers
+    #[arg(long, conflicts_with = "check")]
+    json: bool,
+    /// One line and the exit code of a Nagios plugin: 0 well, 1 warning, 2 critical
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(args: Status) -> Exit {
+    if args.check {
+        let (exit, line) = match fetch(&args.at).await.and_then(|text| read(&text)) {
+            Ok(state) => verdict(&state),
+            Err(failure) => (
+                Exit::Critical,
+                format!("SPILLWAY CRITICAL - {}", failure.message),
+            ),
+        };
+        output::out(&format!("{line}\n"));
+        return exit;
+    }
+    let text = fetch(&args.at).await;
+    finish(match args.json {
+        true => text.map(|text| format!("{}\n", text.trim_end())),
+        false => text.and_then(|text| read(&text)).map(|state| show(&state)),
+    })
+}
+
+async fn fetch(at: &IntakeAt) -> Result<String, Failure> {
+    let answer = at.connect().await?.get("/v1/status").await?;
+    Ok(String::from_utf8_lossy(answer.good()?).into_owned())
+}
+
+fn read(text: &str) -> Result<State, Failure> {
+    serde_json::from_str(text).map_err(|error| {
+        let message = format!("the agent's answer is not what this version expects: {error}");
+        Failure::new(Exit::Unreachable, message)
+    })
+}
+
+fn show(state: &State) -> String {
+    let rates = &state.rates;
+    let mut lines = vec![
+        (
+            "gateway",
+            format!("{}, stream {}", state.gateway, state.stream),
+        ),
+        (
+            "agent",
+            format!(
+                "version {}, pid {}, up {}",
+                state.version,
+                state.pid,
+                duration(state.uptime_s)
+            ),
+        ),
+        (
+            "configuration",
+            format!(
+                "{}: {}",
+                state.configuration.file, state.configuration.state
+            ),
+        ),
+        ("link", link(state)),
+        (
+            "rates",
+            format!(
+                "{:.1} in, {:.1} out a second ({}/s)",
+                rates.accepted_per_s,
+                rates.delivered_per_s,
+                human::bytes(rates.delivered_bytes_per_s.max(0.0) as u64)
+            ),
+        ),
+    ];
+    if let Some(s) = state.first_send_in_s {
+        lines.push(("first send", format!("in {}", duration(s))));
+    }
+    if let Some(s) = state.drained_in_s {
+        lines.push(("drained", format!("in about {}", duration(s))));
+    }
+    if let Some(offset) = state.clock_offset_s.filter(|offset| *offset != 0) {
+        let side = if offset > 0 { "behind" } else { "ahead of" };
+        let by = duration(offset.unsigned_abs());
+        lines.push(("clock", format!("{by} {side} the server's")));
+    }
+    let head: String = lines
+        .iter()
+        .map(|(name, value)| format!("{name:<13} {}\n", human::line(value)))
+        .collect();
+    let notes: String = state.lanes.iter().map(notes).collect();
+    format!("{head}\n{}{notes}", lanes(&state.lanes))
+}
+
+fn link(state: &State) -> String {
+    let link = &state.link;
+    let mut text = format!("{} for {}", word(link.state), duration(link.since_s));
+    if !link.reason.is_empty() {
+        text.push_str(&format!(": {}", link.reason));
+    }
+    if let Some(s) = link.next_attempt_in_s {
+        text.push_str(&format!("; next attempt in {}", duration(s)));
+    }
+    text
+}
+
+fn word(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Online => "online",
+        LinkState::Ramping => "ramping",
+        LinkState::Probing => "probing",
+        LinkState::Offline => "offline",
+        LinkState::Held => "held",
+        LinkState::Unconfigured => "unconfigured",
+        LinkState::Budget => "budget",
+    }
+}
+
+fn lanes(lanes: &[Lane]) -> String {
+    let columns = [
+        Column::Left("LANE"),
+        Column::Right("ACCEPTED"),
+        Column::Right("DELIVERED"),
+        Column::Right("WAITING"),
+        Column::Right("DEAD"),
+        Column::Right("EXPIRED"),
+        Column::Right("DROPPED"),
+        Column::Right("DAMAGED"),
+        Column::Right("OLDEST"),
+        Column::Right("SIZE"),
+        Column::Right("DISK"),
+    ];
+    let row = |lane: &Lane| {
+        vec![
+            lane.name.clone(),
+            lane.accepted.to_string(),
+            lane.delivered.to_string(),
+            lane.waiting.to_string(),
+            lane.dead.to_string(),
+            lane.expired.to_string(),
+            lane.dropped.to_string(),
+            lane.damaged.to_string(),
+            lane.oldest_age_s.map_or_else(|| "-".to_owned(), duration),
+            human::bytes(lane.live_bytes),
+            human::bytes(lane.disk_bytes),
+        ]
+    };
+    human::table(&columns, &lanes.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Holds and last errors, below the table.
+fn notes(lane: &Lane) -> String {
+    let name = &lane.name;
+    let mut text = String::new();
+    if let Some(hold) = &lane.hold {
+        let since = duration(hold.since_s);
+        let why = human::line(&format!("{}: {}; {}", hold.code, hold.reason, hold.remedy));
+        text.push_str(&format!("lane {name} held for {since}: {why}\n"));
+    }
+    if lane.held_keys > 0 {
+        text.push_str(&format!(
+            "lane {name}: {} order keys held\n",
+            lane.held_keys
+        ));
+    }
+    if let Some(error) = &lane.last_error {
+        text.push_str(&format!(
+            "lane {name}: last error: {}\n",
+            human::line(error)
+        ));
+    }
+    text
+}
+
+/// Nagios' view: held or unreachable is critical, what waits for somebody is a warning.
+fn verdict(state: &State) -> (Exit, String) {
+    let mut critical = Vec::new();
+    let mut warning = Vec::new();
+    match state.link.state {
+        LinkState::Online | LinkState::Ramping | LinkState::Probing => {}
+        LinkState::Held => critical.push(format!("link {}", link(state))),
+        LinkState::Offline | LinkState::Unconfigured | LinkState::Budget => {
+            warning.push(format!("link {}", link(state)));
+        }
+    }
+    if state.configuration.state != "in force" {
+        warning.push(format!("configuration {}", state.configuration.state));
+    }
+    for lane in &state.lanes {
+        let name = &lane.name;
+        if let Some(hold) = &lane.hold {
+            critical.push(format!("lane {name} held ({}): {}", hold.code, hold.reason));
+        }
+        for (count, what) in [
+            (lane.held_keys, "order keys held"),
+            (lane.dead, "dead letters"),
+            (lane.damaged, "damaged"),
+        ] {
+            if count > 0 {
+                warning.push(format!("lane {name}: {count} {what}"));
+            }
+        }
+    }
+    let (exit, grade) = match (critical.is_empty(), warning.is_empty()) {
+        (false, _) => (Exit::Critical, "CRITICAL"),
+        (true, false) => (Exit::Warning, "WARNING"),
+        (true, true) => (Exit::Done, "OK"),
+    };
+    critical.extend(warning);
+    if critical.is_empty() {
+        critical.push(format!("link {}", link(state)));
+    }
+    // A bar separates the text from the figures.
+    let text = human::line(&critical.join("; ")).replace('|', "/");
+    (
+        exit,
+        format!("SPILLWAY {grade} - {text} | {}", figures(&state.lanes)),
+    )
+}
+
+fn figures(lanes: &[Lane]) -> String {
+    let sum = |of: fn(&Lane) -> u64| lanes.iter().map(of).sum::<u64>();
+    let oldest_s = lanes
+        .iter()
+        .filter_map(|lane| lane.oldest_age_s)
+        .max()
+        .unwrap_or(0);
+    format!(
+        "waiting={} dead={} oldest={oldest_s}s disk={}B",
+        sum(|lane| lane.waiting),
+        sum(|lane| lane.dead),
+        sum(|lane| lane.disk_bytes)
+    )
+}
+
+#[cfg(test)]
+mod tests;

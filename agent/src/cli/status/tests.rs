@@ -1,0 +1,115 @@
+use spillway_protocol::local::status::{Configuration, Hold, Link, Rates};
+
+use super::*;
+
+fn lane() -> Lane {
+    Lane {
+        name: "critical".into(),
+        accepted: 10,
+        delivered: 6,
+        waiting: 4,
+        dead: 0,
+        expired: 0,
+        dropped: 0,
+        damaged: 0,
+        oldest_age_s: Some(7_500),
+        live_bytes: 2_048,
+        disk_bytes: 8 << 20,
+        hold: None,
+        held_keys: 0,
+        last_error: None,
+    }
+}
+
+fn state(link: LinkState, lane: Lane) -> State {
+    State {
+        gateway: "gw-1".into(),
+        stream: "00c0ffee".into(),
+        version: "0.1.0".into(),
+        pid: 7,
+        uptime_s: 90,
+        configuration: Configuration {
+            file: "/etc/s.toml".into(),
+            state: "in force".into(),
+        },
+        link: Link {
+            state: link,
+            since_s: 60,
+            since: 0,
+            reason: if link == LinkState::Online {
+                ""
+            } else {
+                "connection refused"
+            }
+            .into(),
+            next_attempt_in_s: (link == LinkState::Offline).then_some(12),
+        },
+        lanes: vec![lane],
+        rates: Rates {
+            accepted_per_s: 1.25,
+            ..Rates::default()
+        },
+        drained_in_s: None,
+        first_send_in_s: None,
+        clock_offset_s: Some(3),
+    }
+}
+
+fn held() -> Lane {
+    let hold = Hold {
+        code: "topic_missing".into(),
+        reason: "No topic route | x".into(),
+        remedy: "create the topic".into(),
+        since_s: 30,
+    };
+    Lane {
+        hold: Some(hold),
+        ..lane()
+    }
+}
+
+#[test]
+fn a_person_sees_link_accounts_and_holds() {
+    let text = show(&state(LinkState::Offline, held()));
+    for line in [
+        "gateway       gw-1, stream 00c0ffee",
+        "configuration /etc/s.toml: in force",
+        "link          offline for 1m: connection refused; next attempt in 12s",
+        "clock         3s behind the server's",
+        "critical        10          6        4     0        0        0        0   2h 5m  2.0 KiB  8.0 MiB",
+        "lane critical held for 30s: topic_missing: No topic route | x; create the topic",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "{line}\nin\n{text}"
+        );
+    }
+}
+
+#[test]
+fn nagios_gets_one_line_and_a_grade() {
+    let (exit, line) = verdict(&state(LinkState::Online, lane()));
+    assert_eq!(exit, Exit::Done);
+    assert_eq!(
+        line,
+        "SPILLWAY OK - link online for 1m | waiting=4 dead=0 oldest=7500s disk=8388608B"
+    );
+
+    let (exit, line) = verdict(&state(LinkState::Offline, lane()));
+    assert_eq!(exit, Exit::Warning);
+    assert!(
+        line.starts_with("SPILLWAY WARNING - link offline for 1m: connection refused"),
+        "{line}"
+    );
+
+    let dead = Lane { dead: 2, ..lane() };
+    assert_eq!(verdict(&state(LinkState::Online, dead)).0, Exit::Warning);
+
+    let (exit, line) = verdict(&state(LinkState::Offline, held()));
+    assert_eq!(exit, Exit::Critical);
+    assert!(
+        line.starts_with("SPILLWAY CRITICAL - lane critical held (topic_missing)"),
+        "{line}"
+    );
+    assert_eq!(line.matches('|').count(), 1, "{line}");
+}
