@@ -1,0 +1,295 @@
+//! States, verdicts and times of the link.
+
+use std::time::Duration;
+
+use rand::Rng;
+use spillway_protocol::local::status::{self, LinkState};
+use tokio::time::Instant;
+
+use super::Backoff;
+
+/// Requests without an answer, one after the other, that speak against the link ...
+const SILENT_RUN: u32 = 4;
+/// ... if nothing at all was answered for this long. The count alone errs at hundreds a second.
+const SILENT_FOR: Duration = Duration::from_secs(5);
+/// How often a held link is asked again.
+const HELD_PROBE: Duration = Duration::from_secs(60);
+
+/// How the agent begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// There is no `[upstream]`.
+    Unconfigured,
+    /// The first attempt is due after this wait.
+    After(Duration),
+}
+
+/// What may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permit {
+    /// As much as the pace allows.
+    Flow,
+    /// One attempt: a waiting record, else (unless `record_only`) a probe without one.
+    Probe {
+        /// Only a real record can tell: a connection says nothing of credentials.
+        record_only: bool,
+    },
+    /// Nothing before this moment.
+    Wait(Instant),
+    /// Nothing until something happens.
+    Never,
+}
+
+/// The mistake that holds the whole link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldLink {
+    /// Hold code, such as `credentials`.
+    pub code: &'static str,
+    /// The broker's words.
+    pub reason: String,
+}
+
+/// The link. Every outcome carries the [`Link::era`] in which its request left, so that answers
+/// from before a verdict are not taken for answers after it.
+#[derive(Debug)]
+pub struct Link {
+    backoff: Backoff,
+    spread: Duration,
+    state: LinkState,
+    since: Instant,
+    reason: String,
+    held: Option<HeldLink>,
+    era: u64,
+    attempting: bool,
+    failures: u32,
+    next_attempt_at: Option<Instant>,
+    flow_from: Option<Instant>,
+    starting: bool,
+    silent: u32,
+    answered_at: Instant,
+}
+
+impl Link {
+    /// A link that has not been tried. `spread` is this gateway's own slot: how long its first
+    /// sends wait once the far end is back.
+    pub fn new(backoff: Backoff, spread: Duration, start: Start, now: Instant) -> Self {
+        let (state, reason, next_attempt_at) = match start {
+            Start::Unconfigured => (
+                LinkState::Unconfigured,
+                "no [upstream] is configured: records wait",
+                None,
+            ),
+            Start::After(wait) => (LinkState::Offline, "not tried yet", Some(now + wait)),
+        };
+        Self {
+            backoff,
+            spread,
+            state,
+            since: now,
+            reason: reason.to_owned(),
+            held: None,
+            era: 0,
+            attempting: false,
+            failures: 0,
+            next_attempt_at,
+            flow_from: None,
+            starting: next_attempt_at.is_some(),
+            silent: 0,
+            answered_at: now,
+        }
+    }
+
+    /// State as `status` names it.
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+
+    /// Why, for a person; empty when online.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// The mistake, while the link is held.
+    pub fn held(&self) -> Option<&HeldLink> {
+        self.held.as_ref()
+    }
+
+    /// The present era.
+    pub fn era(&self) -> u64 {
+        self.era
+    }
+
+    /// Whether records flow, or will as soon as this gateway's turn has come.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, LinkState::Online | LinkState::Ramping)
+    }
+
+    /// When the first send after a start or an outage is due.
+    pub fn first_send_at(&self, now: Instant) -> Option<Instant> {
+        let start = self.next_attempt_at.filter(|_| self.starting);
+        start.or(self.flow_from).filter(|at| *at > now)
+    }
+
+    /// What may be sent now.
+    pub fn permit(&self, now: Instant) -> Permit {
+        if self.attempting {
+            return Permit::Never;
+        }
+        match self.state {
+            LinkState::Online | LinkState::Ramping => match self.flow_from {
+                Some(at) if at > now => Permit::Wait(at),
+                _ => Permit::Flow,
+            },
+            _ => match self.next_attempt_at {
+                None => Permit::Never,
+                Some(at) if at > now => Permit::Wait(at),
+                Some(_) => Permit::Probe {
+                    record_only: self.state == LinkState::Held,
+                },
+            },
+        }
+    }
+
+    /// The permitted probe leaves.
+    pub fn attempt(&mut self, now: Instant) {
+        self.attempting = true;
+        self.starting = false;
+        self.next_attempt_at = None;
+        // A held link stays held to its operator while it is asked again.
+        if self.state != LinkState::Held {
+            self.enter(LinkState::Probing, None, now);
+        }
+    }
+
+    /// The probe ended without a verdict (its task died): the next one is due at once.
+    pub fn abandon(&mut self, now: Instant) {
+        self.attempting = false;
+        self.next_attempt_at = Some(now);
+        if self.state == LinkState::Probing {
+            self.enter(LinkState::Offline, None, now);
+        }
+    }
+
+    /// RocketMQ answered, whatever it said.
+    pub fn answered(&mut self, era: u64, now: Instant) {
+        self.answered_at = now;
+        self.silent = 0;
+        if self.attempting && era == self.era {
+            self.come_up(now);
+        } else if self.state == LinkState::Offline && !self.starting {
+            // An answer to a request from before the verdict: ask at once whether it was hasty.
+            self.next_attempt_at = Some(now);
+        }
+    }
+
+    /// A request did not get through.
+    pub fn down(&mut self, era: u64, reason: &str, now: Instant, rng: &mut impl Rng) {
+        if era != self.era {
+            return;
+        }
+        if self.attempting {
+            self.failures = self.failures.saturating_add(1);
+        } else if self.is_up() {
+            self.failures = 0;
+            self.era += 1;
+        } else {
+            return;
+        }
+        self.attempting = false;
+        self.held = None;
+        self.flow_from = None;
+        self.silent = 0;
+        self.next_attempt_at = Some(now + self.backoff.wait(self.failures, rng));
+        self.enter(LinkState::Offline, Some(reason), now);
+    }
+
+    /// A request was not answered in time; it may have arrived.
+    pub fn silent(&mut self, era: u64, reason: &str, now: Instant, rng: &mut impl Rng) {
+        if self.attempting {
+            return self.down(era, reason, now, rng);
+        }
+        if era != self.era || !self.is_up() {
+            return;
+        }
+        self.silent += 1;
+        if self.silent >= SILENT_RUN && now.duration_since(self.answered_at) >= SILENT_FOR {
+            let reason = format!(
+                "{} requests without an answer; the last: {reason}",
+                self.silent
+            );
+            self.down(era, &reason, now, rng);
+        }
+    }
+
+    /// RocketMQ refuses everything until an operator has put something right.
+    pub fn misconfigured(&mut self, era: u64, code: &'static str, reason: &str, now: Instant) {
+        self.answered_at = now;
+        if era != self.era {
+            return;
+        }
+        if !self.attempting && self.is_up() {
+            self.era += 1;
+        } else if !self.attempting {
+            return;
+        }
+        let again = self.state == LinkState::Held;
+        self.attempting = false;
+        self.flow_from = None;
+        self.failures = 0;
+        self.next_attempt_at = Some(if again { now + HELD_PROBE } else { now });
+        self.held = Some(HeldLink {
+            code,
+            reason: reason.to_owned(),
+        });
+        self.enter(LinkState::Held, Some(&format!("{code}: {reason}")), now);
+    }
+
+    /// The pace has reached its bound, or nothing is left to send.
+    pub fn ramped(&mut self, now: Instant) {
+        if self.state == LinkState::Ramping && self.permit(now) == Permit::Flow {
+            self.flow_from = None;
+            self.enter(LinkState::Online, Some(""), now);
+        }
+    }
+
+    /// For `GET /v1/status`; `wall_ms` is the wall clock at `now`.
+    pub fn status(&self, now: Instant, wall_ms: u64) -> status::Link {
+        let since = now.duration_since(self.since);
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        status::Link {
+            state: self.state,
+            since_s: since.as_secs(),
+            since: wall_ms.saturating_sub(since_ms),
+            reason: self.reason.clone(),
+            next_attempt_in_s: self
+                .next_attempt_at
+                .map(|at| at.duration_since(now).as_secs_f64().ceil() as u64),
+        }
+    }
+
+    fn come_up(&mut self, now: Instant) {
+        // An outage that its first probe ends was a cut connection: the jitter has spread it.
+        let outage = self.state == LinkState::Probing && self.failures > 0;
+        self.flow_from = outage.then(|| now + self.spread);
+        self.attempting = false;
+        self.held = None;
+        self.failures = 0;
+        self.next_attempt_at = None;
+        self.enter(LinkState::Ramping, Some("back; the rate is growing"), now);
+    }
+
+    fn enter(&mut self, state: LinkState, reason: Option<&str>, now: Instant) {
+        let away = |s| matches!(s, LinkState::Offline | LinkState::Probing);
+        // An outage with its probes is one: `since` says when it began.
+        if self.state != state && !(away(self.state) && away(state)) {
+            self.since = now;
+        }
+        self.state = state;
+        if let Some(reason) = reason {
+            reason.clone_into(&mut self.reason);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

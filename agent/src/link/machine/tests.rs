@@ -1,0 +1,260 @@
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::config;
+
+const SECOND: Duration = Duration::from_secs(1);
+const SPREAD: Duration = Duration::from_secs(12);
+
+struct Bench {
+    link: Link,
+    now: Instant,
+    rng: StdRng,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let now = Instant::now();
+        let backoff = Backoff::new(&config::Backoff {
+            initial: Duration::from_secs(5),
+            max: Duration::from_secs(120),
+        });
+        Self {
+            link: Link::new(backoff, SPREAD, Start::After(Duration::ZERO), now),
+            now,
+            rng: StdRng::seed_from_u64(7),
+        }
+    }
+
+    fn online() -> Self {
+        let mut bench = Self::new();
+        bench.link.attempt(bench.now);
+        bench.answered();
+        bench.link.ramped(bench.now);
+        assert_eq!(bench.link.state(), LinkState::Online);
+        bench
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    fn answered(&mut self) {
+        self.link.answered(self.link.era(), self.now);
+    }
+
+    fn down(&mut self) {
+        let era = self.link.era();
+        self.link.down(era, "refused", self.now, &mut self.rng);
+    }
+
+    fn silent(&mut self) {
+        let era = self.link.era();
+        self.link.silent(era, "deadline", self.now, &mut self.rng);
+    }
+
+    /// Waits until the next probe is permitted and lets it leave.
+    fn probe(&mut self) {
+        if let Permit::Wait(at) = self.link.permit(self.now) {
+            self.now = at;
+        }
+        assert!(matches!(self.link.permit(self.now), Permit::Probe { .. }));
+        self.link.attempt(self.now);
+        assert_eq!(self.link.permit(self.now), Permit::Never, "one at a time");
+    }
+}
+
+#[test]
+fn an_outage_goes_through_offline_probing_ramping_online() {
+    let mut bench = Bench::online();
+    bench.down();
+    assert_eq!(bench.link.state(), LinkState::Offline);
+    let began = bench.now;
+    bench.probe();
+    assert_eq!(bench.link.state(), LinkState::Probing);
+    bench.down();
+    bench.probe();
+    assert_eq!(bench.link.since, began, "probes do not restart the outage");
+    bench.answered();
+    assert_eq!(bench.link.state(), LinkState::Ramping);
+    assert_eq!(
+        bench.link.permit(bench.now),
+        Permit::Wait(bench.now + SPREAD)
+    );
+    assert_eq!(
+        bench.link.first_send_at(bench.now),
+        Some(bench.now + SPREAD)
+    );
+    bench.link.ramped(bench.now);
+    assert_eq!(
+        bench.link.state(),
+        LinkState::Ramping,
+        "not before its turn"
+    );
+    bench.pass(SPREAD);
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+    bench.link.ramped(bench.now);
+    assert_eq!(
+        (bench.link.state(), bench.link.reason()),
+        (LinkState::Online, "")
+    );
+}
+
+#[test]
+fn a_cut_connection_that_the_first_probe_mends_is_not_spread_again() {
+    let mut bench = Bench::online();
+    bench.down();
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+}
+
+#[test]
+fn waits_grow_with_failed_probes_and_stay_under_the_maximum() {
+    let mut bench = Bench::online();
+    bench.down();
+    let mut longest = Duration::ZERO;
+    for n in 1..200_u32 {
+        bench.probe();
+        bench.down();
+        let Permit::Wait(at) = bench.link.permit(bench.now) else {
+            continue;
+        };
+        let wait = at - bench.now;
+        assert!(wait <= Duration::from_secs(5) * 2_u32.pow(n.min(5)));
+        longest = longest.max(wait);
+    }
+    assert!(longest > Duration::from_secs(110) && longest <= Duration::from_secs(120));
+}
+
+#[test]
+fn failures_of_requests_from_before_the_verdict_change_nothing() {
+    let mut bench = Bench::online();
+    let era = bench.link.era();
+    bench.down();
+    let next = bench.link.next_attempt_at;
+    for _ in 0..63 {
+        bench.link.down(era, "reset", bench.now, &mut bench.rng);
+        bench
+            .link
+            .silent(era, "deadline", bench.now, &mut bench.rng);
+    }
+    assert_eq!((bench.link.next_attempt_at, bench.link.failures), (next, 0));
+}
+
+#[test]
+fn a_late_answer_while_offline_calls_for_a_probe_at_once() {
+    let mut bench = Bench::online();
+    let era = bench.link.era();
+    bench.down();
+    bench.link.answered(era, bench.now);
+    assert_eq!(bench.link.state(), LinkState::Offline);
+    assert_eq!(
+        bench.link.permit(bench.now),
+        Permit::Probe { record_only: false }
+    );
+}
+
+#[test]
+fn silence_needs_four_in_a_row_and_five_seconds() {
+    let mut bench = Bench::online();
+    for _ in 0..10 {
+        bench.silent();
+    }
+    assert_eq!(bench.link.state(), LinkState::Online, "count alone");
+    bench.answered();
+    bench.pass(SECOND * 6);
+    for _ in 0..3 {
+        bench.silent();
+    }
+    assert_eq!(bench.link.state(), LinkState::Online, "time alone");
+    bench.silent();
+    assert_eq!(bench.link.state(), LinkState::Offline);
+    assert!(bench.link.reason().contains("4 requests without an answer"));
+}
+
+#[test]
+fn a_mistake_is_probed_at_once_then_every_minute_by_a_record_until_put_right() {
+    let mut bench = Bench::online();
+    let wrong = |bench: &mut Bench| {
+        let era = bench.link.era();
+        bench
+            .link
+            .misconfigured(era, "credentials", "no such key", bench.now);
+    };
+    wrong(&mut bench);
+    let since = bench.now;
+    assert_eq!(
+        bench.link.permit(bench.now),
+        Permit::Probe { record_only: true }
+    );
+    for _ in 0..3 {
+        bench.probe();
+        assert_eq!(bench.link.state(), LinkState::Held);
+        bench.pass(SECOND);
+        wrong(&mut bench);
+        assert_eq!(
+            bench.link.permit(bench.now),
+            Permit::Wait(bench.now + SECOND * 60)
+        );
+    }
+    assert_eq!(
+        (bench.link.since, bench.link.held.as_ref().unwrap().code),
+        (since, "credentials")
+    );
+    bench.probe();
+    bench.answered();
+    assert_eq!(
+        (bench.link.state(), bench.link.held()),
+        (LinkState::Ramping, None)
+    );
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+}
+
+#[test]
+fn the_start_waits_for_its_slot_and_without_an_upstream_for_ever() {
+    let bench = Bench::new();
+    let start = |start| Link::new(bench.link.backoff.clone(), SPREAD, start, bench.now);
+    let slotted = start(Start::After(SPREAD));
+    assert_eq!(slotted.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+    assert_eq!(slotted.first_send_at(bench.now), Some(bench.now + SPREAD));
+    assert_eq!(slotted.status(bench.now, 5).next_attempt_in_s, Some(12));
+    let none = start(Start::Unconfigured);
+    assert_eq!(
+        (none.permit(bench.now), none.state()),
+        (Permit::Never, LinkState::Unconfigured)
+    );
+}
+
+proptest! {
+    /// Whatever happens, there is always a way on: a permit now, a time, or an attempt under way.
+    #[test]
+    fn it_never_gets_stuck(events in prop::collection::vec((0_u8..6, 0_u64..90), 1..200)) {
+        let mut bench = Bench::new();
+        for (event, seconds) in events {
+            bench.pass(Duration::from_secs(seconds));
+            let era = bench.link.era() - u64::from(seconds % 7 == 0 && bench.link.era() > 0);
+            match event {
+                0 => bench.link.answered(era, bench.now),
+                1 => bench.link.down(era, "x", bench.now, &mut bench.rng),
+                2 => bench.link.silent(era, "x", bench.now, &mut bench.rng),
+                3 => bench.link.misconfigured(era, "clock", "x", bench.now),
+                4 => bench.link.ramped(bench.now),
+                _ => if matches!(bench.link.permit(bench.now), Permit::Probe { .. }) {
+                    bench.link.attempt(bench.now);
+                },
+            }
+            let permit = bench.link.permit(bench.now);
+            prop_assert_eq!(permit == Permit::Never, bench.link.attempting);
+            if bench.link.attempting {
+                let state = bench.link.state();
+                prop_assert!(matches!(state, LinkState::Probing | LinkState::Held));
+            }
+            if let Permit::Wait(at) = permit {
+                prop_assert!(at <= bench.now + Duration::from_secs(120));
+            }
+        }
+    }
+}
