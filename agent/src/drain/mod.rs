@@ -1,1 +1,5 @@
 //! drain
+mod meter;
+mod pacer;
+mod ramp;
+mod spread;
