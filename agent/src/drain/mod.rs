@@ -1,5 +1,7 @@
 //! drain
+mod breaker;
 mod meter;
 mod pacer;
+mod plan;
 mod ramp;
 mod spread;

@@ -1,0 +1,355 @@
+//! Nothing is thrown away for an operator's mistake: one breaker per lane and topic.
+//!
+//! **The rule.** A refusal that is not plainly the record's own makes the record a *suspect*: it
+//! stays in the queue. It is dead-lettered when it is refused again after another record, sent
+//! after its first refusal, has passed: only then is it known that the trouble is the record's.
+//! So not even the first 19 of a long run are lost. 20 refusals in a row, or more than half of
+//! the last 200, for one code hold the topic; then one record a minute is sent as a probe
+//! (another waiting one, and one of the suspects), the first at once. One that passes ends the
+//! hold.
+//!
+//! In a lane ordered by key a suspect keeps its own key waiting, and only that: the queue hands
+//! out nothing behind a deferred record. In a lane ordered as a whole, or with
+//! `on_reject = "hold"`, nobody can speak for a suspect: the first refusal holds (the key, where
+//! order is by key) until that record passes or an operator accepts it as dead.
+//!
+//! Sends are numbered in the order they leave. A pass only counts for what was refused before
+//! that number was given out: answers overtake each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::config::{OnReject, Order};
+
+mod suspect;
+mod window;
+
+pub use suspect::Refusal;
+use suspect::{Suspect, UNKNOWN_TRIES};
+use window::{RUN, Window};
+
+/// Time between probes of what is held.
+pub(super) const ROUND: Duration = Duration::from_secs(60);
+/// More suspects than this hold as well: memory is bounded.
+const SUSPECTS: usize = 1000;
+/// Passes after which an operator's acceptance of a code is over.
+const ACCEPTED_FOR: u32 = 200;
+
+/// What becomes of a record that did not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the dead letters.
+    Bury,
+    /// It stays; tried again with a growing wait after this many tries.
+    Retry(u32),
+    /// It stays; tried again with the next round of probes.
+    Round,
+}
+
+/// Why a topic is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Code for `status`.
+    pub code: &'static str,
+    /// For a person.
+    pub reason: String,
+    /// Since when.
+    pub since: Instant,
+    /// Highest number given out when it began.
+    at: u64,
+    /// Only the suspects themselves (or an operator) can end it.
+    by_suspects: bool,
+    fresh_due: Instant,
+    suspect_due: Instant,
+}
+
+/// The breaker of one topic in one lane.
+#[derive(Debug)]
+pub struct Breaker {
+    order: Order,
+    on_reject: OnReject,
+    window: Window,
+    suspects: BTreeMap<u64, Suspect>,
+    held: Option<Held>,
+    newest_pass: u64,
+    /// Codes an operator accepted, with the passes since one was last seen.
+    accepted: BTreeMap<String, u32>,
+}
+
+impl Breaker {
+    /// A breaker that has seen nothing.
+    pub fn new(order: Order, on_reject: OnReject) -> Self {
+        Self {
+            order,
+            on_reject,
+            window: Window::default(),
+            suspects: BTreeMap::new(),
+            held: None,
+            newest_pass: 0,
+            accepted: BTreeMap::new(),
+        }
+    }
+
+    /// Why it is held, if it is.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.as_ref()
+    }
+
+    /// Order keys that wait for their refused head.
+    pub fn held_keys(&self) -> usize {
+        match self.order {
+            Order::Key => self.suspects.values().filter(|s| s.is_stuck()).count(),
+            Order::None | Order::Lane => 0,
+        }
+    }
+
+    /// Whether the record at `position` failed before.
+    pub fn suspects(&self, position: u64) -> bool {
+        self.suspects.contains_key(&position)
+    }
+
+    /// Whether nothing is remembered that matters.
+    pub fn is_clean(&self) -> bool {
+        self.held.is_none()
+            && self.suspects.is_empty()
+            && self.accepted.is_empty()
+            && self.window.is_clean()
+    }
+
+    /// When the record at `position` may be sent: at once (`since` or earlier than now), as a
+    /// probe at that time, or `None`: not before the hold ends.
+    pub fn due(&self, position: u64, now: Instant) -> Option<Instant> {
+        match &self.held {
+            None => Some(now),
+            Some(held) if self.suspects(position) => Some(held.suspect_due),
+            Some(held) => (!held.by_suspects).then_some(held.fresh_due),
+        }
+    }
+
+    /// The record at `position` leaves.
+    pub fn sent(&mut self, position: u64, now: Instant) {
+        let suspect = self.suspects.get_mut(&position);
+        if let Some(held) = &mut self.held {
+            match suspect.is_some() {
+                true => held.suspect_due = now + ROUND,
+                false => held.fresh_due = now + ROUND,
+            }
+        }
+        if let Some(suspect) = suspect {
+            suspect.vouched = self.newest_pass > suspect.at;
+        }
+    }
+
+    /// The record at `position`, sent as `number`, passed. True if that ended a hold.
+    pub fn passed(&mut self, position: u64, number: u64, now: Instant) -> bool {
+        self.window.note(None);
+        self.newest_pass = self.newest_pass.max(number);
+        self.suspects.remove(&position);
+        self.accepted.retain(|_, passes| {
+            *passes += 1;
+            *passes < ACCEPTED_FOR
+        });
+        let ends = self
+            .held
+            .as_ref()
+            .is_some_and(|held| match held.by_suspects {
+                true => !self.suspects.values().any(Suspect::is_stuck),
+                false => number > held.at,
+            });
+        ends && self.end(now)
+    }
+
+    /// The record at `position` was refused; `issued` is the highest number given out so far.
+    pub fn refused(
+        &mut self,
+        position: u64,
+        refusal: &Refusal<'_>,
+        issued: u64,
+        now: Instant,
+    ) -> Verdict {
+        if let Some(passes) = self.accepted.get_mut(refusal.code) {
+            *passes = 0;
+            return Verdict::Bury;
+        }
+        if refusal.own && self.on_reject == OnReject::DeadLetter {
+            return Verdict::Bury;
+        }
+        let suspect = self
+            .suspects
+            .entry(position)
+            .or_insert_with(|| Suspect::new(issued));
+        let first = suspect.refusals == 0;
+        if first {
+            // An earlier unknown fate says nothing: the proof must follow the refusal.
+            (suspect.at, suspect.vouched) = (issued, false);
+        }
+        suspect.refusals += 1;
+        refusal.code.clone_into(&mut suspect.code);
+        refusal.reason.clone_into(&mut suspect.reason);
+        let (refusals, vouched) = (suspect.refusals, suspect.vouched);
+        if first && !refusal.own {
+            self.window.note(Some(refusal.code));
+        }
+        if self.only_itself() && self.order != Order::Key {
+            self.hold("refused", refusal.to_string(), true, issued, now);
+        } else if vouched && !self.only_itself() && self.buries() {
+            return Verdict::Bury;
+        } else if let Some(count) = self.trips(refusal.code, refusals, vouched) {
+            self.hold("refused", format!("{count}; {refusal}"), false, issued, now);
+        }
+        match self.only_itself() {
+            // Asked again at once, then every minute.
+            true if refusals > 1 => Verdict::Round,
+            false if self.held.is_some() => Verdict::Round,
+            _ => Verdict::Retry(refusals),
+        }
+    }
+
+    /// The topic is missing, of another type, or not ours to write to.
+    pub fn misconfigured(&mut self, code: &'static str, reason: &str, issued: u64, now: Instant) {
+        self.hold(code, reason.to_owned(), false, issued, now);
+    }
+
+    /// What became of the record at `position` is unknown, though the link is up.
+    pub fn unknown(&mut self, position: u64, reason: &str, issued: u64, now: Instant) -> Verdict {
+        let full = self.suspects.len() >= SUSPECTS;
+        let suspect = self
+            .suspects
+            .entry(position)
+            .or_insert_with(|| Suspect::new(issued));
+        suspect.unknowns += 1;
+        reason.clone_into(&mut suspect.reason);
+        let (tries, vouched) = (suspect.unknowns, suspect.vouched);
+        if tries < UNKNOWN_TRIES {
+            return Verdict::Retry(tries);
+        }
+        if self.accepted.contains_key("unknown") {
+            return Verdict::Bury;
+        }
+        // Where others pass meanwhile, the record alone waits.
+        if self.order != Order::Key && (!vouched || full) {
+            let reason = format!("{tries} tries without a valid answer; {reason}");
+            self.hold("unknown", reason, full, issued, now);
+        }
+        Verdict::Round
+    }
+
+    /// The dead letters took no more: what should have gone there holds.
+    pub fn dead_full(
+        &mut self,
+        position: u64,
+        code: &str,
+        reason: &str,
+        issued: u64,
+        now: Instant,
+    ) {
+        let suspect = self
+            .suspects
+            .entry(position)
+            .or_insert_with(|| Suspect::new(issued));
+        suspect.refusals = suspect.refusals.max(1);
+        code.clone_into(&mut suspect.code);
+        self.held = None;
+        self.hold("dead_letters_full", reason.to_owned(), true, issued, now);
+        if let Some(held) = &mut self.held {
+            held.suspect_due = now + ROUND;
+        }
+    }
+
+    /// The record at `position` is in the dead letters. True if that ended a hold.
+    pub fn buried(&mut self, position: u64, now: Instant) -> bool {
+        self.suspects.remove(&position);
+        let ends = self.held.as_ref().is_some_and(|held| {
+            let full = held.code == "dead_letters_full";
+            full || (held.by_suspects && !self.suspects.values().any(Suspect::is_stuck))
+        });
+        ends && self.end(now)
+    }
+
+    /// An operator accepts that what is refused now is dead. False if nothing was.
+    pub fn accept(&mut self) -> bool {
+        let stuck = self.suspects.values().filter(|suspect| suspect.is_stuck());
+        let codes: Vec<String> = stuck.map(Suspect::accepted_code).collect();
+        let any = !codes.is_empty();
+        self.accepted
+            .extend(codes.into_iter().map(|code| (code, 0)));
+        let ends = |held: &Held| matches!(held.code, "refused" | "unknown");
+        if any && self.held.as_ref().is_some_and(ends) {
+            self.held = None;
+            self.window.forget();
+        }
+        any
+    }
+
+    /// Whether only the record itself can prove that it passes.
+    fn only_itself(&self) -> bool {
+        self.on_reject == OnReject::Hold || self.order == Order::Lane
+    }
+
+    /// Whether dead-lettering goes on.
+    fn buries(&self) -> bool {
+        self.held
+            .as_ref()
+            .is_none_or(|held| held.code == "dead_letters_full")
+    }
+
+    /// Why a refusal for `code` holds, if it does.
+    fn trips(&self, code: &str, refusals: u32, vouched: bool) -> Option<String> {
+        let alone = refusals >= RUN && !vouched && self.order == Order::None;
+        let full = self.suspects.len() >= SUSPECTS;
+        self.window
+            .trips(code)
+            .or_else(|| full.then(|| format!("{SUSPECTS} refused and waiting")))
+            .or_else(|| {
+                alone.then(|| format!("one record refused {refusals} times, and no other passed"))
+            })
+    }
+
+    /// The newest hold is shown, since it is what the broker says now; its start stays the first.
+    fn hold(
+        &mut self,
+        code: &'static str,
+        reason: String,
+        by_suspects: bool,
+        issued: u64,
+        now: Instant,
+    ) {
+        match &mut self.held {
+            Some(held) if held.code == code => held.reason = reason,
+            Some(held) if held.code == "dead_letters_full" => {}
+            Some(held) => {
+                (held.code, held.reason) = (code, reason);
+                (held.by_suspects, held.at) = (by_suspects, issued);
+            }
+            held @ None => {
+                *held = Some(Held {
+                    code,
+                    reason,
+                    since: now,
+                    at: issued,
+                    by_suspects,
+                    fresh_due: now,
+                    // Where no other can be asked, the refused one is, at once.
+                    suspect_due: if by_suspects { now } else { now + ROUND },
+                });
+            }
+        }
+    }
+
+    /// Ends the hold, unless a refused record goes on holding by itself.
+    fn end(&mut self, now: Instant) -> bool {
+        self.held = None;
+        self.window.forget();
+        let stuck = self.suspects.values().find(|s| s.refusals > 0);
+        if let Some(suspect) = stuck.filter(|_| self.only_itself() && self.order != Order::Key) {
+            let reason = format!("{}: {}", suspect.code, suspect.reason);
+            self.hold("refused", reason, true, self.newest_pass, now);
+        }
+        self.held.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests;
