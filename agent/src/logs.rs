@@ -55,10 +55,7 @@ pub fn start(format: Format, level: Option<&str>) -> Result<(), LevelError> {
 /// A word alone must be a level: the filter would take a misspelt one for a target and be silent.
 fn filter(text: &str) -> Result<EnvFilter, LevelError> {
     let wrong = || LevelError(text.to_owned());
-    let is_level = |part: &str| {
-        part.parse::<tracing_subscriber::filter::LevelFilter>()
-            .is_ok()
-    };
+    let is_level = |part: &str| part.parse::<tracing_subscriber::filter::LevelFilter>().is_ok();
     let mut words = text.split(',').map(str::trim);
     if !words.all(|part| part.contains(['=', '[']) || is_level(part)) {
         return Err(wrong());
@@ -96,10 +93,7 @@ impl Repeated {
             return Some(std::mem::take(&mut seen.suppressed));
         }
         self.make_room();
-        let seen = Seen {
-            logged: now,
-            suppressed: 0,
-        };
+        let seen = Seen { logged: now, suppressed: 0 };
         self.seen.insert(key.to_owned(), seen);
         Some(0)
     }

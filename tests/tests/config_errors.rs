@@ -16,16 +16,8 @@ fn binary() -> PathBuf {
         return path.into();
     }
     let test = std::env::current_exe().unwrap();
-    let binary = test
-        .parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("spillway");
-    assert!(
-        binary.exists(),
-        "{} is missing: cargo build -p spillway",
-        binary.display()
-    );
+    let binary = test.parent().and_then(Path::parent).unwrap().join("spillway");
+    assert!(binary.exists(), "{} is missing: cargo build -p spillway", binary.display());
     binary
 }
 
@@ -47,10 +39,7 @@ impl Setup {
     fn run(&self, command: &str) -> Output {
         let mut spillway = Command::new(binary());
         spillway.args([command, "--config"]).arg(self.file());
-        spillway
-            .env_remove("CREDENTIALS_DIRECTORY")
-            .output()
-            .unwrap()
+        spillway.env_remove("CREDENTIALS_DIRECTORY").output().unwrap()
     }
 
     /// Both commands that need the whole file refuse it in the same words.
@@ -78,10 +67,8 @@ fn a_good_file_passes() {
 fn a_missing_file_names_itself() {
     let setup = Setup::new("");
     std::fs::remove_file(setup.file()).unwrap();
-    setup.refused(&[
-        "spillway.toml: cannot be read: No such file or directory (os error 2); \
-                     create it, or name another with --config FILE",
-    ]);
+    setup.refused(&["spillway.toml: cannot be read: No such file or directory (os error 2); \
+                     create it, or name another with --config FILE"]);
 }
 
 #[test]
@@ -123,11 +110,7 @@ fn a_secret_that_cannot_be_read_names_its_file_and_the_reason() {
         "create it, or let the user that runs the agent read it",
     )]);
     // A folder in a file's place cannot be read by root either.
-    Setup::new(&format!(
-        "{UPSTREAM}{{ file = {:?} }}\n{LANE}",
-        folder.path()
-    ))
-    .refused(&[&fault(
+    Setup::new(&format!("{UPSTREAM}{{ file = {:?} }}\n{LANE}", folder.path())).refused(&[&fault(
         folder.path(),
         "Is a directory (os error 21)",
         "let the user that runs the agent read it",
@@ -137,10 +120,9 @@ fn a_secret_that_cannot_be_read_names_its_file_and_the_reason() {
 #[test]
 fn two_default_lanes_name_each_other() {
     let lane = |name: &str| format!("[[lane]]\nname = \"{name}\"\ntopic = \"t\"\ndefault = true\n");
-    Setup::new(&format!("{}{}", lane("a"), lane("b"))).refused(&[
-        "spillway.toml:6: lane.b.default: is true, as in lane a (spillway.toml:2); \
-         leave it true in one lane only",
-    ]);
+    Setup::new(&format!("{}{}", lane("a"), lane("b")))
+        .refused(&["spillway.toml:6: lane.b.default: is true, as in lane a (spillway.toml:2); \
+         leave it true in one lane only"]);
 }
 
 #[test]

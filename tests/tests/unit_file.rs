@@ -3,9 +3,7 @@
 fn unit() -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/spillway.service");
     let text = std::fs::read_to_string(path).unwrap();
-    let settings = text
-        .lines()
-        .filter(|line| line.contains('=') && !line.starts_with('#'));
+    let settings = text.lines().filter(|line| line.contains('=') && !line.starts_with('#'));
     settings.map(str::to_owned).collect()
 }
 
@@ -13,18 +11,8 @@ fn unit() -> Vec<String> {
 fn nothing_in_the_unit_waits_for_a_network() {
     for line in unit() {
         let (name, value) = line.split_once('=').unwrap();
-        let orders = [
-            "After",
-            "Wants",
-            "Requires",
-            "BindsTo",
-            "Requisite",
-            "PartOf",
-        ];
-        assert!(
-            !orders.contains(&name) || !value.contains("network"),
-            "{line}"
-        );
+        let orders = ["After", "Wants", "Requires", "BindsTo", "Requisite", "PartOf"];
+        assert!(!orders.contains(&name) || !value.contains("network"), "{line}");
     }
 }
 

@@ -20,10 +20,7 @@ pub(super) fn handle(server: &Server, parts: &Parts, body: &[u8]) -> Response<Fu
                 server.faults.set(plan);
                 answer(StatusCode::OK, &server.faults.plan())
             }
-            Err(error) => answer(
-                StatusCode::BAD_REQUEST,
-                &json!({"error": error.to_string()}),
-            ),
+            Err(error) => answer(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()})),
         },
         (&Method::GET, "/_topics") => answer(StatusCode::OK, &server.store.topics()),
         (&Method::GET, _) => messages(server, parts),
@@ -32,22 +29,14 @@ pub(super) fn handle(server: &Server, parts: &Parts, body: &[u8]) -> Response<Fu
 }
 
 fn messages(server: &Server, parts: &Parts) -> Response<Full<Bytes>> {
-    let resource = parts
-        .uri
-        .path_and_query()
-        .map_or("", |resource| resource.as_str());
+    let resource = parts.uri.path_and_query().map_or("", |resource| resource.as_str());
     // The same shape as the API's own path, behind an underscore.
-    let parsed = resource
-        .strip_prefix("/_")
-        .map(|rest| Parsed::parse(&format!("/{rest}")));
+    let parsed = resource.strip_prefix("/_").map(|rest| Parsed::parse(&format!("/{rest}")));
     match parsed {
         Some(Ok(parsed)) => {
             let id = TopicId::new(parsed.get("ns"), &parsed.topic);
             let messages = server.store.list(&id);
-            answer(
-                StatusCode::OK,
-                &messages.iter().map(AsRef::as_ref).collect::<Vec<&Stored>>(),
-            )
+            answer(StatusCode::OK, &messages.iter().map(AsRef::as_ref).collect::<Vec<&Stored>>())
         }
         _ => not_found(),
     }
@@ -55,10 +44,7 @@ fn messages(server: &Server, parts: &Parts) -> Response<Full<Bytes>> {
 
 fn not_found() -> Response<Full<Bytes>> {
     let known = "GET /_topics, GET /_topics/{topic}/messages?ns=, GET and POST /_faults";
-    answer(
-        StatusCode::NOT_FOUND,
-        &json!({"error": format!("there are {known}")}),
-    )
+    answer(StatusCode::NOT_FOUND, &json!({"error": format!("there are {known}")}))
 }
 
 fn answer(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
@@ -67,8 +53,6 @@ fn answer(status: StatusCode, value: &impl Serialize) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(json));
     *response.status_mut() = status;
     let json_type = hyper::header::HeaderValue::from_static("application/json");
-    response
-        .headers_mut()
-        .insert(hyper::header::CONTENT_TYPE, json_type);
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json_type);
     response
 }

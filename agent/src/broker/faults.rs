@@ -64,10 +64,7 @@ impl Rule {
 
     /// A rule that hits the next `count` publishes with `kind`.
     pub fn times(kind: Kind, count: u64) -> Self {
-        Self {
-            count: Some(count),
-            ..Self::always(kind)
-        }
+        Self { count: Some(count), ..Self::always(kind) }
     }
 }
 
@@ -132,10 +129,7 @@ struct State {
 
 impl Faults {
     pub(super) fn new(plan: Plan, seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            plan,
-            rng: StdRng::seed_from_u64(seed),
-        })))
+        Self(Arc::new(Mutex::new(State { plan, rng: StdRng::seed_from_u64(seed) })))
     }
 
     /// Puts `plan` in force, instead of what was.
@@ -145,10 +139,7 @@ impl Faults {
 
     /// Puts `rules` in force, without latency.
     pub fn set_rules(&self, rules: impl Into<Vec<Rule>>) {
-        self.set(Plan {
-            latency_ms: 0,
-            rules: rules.into(),
-        });
+        self.set(Plan { latency_ms: 0, rules: rules.into() });
     }
 
     /// Ends all faults.
@@ -184,10 +175,7 @@ impl Rule {
         let prefix = self.key_prefix.as_deref();
         self.on == request.operation
             && self.count != Some(0)
-            && self
-                .topic
-                .as_deref()
-                .is_none_or(|topic| topic == request.topic)
+            && self.topic.as_deref().is_none_or(|topic| topic == request.topic)
             && prefix.is_none_or(|prefix| request.key.starts_with(prefix))
     }
 }
@@ -196,11 +184,8 @@ impl Rule {
 mod tests {
     use super::*;
 
-    const REQUEST: Request<'_> = Request {
-        operation: Operation::Publish,
-        topic: "t",
-        key: "bad-1",
-    };
+    const REQUEST: Request<'_> =
+        Request { operation: Operation::Publish, topic: "t", key: "bad-1" };
 
     #[test]
     fn rules_hit_what_they_name_and_run_out() {
@@ -211,45 +196,18 @@ mod tests {
             key_prefix: Some("bad-".into()),
             ..Rule::times(Kind::Cut, 2)
         }]);
-        assert_eq!(
-            faults.trip(Request {
-                key: "good",
-                ..REQUEST
-            }),
-            None
-        );
-        assert_eq!(
-            faults.trip(Request {
-                topic: "u",
-                ..REQUEST
-            }),
-            None
-        );
-        assert_eq!(
-            faults.trip(Request {
-                operation: Operation::Ack,
-                ..REQUEST
-            }),
-            None
-        );
+        assert_eq!(faults.trip(Request { key: "good", ..REQUEST }), None);
+        assert_eq!(faults.trip(Request { topic: "u", ..REQUEST }), None);
+        assert_eq!(faults.trip(Request { operation: Operation::Ack, ..REQUEST }), None);
         let hits = (0..5).filter(|_| faults.trip(REQUEST).is_some()).count();
         assert_eq!((hits, faults.plan().rules[0].count), (2, Some(0)));
     }
 
     #[test]
     fn chance_is_the_seeds() {
-        let half = Rule {
-            probability: 0.5,
-            ..Rule::always(Kind::Lose)
-        };
+        let half = Rule { probability: 0.5, ..Rule::always(Kind::Lose) };
         let hits = |seed| -> Vec<bool> {
-            let faults = Faults::new(
-                Plan {
-                    latency_ms: 0,
-                    rules: vec![half.clone()],
-                },
-                seed,
-            );
+            let faults = Faults::new(Plan { latency_ms: 0, rules: vec![half.clone()] }, seed);
             (0..200).map(|_| faults.trip(REQUEST).is_some()).collect()
         };
         assert_eq!(hits(7), hits(7));
@@ -262,22 +220,9 @@ mod tests {
     fn a_plan_is_read_from_json_and_unknown_words_are_refused() {
         let json = r#"{"latency_ms": 5, "rules": [{"kind": "throttle", "retry_after_s": 2}]}"#;
         let plan: Plan = serde_json::from_str(json).unwrap();
-        let rule = Rule {
-            retry_after_s: Some(2),
-            ..Rule::always(Kind::Throttle)
-        };
-        assert_eq!(
-            plan,
-            Plan {
-                latency_ms: 5,
-                rules: vec![rule]
-            }
-        );
-        for bad in [
-            r#"{"latency": 5}"#,
-            r#"{"rules": [{"kind": "nap"}]}"#,
-            r#"{"rules": [{}]}"#,
-        ] {
+        let rule = Rule { retry_after_s: Some(2), ..Rule::always(Kind::Throttle) };
+        assert_eq!(plan, Plan { latency_ms: 5, rules: vec![rule] });
+        for bad in [r#"{"latency": 5}"#, r#"{"rules": [{"kind": "nap"}]}"#, r#"{"rules": [{}]}"#] {
             assert!(serde_json::from_str::<Plan>(bad).is_err(), "{bad}");
         }
     }

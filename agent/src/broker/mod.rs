@@ -118,21 +118,13 @@ impl Broker {
         if !options.listen.ip().is_loopback() {
             return Err(StartError::NotLoopback(options.listen));
         }
-        let failed = |source| StartError::Listen {
-            address: options.listen,
-            source,
-        };
+        let failed = |source| StartError::Listen { address: options.listen, source };
         let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (stopping, stop) = watch::channel(false);
         let server = Arc::new(Server::new(options, address, stop.clone())?);
         let task = tokio::spawn(server::accept(listener, Arc::clone(&server), stop));
-        Ok(Self {
-            address,
-            server,
-            stopping,
-            task,
-        })
+        Ok(Self { address, server, stopping, task })
     }
 
     /// Where it listens.

@@ -30,36 +30,24 @@ pub(super) enum Done {
 
 /// Runs the operation of a request that passed the gate.
 pub(super) async fn run(server: &Server, parts: &Parts, body: &[u8]) -> Result<Done, Refusal> {
-    let resource = parts
-        .uri
-        .path_and_query()
-        .map_or("/", |resource| resource.as_str());
+    let resource = parts.uri.path_and_query().map_or("/", |resource| resource.as_str());
     let target = Parsed::parse(resource)?;
     if Topic::parse(target.topic.as_str()).is_err() || target.topic.len() > TOPIC_MAX {
-        return Err(Refusal::argument(
-            "a topic has 1 to 64 letters, digits, _ and -",
-        ));
+        return Err(Refusal::argument("a topic has 1 to 64 letters, digits, _ and -"));
     }
     let id = TopicId::new(instance(&target)?, &target.topic);
     match parts.method {
         Method::POST => publish(server, &target, &id, body),
         Method::GET => receive(server, &target, &id).await,
         Method::DELETE => acknowledge(server, &target, &id, body),
-        _ => Err(Refusal::new(
-            Code::InvalidRequestURL,
-            "only POST, GET and DELETE are known",
-        )),
+        _ => Err(Refusal::new(Code::InvalidRequestURL, "only POST, GET and DELETE are known")),
     }
 }
 
 fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Result<Done, Refusal> {
     only(target, &["ns"])?;
     let draft = Draft::check(Publish::parse(text(body)?)?, server.now_ms())?;
-    let request = Request {
-        operation: Operation::Publish,
-        topic: &id.topic,
-        key: draft.key(),
-    };
+    let request = Request { operation: Operation::Publish, topic: &id.topic, key: draft.key() };
     let hit = trip(server, request)?;
     let kind = hit.map(|rule| rule.kind);
     if kind == Some(Kind::Cut) {
@@ -76,25 +64,12 @@ fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Resul
     if kind == Some(Kind::LostReply) {
         return Ok(Done::Cut);
     }
-    let published = Published {
-        message_id,
-        body_md5: Some(md5),
-    };
+    let published = Published { message_id, body_md5: Some(md5) };
     Ok(Done::Answer(201, published.to_xml()))
 }
 
 async fn receive(server: &Server, target: &Parsed, id: &TopicId) -> Result<Done, Refusal> {
-    only(
-        target,
-        &[
-            "consumer",
-            "ns",
-            "tag",
-            "numOfMessages",
-            "waitseconds",
-            "trans",
-        ],
-    )?;
+    only(target, &["consumer", "ns", "tag", "numOfMessages", "waitseconds", "trans"])?;
     let orderly = match target.get("trans") {
         None => false,
         Some("order") => true,
@@ -107,21 +82,10 @@ async fn receive(server: &Server, target: &Parsed, id: &TopicId) -> Result<Done,
         count: number(target, "numOfMessages", 1, 16)?
             .ok_or_else(|| Refusal::argument("numOfMessages is missing"))?,
         orderly,
-        invisible: if orderly {
-            options.invisible_orderly
-        } else {
-            options.invisible
-        },
+        invisible: if orderly { options.invisible_orderly } else { options.invisible },
     };
     let wait = Duration::from_secs(number(target, "waitseconds", 0, 30)?.unwrap_or(0));
-    let hit = trip(
-        server,
-        Request {
-            operation: Operation::Consume,
-            topic: &id.topic,
-            key: "",
-        },
-    )?;
+    let hit = trip(server, Request { operation: Operation::Consume, topic: &id.topic, key: "" })?;
     match hit.map(|rule| rule.kind) {
         Some(Kind::Cut) => return Ok(Done::Cut),
         Some(Kind::LostReply) => {
@@ -132,10 +96,7 @@ async fn receive(server: &Server, target: &Parsed, id: &TopicId) -> Result<Done,
     }
     let messages = wait_for_messages(server, id, &ask, wait).await;
     if messages.is_empty() {
-        return Err(Refusal::new(
-            Code::MessageNotExist,
-            "there is no message to consume",
-        ));
+        return Err(Refusal::new(Code::MessageNotExist, "there is no message to consume"));
     }
     Ok(Done::Answer(200, consume::to_xml(&messages)))
 }
@@ -151,10 +112,7 @@ async fn wait_for_messages(
     let mut stop = server.stop.clone();
     loop {
         let mut changed = server.store.watch(id);
-        let now = Now {
-            instant: Instant::now(),
-            wall_ms: server.now_ms(),
-        };
+        let now = Now { instant: Instant::now(), wall_ms: server.now_ms() };
         let received = server.store.receive(id, ask, now);
         if !received.messages.is_empty() || now.instant >= deadline {
             return received.messages;
@@ -181,20 +139,10 @@ fn acknowledge(
     }
     let group = group(target)?;
     let handles = ack::parse_request(text(body)?)?;
-    let hit = trip(
-        server,
-        Request {
-            operation: Operation::Ack,
-            topic: &id.topic,
-            key: "",
-        },
-    )?;
+    let hit = trip(server, Request { operation: Operation::Ack, topic: &id.topic, key: "" })?;
     let kind = hit.map(|rule| rule.kind);
     if handles.is_empty() {
-        return Err(Refusal::new(
-            Code::MissingReceiptHandle,
-            "no receipt handle is given",
-        ));
+        return Err(Refusal::new(Code::MissingReceiptHandle, "no receipt handle is given"));
     }
     if kind == Some(Kind::Cut) {
         return Ok(Done::Cut);
@@ -221,10 +169,7 @@ fn trip(server: &Server, request: Request<'_>) -> Result<Option<Rule>, Refusal> 
         Kind::LostReply | Kind::Cut | Kind::WrongMd5 | Kind::Lose => return Ok(Some(rule)),
     };
     let refusal = Refusal::new(code, "a fault on request");
-    Err(Refusal {
-        retry_after_s: rule.retry_after_s,
-        ..refusal
-    })
+    Err(Refusal { retry_after_s: rule.retry_after_s, ..refusal })
 }
 
 fn text(body: &[u8]) -> Result<&str, Refusal> {
@@ -233,11 +178,7 @@ fn text(body: &[u8]) -> Result<&str, Refusal> {
 }
 
 fn only(target: &Parsed, known: &[&str]) -> Result<(), Refusal> {
-    match target
-        .query
-        .iter()
-        .find(|(name, _)| !known.contains(&name.as_str()))
-    {
+    match target.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some((name, _)) => {
             let message = format!("{name} means nothing here");
@@ -257,9 +198,9 @@ fn group(target: &Parsed) -> Result<&str, Refusal> {
 
 fn named<'a>(target: &'a Parsed, name: &str) -> Result<Option<&'a str>, Refusal> {
     match target.get(name) {
-        Some(value) if Topic::parse(value).is_err() => Err(Refusal::argument(format!(
-            "{name} has letters, digits, _ and - only"
-        ))),
+        Some(value) if Topic::parse(value).is_err() => {
+            Err(Refusal::argument(format!("{name} has letters, digits, _ and - only")))
+        }
         value => Ok(value),
     }
 }
@@ -273,8 +214,6 @@ where
     };
     match text.parse::<T>() {
         Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
-        _ => Err(Refusal::argument(format!(
-            "{name} is a number from {min} to {max}"
-        ))),
+        _ => Err(Refusal::argument(format!("{name} is a number from {min} to {max}"))),
     }
 }

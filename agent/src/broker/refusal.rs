@@ -15,11 +15,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            retry_after_s: None,
-        }
+        Self { code, message: message.into(), retry_after_s: None }
     }
 
     pub(super) fn argument(message: impl Into<String>) -> Self {

@@ -49,14 +49,7 @@ impl Server {
     ) -> Result<Self, StoreError> {
         let store = Store::open(&options)?;
         let faults = Faults::new(options.faults.clone(), options.seed);
-        Ok(Self {
-            options,
-            store,
-            faults,
-            stop,
-            address,
-            requests: AtomicU64::new(0),
-        })
+        Ok(Self { options, store, faults, stop, address, requests: AtomicU64::new(0) })
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -117,9 +110,7 @@ impl Server {
         if let Some(seconds) = retry_after_s {
             response = response.header("retry-after", seconds);
         }
-        response
-            .body(Full::from(xml))
-            .unwrap_or_else(|_| internal_error())
+        response.body(Full::from(xml)).unwrap_or_else(|_| internal_error())
     }
 }
 

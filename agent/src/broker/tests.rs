@@ -22,11 +22,7 @@ fn options() -> BrokerOptions {
 
 async fn start(options: BrokerOptions) -> (Broker, Client) {
     let broker = Broker::start(options).await.unwrap();
-    let client = Client {
-        http: http_client(),
-        endpoint: broker.endpoint(),
-        instance: None,
-    };
+    let client = Client { http: http_client(), endpoint: broker.endpoint(), instance: None };
     (broker, client)
 }
 
@@ -37,11 +33,7 @@ fn http_client() -> reqwest::Client {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    reqwest::Client::builder()
-        .no_proxy()
-        .tls_backend_preconfigured(tls)
-        .build()
-        .unwrap()
+    reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap()
 }
 
 #[derive(Clone)]
@@ -68,14 +60,8 @@ impl Client {
             resource,
         };
         self.http
-            .request(
-                method.parse().unwrap(),
-                format!("{}{resource}", self.endpoint),
-            )
-            .header(
-                "authorization",
-                authorization("ak", &signable.signature("sk")),
-            )
+            .request(method.parse().unwrap(), format!("{}{resource}", self.endpoint))
+            .header("authorization", authorization("ak", &signable.signature("sk")))
             .header("date", &date)
             .header("content-type", CONTENT_TYPE)
             .header("x-mq-version", "2015-06-06")
@@ -116,8 +102,7 @@ impl Client {
 
     async fn ack(&self, handles: &[&str]) -> (u16, String) {
         let resource = resource::ack(TOPIC, self.instance, GROUP);
-        self.ask("DELETE", &resource, ack::request_xml(handles))
-            .await
+        self.ask("DELETE", &resource, ack::request_xml(handles)).await
     }
 }
 
@@ -126,10 +111,7 @@ fn code(answer: &str) -> String {
 }
 
 fn bodies(messages: &[Consumed]) -> Vec<&str> {
-    messages
-        .iter()
-        .map(|message| message.body.as_str())
-        .collect()
+    messages.iter().map(|message| message.body.as_str()).collect()
 }
 
 #[tokio::test]
@@ -138,17 +120,12 @@ async fn what_is_published_is_consumed_as_it_was_and_gone_once_acknowledged() {
     let body = "a ]]> <b> & \r\n 🩺";
     let published = client.publish(body, "T", "KEYS:k1|unit:°C").await;
     let messages = client.consume(None, 0, false).await;
-    let [message] = &messages[..] else {
-        panic!("{messages:?}")
-    };
+    let [message] = &messages[..] else { panic!("{messages:?}") };
     assert_eq!((&*message.body, message.tag.as_deref()), (body, Some("T")));
     assert_eq!(message.message_id, published.message_id);
     assert_eq!(Some(&message.body_md5), published.body_md5.as_ref());
     assert_eq!(message.properties[0], ("KEYS".to_owned(), "k1".to_owned()));
-    assert_eq!(
-        (message.consumed_times, message.first_consume_ms > 0),
-        (1, true)
-    );
+    assert_eq!((message.consumed_times, message.first_consume_ms > 0), (1, true));
     assert_eq!(message.next_consume_ms, message.first_consume_ms + 300_000);
     assert_eq!(client.ack(&[&message.receipt_handle]).await.0, 204);
     assert_eq!(client.consume(None, 0, false).await, []);
@@ -159,36 +136,19 @@ async fn what_is_published_is_consumed_as_it_was_and_gone_once_acknowledged() {
 async fn a_partly_failed_acknowledgement_names_the_handles_that_failed() {
     let (_broker, client) = start(options()).await;
     client.publish("x", "", "").await;
-    let handle = client
-        .consume(None, 0, false)
-        .await
-        .remove(0)
-        .receipt_handle;
+    let handle = client.consume(None, 0, false).await.remove(0).receipt_handle;
     let (status, answer) = client.ack(&[&handle, "0-1", "nonsense"]).await;
     assert_eq!(status, 404);
     let failures = ack::parse_failures(&answer).unwrap();
-    let failed: Vec<_> = failures
-        .iter()
-        .map(|f| (f.code.as_str(), f.handle.as_str()))
-        .collect();
-    assert_eq!(
-        failed,
-        [
-            ("ReceiptHandleError", "0-1"),
-            ("ReceiptHandleError", "nonsense")
-        ]
-    );
+    let failed: Vec<_> = failures.iter().map(|f| (f.code.as_str(), f.handle.as_str())).collect();
+    assert_eq!(failed, [("ReceiptHandleError", "0-1"), ("ReceiptHandleError", "nonsense")]);
     assert_eq!(client.ack(&[&handle]).await.0, 404, "a handle works once");
 }
 
 #[tokio::test]
 async fn a_waiting_consumer_is_woken_by_a_publish_and_by_a_redelivery() {
     let invisible = Duration::from_millis(300);
-    let (broker, client) = start(BrokerOptions {
-        invisible,
-        ..options()
-    })
-    .await;
+    let (broker, client) = start(BrokerOptions { invisible, ..options() }).await;
     let began = tokio::time::Instant::now();
     let waiter = tokio::spawn({
         let client = client.clone();
@@ -212,18 +172,12 @@ async fn a_waiting_consumer_is_woken_by_a_publish_and_by_a_redelivery() {
 #[tokio::test]
 async fn tags_and_instances_are_kept_apart() {
     let (_broker, client) = start(options()).await;
-    let other = Client {
-        instance: Some("MQ_INST_2"),
-        ..client.clone()
-    };
+    let other = Client { instance: Some("MQ_INST_2"), ..client.clone() };
     for tag in ["A", "B", "C"] {
         client.publish(tag, tag, "").await;
     }
     other.publish("other", "A", "").await;
-    assert_eq!(
-        bodies(&client.consume(Some("A||C"), 0, false).await),
-        ["A", "C"]
-    );
+    assert_eq!(bodies(&client.consume(Some("A||C"), 0, false).await), ["A", "C"]);
     assert_eq!(bodies(&other.consume(None, 0, false).await), ["other"]);
 }
 
@@ -259,11 +213,7 @@ async fn a_publish_that_the_api_does_not_take_is_refused_with_its_code() {
     ] {
         let body = format!("<Message>{inside}</Message>");
         let (status, answer) = client.ask("POST", resource, body).await;
-        assert_eq!(
-            (status, code(&answer).as_str()),
-            (400, expected),
-            "{resource} {inside}"
-        );
+        assert_eq!((status, code(&answer).as_str()), (400, expected), "{resource} {inside}");
     }
 }
 
@@ -275,31 +225,15 @@ async fn other_requests_that_the_api_does_not_take_are_refused_with_their_codes(
         ("GET", "numOfMessages=1", "InvalidQueryString"),
         ("GET", "consumer=G", "InvalidArgument"),
         ("GET", "consumer=G&numOfMessages=17", "InvalidArgument"),
-        (
-            "GET",
-            "consumer=G&numOfMessages=1&waitseconds=31",
-            "InvalidArgument",
-        ),
-        (
-            "GET",
-            "consumer=G&numOfMessages=1&trans=pop",
-            "InvalidArgument",
-        ),
+        ("GET", "consumer=G&numOfMessages=1&waitseconds=31", "InvalidArgument"),
+        ("GET", "consumer=G&numOfMessages=1&trans=pop", "InvalidArgument"),
         ("DELETE", "consumer=G", "MissingReceiptHandle"),
     ] {
         let resource = format!("/topics/t/messages?{query}");
-        let (status, answer) = client
-            .ask(method, &resource, "<ReceiptHandles/>".into())
-            .await;
-        assert_eq!(
-            (status, code(&answer).as_str()),
-            (400, expected),
-            "{method} {query}"
-        );
+        let (status, answer) = client.ask(method, &resource, "<ReceiptHandles/>".into()).await;
+        assert_eq!((status, code(&answer).as_str()), (400, expected), "{method} {query}");
     }
-    let unsigned = client
-        .http
-        .get(format!("{}/topics/t/messages", client.endpoint));
+    let unsigned = client.http.get(format!("{}/topics/t/messages", client.endpoint));
     let answer = unsigned.send().await.unwrap().text().await.unwrap();
     assert_eq!(code(&answer), "MissingAuthorizationHeader");
 }
@@ -311,42 +245,23 @@ async fn faults_can_be_switched_from_outside() {
         let request = client.http.post(format!("{}/_faults", client.endpoint));
         request.body(json).send()
     };
-    assert_eq!(
-        switch(r#"{"rules": [{"kind": "nap"}]}"#)
-            .await
-            .unwrap()
-            .status(),
-        400
-    );
+    assert_eq!(switch(r#"{"rules": [{"kind": "nap"}]}"#).await.unwrap().status(), 400);
     let json = r#"{"rules": [{"kind": "throttle", "count": 1, "retry_after_s": 3},
                              {"kind": "lost_reply", "count": 1}, {"kind": "lose", "count": 1}]}"#;
     assert_eq!(switch(json).await.unwrap().status(), 200);
     let publish = || {
-        let xml = Publish {
-            body: "x".into(),
-            ..Publish::default()
-        }
-        .to_xml();
-        client
-            .request("POST", &resource::publish(TOPIC, None), xml)
-            .send()
+        let xml = Publish { body: "x".into(), ..Publish::default() }.to_xml();
+        client.request("POST", &resource::publish(TOPIC, None), xml).send()
     };
     let throttled = publish().await.unwrap();
     assert_eq!(
-        (
-            throttled.status().as_u16(),
-            &throttled.headers()["retry-after"] == "3"
-        ),
+        (throttled.status().as_u16(), &throttled.headers()["retry-after"] == "3"),
         (400, true)
     );
     assert!(publish().await.is_err(), "stored, then cut");
     assert_eq!(broker.messages(None, TOPIC).len(), 1);
     assert_eq!(publish().await.unwrap().status(), 201);
-    assert_eq!(
-        broker.messages(None, TOPIC).len(),
-        1,
-        "answered as stored, but lost"
-    );
+    assert_eq!(broker.messages(None, TOPIC).len(), 1, "answered as stored, but lost");
     assert_eq!(publish().await.unwrap().status(), 201);
     assert_eq!(broker.messages(None, TOPIC).len(), 2);
 }
@@ -355,19 +270,10 @@ async fn faults_can_be_switched_from_outside() {
 async fn a_lost_reply_to_a_consumer_leaves_the_messages_out_of_sight() {
     let (broker, client) = start(options()).await;
     client.publish("x", "", "").await;
-    let consume = Rule {
-        on: faults::Operation::Consume,
-        ..Rule::times(Kind::LostReply, 1)
-    };
+    let consume = Rule { on: faults::Operation::Consume, ..Rule::times(Kind::LostReply, 1) };
     broker.faults().set_rules([consume]);
     let ask = format!("/topics/{TOPIC}/messages?consumer={GROUP}&numOfMessages=16");
-    assert!(
-        client
-            .request("GET", &ask, String::new())
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(client.request("GET", &ask, String::new()).send().await.is_err());
     assert_eq!(client.consume(None, 0, false).await, []);
 }
 
@@ -376,31 +282,20 @@ async fn stored_messages_are_listed_as_json() {
     let (broker, client) = start(options()).await;
     client.publish("a\r\n<b>", "T", "KEYS:k").await;
     let get = async |path: &str| {
-        let response = client
-            .http
-            .get(format!("{}{path}", client.endpoint))
-            .send()
-            .await
-            .unwrap();
+        let response = client.http.get(format!("{}{path}", client.endpoint)).send().await.unwrap();
         response.text().await.unwrap()
     };
     let listing: Vec<Stored> = serde_json::from_str(&get("/_topics/ward/messages").await).unwrap();
     assert_eq!(listing, [(*broker.messages(None, TOPIC)[0]).clone()]);
     assert_eq!(get("/_topics/none/messages").await, "[]");
     let topics = get("/_topics").await;
-    assert!(
-        topics.contains("\"messages\":1") && topics.contains("ward"),
-        "{topics}"
-    );
+    assert!(topics.contains("\"messages\":1") && topics.contains("ward"), "{topics}");
 }
 
 #[tokio::test]
 async fn a_folder_outlives_the_broker_and_a_torn_last_line() {
     let dir = tempfile::tempdir().unwrap();
-    let stored = BrokerOptions {
-        dir: Some(dir.path().to_owned()),
-        ..options()
-    };
+    let stored = BrokerOptions { dir: Some(dir.path().to_owned()), ..options() };
     let (broker, client) = start(stored.clone()).await;
     client.publish("one", "T", "KEYS:k|__SHARDINGKEY:s").await;
     let first = client.publish("two\r\n", "", "").await;
@@ -416,27 +311,17 @@ async fn a_folder_outlives_the_broker_and_a_torn_last_line() {
     assert_eq!(broker.messages(None, TOPIC), before);
     let again = client.publish("three", "", "").await;
     assert!(again.message_id > first.message_id);
-    assert_eq!(
-        bodies(&client.consume(None, 0, false).await),
-        ["two\r\n", "three"]
-    );
+    assert_eq!(bodies(&client.consume(None, 0, false).await), ["two\r\n", "three"]);
     drop(broker);
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replacen("publish", "pub", 1)).unwrap();
     let error = Broker::start(stored).await.err().unwrap().to_string();
-    assert!(
-        error.contains("line 1") && error.contains("ward.jsonl"),
-        "{error}"
-    );
+    assert!(error.contains("line 1") && error.contains("ward.jsonl"), "{error}");
 }
 
 #[tokio::test]
 async fn the_oldest_messages_go_beyond_the_bound() {
-    let (broker, client) = start(BrokerOptions {
-        keep_messages: Some(2),
-        ..options()
-    })
-    .await;
+    let (broker, client) = start(BrokerOptions { keep_messages: Some(2), ..options() }).await;
     for body in ["1", "2", "3"] {
         client.publish(body, "", "").await;
     }
@@ -446,23 +331,11 @@ async fn the_oldest_messages_go_beyond_the_bound() {
 
 #[tokio::test]
 async fn only_loopback_and_only_a_free_port() {
-    let outside = BrokerOptions {
-        listen: "0.0.0.0:0".parse().unwrap(),
-        ..options()
-    };
-    assert!(matches!(
-        Broker::start(outside).await,
-        Err(StartError::NotLoopback(_))
-    ));
+    let outside = BrokerOptions { listen: "0.0.0.0:0".parse().unwrap(), ..options() };
+    assert!(matches!(Broker::start(outside).await, Err(StartError::NotLoopback(_))));
     let (broker, _client) = start(options()).await;
-    let taken = BrokerOptions {
-        listen: broker.address(),
-        ..options()
-    };
-    assert!(matches!(
-        Broker::start(taken).await,
-        Err(StartError::Listen { .. })
-    ));
+    let taken = BrokerOptions { listen: broker.address(), ..options() };
+    assert!(matches!(Broker::start(taken).await, Err(StartError::Listen { .. })));
 }
 
 #[tokio::test]
@@ -478,9 +351,5 @@ async fn a_stop_lets_waiting_consumers_go_and_frees_the_port() {
     broker.stop().await;
     assert_eq!(waiter.await.unwrap(), []);
     assert!(began.elapsed() < STOP_GRACE);
-    start(BrokerOptions {
-        listen: address,
-        ..options()
-    })
-    .await;
+    start(BrokerOptions { listen: address, ..options() }).await;
 }

@@ -51,17 +51,11 @@ impl SecretFrom {
 }
 
 fn secret(text: &str) -> Result<Secret, String> {
-    if text.is_empty() {
-        Err("is empty".to_owned())
-    } else {
-        Ok(Secret::new(text))
-    }
+    if text.is_empty() { Err("is empty".to_owned()) } else { Ok(Secret::new(text)) }
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {
-    let address: SocketAddr = text
-        .parse()
-        .map_err(|_| "write for example 127.0.0.1:8088")?;
+    let address: SocketAddr = text.parse().map_err(|_| "write for example 127.0.0.1:8088")?;
     if address.ip().is_loopback() {
         return Ok(address);
     }

@@ -24,11 +24,7 @@ pub(super) async fn run(args: Check) -> Exit {
     if args.connect {
         return connect(&config).await;
     }
-    finish(Ok(format!(
-        "{}: valid\n{}",
-        args.file.config.display(),
-        summary(&config)
-    )))
+    finish(Ok(format!("{}: valid\n{}", args.file.config.display(), summary(&config))))
 }
 
 /// PLACEHOLDER: the doctor is wired together with the upstream.
@@ -44,11 +40,7 @@ fn summary(config: &Config) -> String {
             urls.join(", ")
         }
     };
-    let lanes: Vec<String> = config
-        .lanes
-        .iter()
-        .map(|lane| lane.name.to_string())
-        .collect();
+    let lanes: Vec<String> = config.lanes.iter().map(|lane| lane.name.to_string()).collect();
     format!(
         "gateway {}, queue in {}\nlanes {} (default {})\nto {upstream}\n",
         config.gateway.id,

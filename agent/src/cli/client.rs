@@ -46,8 +46,7 @@ impl Client {
     }
 
     pub(super) async fn get(&mut self, path: &str) -> Result<Answer, Failure> {
-        self.request(Method::GET, path, "application/json", Bytes::new())
-            .await
+        self.request(Method::GET, path, "application/json", Bytes::new()).await
     }
 
     pub(super) async fn post(
@@ -144,14 +143,10 @@ fn unreachable(socket: &Path, option: &str, error: &std::io::Error) -> Failure {
             Exit::NotPermitted,
             "run this as root, or as a user whom the socket's mode admits".to_owned(),
         ),
-        ErrorKind::NotFound | ErrorKind::ConnectionRefused => (
-            Exit::Unreachable,
-            format!("start the agent, or name its socket with {option} PATH"),
-        ),
-        _ => (
-            Exit::Unreachable,
-            format!("name the agent's socket with {option} PATH"),
-        ),
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            (Exit::Unreachable, format!("start the agent, or name its socket with {option} PATH"))
+        }
+        _ => (Exit::Unreachable, format!("name the agent's socket with {option} PATH")),
     };
     let message = format!("{}: no agent answers: {error}; {remedy}", socket.display());
     Failure::new(exit, message)

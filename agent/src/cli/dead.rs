@@ -128,19 +128,12 @@ async fn list(args: List) -> Result<String, Failure> {
         ("lane", which.lane),
         ("reason", which.reason),
         ("since_ms", which.since.map(|ms| ms.to_string())),
-        (
-            "limit",
-            Some(which.limit.unwrap_or(PAGE_DEFAULT).to_string()),
-        ),
+        ("limit", Some(which.limit.unwrap_or(PAGE_DEFAULT).to_string())),
         ("body", args.body.then(|| "true".to_owned())),
     ]);
     let mut client = args.at.connect().await?;
     let letters: Letters = client.get(&format!("/v1/dead{query}")).await?.json()?;
-    Ok(if args.json {
-        output::json(&letters)
-    } else {
-        show_letters(&letters)
-    })
+    Ok(if args.json { output::json(&letters) } else { show_letters(&letters) })
 }
 
 async fn show(args: Show) -> Result<String, Failure> {
@@ -148,11 +141,7 @@ async fn show(args: Show) -> Result<String, Failure> {
     let mut client = args.at.connect().await?;
     let path = format!("/v1/dead/{}{query}", args.number);
     let letter: Letter = client.get(&path).await?.json()?;
-    Ok(if args.json {
-        output::json(&letter)
-    } else {
-        show_letter(&letter)
-    })
+    Ok(if args.json { output::json(&letter) } else { show_letter(&letter) })
 }
 
 async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
@@ -169,11 +158,7 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
                        --limit or a number), or --all";
         return Err(Failure::new(Exit::Usage, message));
     }
-    let action = Action {
-        filter,
-        dry_run: args.dry_run,
-        all,
-    };
+    let action = Action { filter, dry_run: args.dry_run, all };
     let mut client = args.at.connect().await?;
     let path = format!("/v1/dead/{what}");
     let body = Bytes::from(output::json(&action));
@@ -183,19 +168,13 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     }
     let would = if done.dry_run { "would " } else { "" };
     let plural = if done.count == 1 { "" } else { "s" };
-    Ok(format!(
-        "{would}{what}: {} dead letter{plural}\n",
-        done.count
-    ))
+    Ok(format!("{would}{what}: {} dead letter{plural}\n", done.count))
 }
 
 async fn accept(args: Accept) -> Result<String, Failure> {
     let mut client = args.at.connect().await?;
     let path = format!("/v1/dead/accept/{}", records::escape(&args.lane));
-    let accepted: Accepted = client
-        .post(&path, "application/json", Bytes::new())
-        .await?
-        .json()?;
+    let accepted: Accepted = client.post(&path, "application/json", Bytes::new()).await?.json()?;
     if args.json {
         return Ok(output::json(&accepted));
     }
@@ -243,19 +222,9 @@ fn show_letters(letters: &Letters) -> String {
         ]
     };
     let rows: Vec<_> = letters.letters.iter().map(row).collect();
-    let contents = letters
-        .letters
-        .iter()
-        .map(|letter| letter.record.content.as_ref());
-    let more = if letters.more {
-        "there are more; see --limit\n"
-    } else {
-        ""
-    };
-    format!(
-        "{}{more}",
-        records::interleave(&human::table(&columns, &rows), contents)
-    )
+    let contents = letters.letters.iter().map(|letter| letter.record.content.as_ref());
+    let more = if letters.more { "there are more; see --limit\n" } else { "" };
+    format!("{}{more}", records::interleave(&human::table(&columns, &rows), contents))
 }
 
 fn show_letter(letter: &Letter) -> String {
@@ -266,20 +235,8 @@ fn show_letter(letter: &Letter) -> String {
         ("stream", record.stream.clone()),
         ("seq", record.seq.to_string()),
         ("id", human::line(&record.id)),
-        (
-            "topic",
-            record
-                .topic
-                .clone()
-                .unwrap_or_else(|| "the lane's".to_owned()),
-        ),
-        (
-            "tag",
-            record
-                .tag
-                .clone()
-                .unwrap_or_else(|| "the lane's".to_owned()),
-        ),
+        ("topic", record.topic.clone().unwrap_or_else(|| "the lane's".to_owned())),
+        ("tag", record.tag.clone().unwrap_or_else(|| "the lane's".to_owned())),
         ("size", human::bytes(record.body_bytes)),
         ("accepted", records::accepted(record)),
         ("died", human::time(letter.died_ms)),
@@ -287,12 +244,8 @@ fn show_letter(letter: &Letter) -> String {
         ("code", human::line(&letter.code)),
         ("reason", human::line(&letter.reason)),
     ];
-    let lines = lines
-        .iter()
-        .map(|(name, value)| format!("{name:<9} {value}\n"));
-    lines
-        .chain(record.content.as_ref().map(records::content))
-        .collect()
+    let lines = lines.iter().map(|(name, value)| format!("{name:<9} {value}\n"));
+    lines.chain(record.content.as_ref().map(records::content)).collect()
 }
 
 #[cfg(test)]
@@ -302,10 +255,7 @@ mod tests {
     #[test]
     fn since_takes_a_time_or_a_duration() {
         assert_eq!(since("1970-01-01T00:00:01Z"), Ok(1000));
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_millis();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis();
         let two_hours_ago = u128::from(since("2h").unwrap());
         assert!((now - two_hours_ago).abs_diff(7_200_000) < 10_000);
         assert!(since("yesterday").is_err());

@@ -13,11 +13,7 @@ pub(super) fn duration(seconds: u64) -> String {
     let first = parts.iter().position(|(n, _)| *n > 0).unwrap_or(3);
     let shown = parts.iter().skip(first).take(2).filter(|(n, _)| *n > 0);
     let text: Vec<String> = shown.map(|(n, unit)| format!("{n}{unit}")).collect();
-    if text.is_empty() {
-        "0s".to_owned()
-    } else {
-        text.join(" ")
-    }
+    if text.is_empty() { "0s".to_owned() } else { text.join(" ") }
 }
 
 /// `512 B`, `1.5 MiB`.
@@ -30,11 +26,7 @@ pub(super) fn bytes(bytes: u64) -> String {
         value /= 1024.0;
         unit = next;
     }
-    if unit == "B" {
-        format!("{bytes} B")
-    } else {
-        format!("{value:.1} {unit}")
-    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
 /// `2026-05-01T12:00:00Z`.
@@ -45,9 +37,7 @@ pub(super) fn time(ms: u64) -> String {
 
 /// Text of another process on one line, without what a terminal would obey.
 pub(super) fn line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// A column's heading and side.
@@ -69,23 +59,12 @@ impl Column {
 pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     let width = |i: usize, column: &Column| {
         let cells = rows.iter().filter_map(|row| row.get(i));
-        cells
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(column.heading().len())
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(column.heading().len())
     };
-    let widths: Vec<usize> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, c)| width(i, c))
-        .collect();
+    let widths: Vec<usize> = columns.iter().enumerate().map(|(i, c)| width(i, c)).collect();
     let line = |cells: Vec<&str>| {
-        let padded = cells
-            .iter()
-            .zip(columns)
-            .zip(&widths)
-            .map(|((cell, column), width)| match column {
+        let padded =
+            cells.iter().zip(columns).zip(&widths).map(|((cell, column), width)| match column {
                 Column::Left(_) => format!("{cell:<width$}"),
                 Column::Right(_) => format!("{cell:>width$}"),
             });
@@ -93,9 +72,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
         format!("{}\n", text.trim_end())
     };
     let headings = line(columns.iter().map(|column| column.heading()).collect());
-    let lines = rows
-        .iter()
-        .map(|row| line(row.iter().map(String::as_str).collect()));
+    let lines = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
     std::iter::once(headings).chain(lines).collect()
 }
 
@@ -105,19 +82,10 @@ mod tests {
 
     #[test]
     fn numbers_are_short() {
-        for (s, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m"),
-            (7_500, "2h 5m"),
-            (90_000, "1d 1h"),
-        ] {
+        for (s, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (7_500, "2h 5m"), (90_000, "1d 1h")] {
             assert_eq!(duration(s), text);
         }
-        assert_eq!(
-            (bytes(512), bytes(1536)),
-            ("512 B".into(), "1.5 KiB".into())
-        );
+        assert_eq!((bytes(512), bytes(1536)), ("512 B".into(), "1.5 KiB".into()));
         assert_eq!(bytes(5 << 40), "5120.0 GiB");
         assert_eq!(time(1_700_000_000_999), "2023-11-14T22:13:20Z");
     }
@@ -125,14 +93,8 @@ mod tests {
     #[test]
     fn columns_line_up() {
         let columns = [Column::Left("LANE"), Column::Right("N")];
-        let rows = [
-            vec!["critical".to_owned(), "1".to_owned()],
-            vec!["a".into(), "20".into()],
-        ];
-        assert_eq!(
-            table(&columns, &rows),
-            "LANE       N\ncritical   1\na         20\n"
-        );
+        let rows = [vec!["critical".to_owned(), "1".to_owned()], vec!["a".into(), "20".into()]];
+        assert_eq!(table(&columns, &rows), "LANE       N\ncritical   1\na         20\n");
     }
 
     #[test]

@@ -115,10 +115,7 @@ struct IntakeAt {
 
 impl IntakeAt {
     async fn connect(&self) -> Result<client::Client, Failure> {
-        let socket = self
-            .socket
-            .clone()
-            .unwrap_or_else(|| self.file.listen().socket);
+        let socket = self.socket.clone().unwrap_or_else(|| self.file.listen().socket);
         client::Client::connect(&socket, "--socket").await
     }
 }
@@ -135,10 +132,7 @@ struct ControlAt {
 
 impl ControlAt {
     async fn connect(&self) -> Result<client::Client, Failure> {
-        let socket = self
-            .control
-            .clone()
-            .unwrap_or_else(|| self.file.listen().control);
+        let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
         client::Client::connect(&socket, "--control").await
     }
 }

@@ -57,11 +57,7 @@ pub(super) async fn run(args: Queue) -> Exit {
 
 async fn list(args: List) -> Result<String, Failure> {
     let lanes = lanes(&mut args.at.connect().await?).await?;
-    Ok(if args.json {
-        output::json(&lanes)
-    } else {
-        show_lanes(&lanes)
-    })
+    Ok(if args.json { output::json(&lanes) } else { show_lanes(&lanes) })
 }
 
 async fn lanes(client: &mut Client) -> Result<Lanes, Failure> {
@@ -72,12 +68,7 @@ async fn peek(args: Peek) -> Result<String, Failure> {
     let mut client = args.at.connect().await?;
     let names = match &args.lane {
         Some(lane) => vec![lane.clone()],
-        None => lanes(&mut client)
-            .await?
-            .lanes
-            .into_iter()
-            .map(|lane| lane.name)
-            .collect(),
+        None => lanes(&mut client).await?.lanes.into_iter().map(|lane| lane.name).collect(),
     };
     let mut found = Vec::new();
     for name in names {
@@ -138,8 +129,7 @@ fn show_lanes(lanes: &Lanes) -> String {
             lane.damaged.to_string(),
             human::bytes(lane.live_bytes),
             human::bytes(lane.disk_bytes),
-            lane.oldest_accepted_ms
-                .map_or_else(|| "-".to_owned(), human::time),
+            lane.oldest_accepted_ms.map_or_else(|| "-".to_owned(), human::time),
         ]
     };
     human::table(&columns, &lanes.lanes.iter().map(row).collect::<Vec<_>>())

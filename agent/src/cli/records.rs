@@ -46,30 +46,17 @@ pub(super) fn accepted(record: &Record) -> String {
 
 /// `name=value` pairs as the query of a request.
 pub(super) fn query(pairs: &[(&str, Option<String>)]) -> String {
-    let given = pairs
-        .iter()
-        .filter_map(|(name, value)| Some((name, value.as_ref()?)));
-    let parts: Vec<String> = given
-        .map(|(name, value)| format!("{name}={}", escape(value)))
-        .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!("?{}", parts.join("&"))
-    }
+    let given = pairs.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let parts: Vec<String> =
+        given.map(|(name, value)| format!("{name}={}", escape(value))).collect();
+    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
 /// Percent-encodes what is not plain in a URL.
 pub(super) fn escape(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
 
@@ -79,11 +66,8 @@ mod tests {
 
     #[test]
     fn a_query_holds_what_was_given_and_escapes_it() {
-        let pairs = [
-            ("lane", None),
-            ("reason", Some("a b&c=ü".to_owned())),
-            ("n", Some("1".into())),
-        ];
+        let pairs =
+            [("lane", None), ("reason", Some("a b&c=ü".to_owned())), ("n", Some("1".into()))];
         assert_eq!(query(&pairs), "?reason=a%20b%26c%3D%C3%BC&n=1");
         assert_eq!(query(&[("lane", None)]), "");
     }
@@ -97,9 +81,6 @@ mod tests {
             body: Some("a\nb".into()),
             body_base64: None,
         };
-        assert_eq!(
-            super::content(&content),
-            "    key: k\n    property unit: C\n    body: a b\n"
-        );
+        assert_eq!(super::content(&content), "    key: k\n    property unit: C\n    body: a b\n");
     }
 }

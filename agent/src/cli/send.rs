@@ -69,9 +69,7 @@ async fn one(args: &Send, input: Input) -> Result<String, Failure> {
 }
 
 async fn post(client: &mut Client, json: String) -> Result<Bytes, Failure> {
-    let answer = client
-        .post("/v1/records", "application/json", json.into())
-        .await?;
+    let answer = client.post("/v1/records", "application/json", json.into()).await?;
     answer.good()?;
     Ok(answer.body)
 }
@@ -79,10 +77,7 @@ async fn post(client: &mut Client, json: String) -> Result<Bytes, Failure> {
 impl Stored {
     fn show(&self) -> String {
         let already = if self.duplicate { "already " } else { "" };
-        format!(
-            "{already}stored: lane {}, seq {}, id {}\n",
-            self.lane, self.seq, self.id
-        )
+        format!("{already}stored: lane {}, seq {}, id {}\n", self.lane, self.seq, self.id)
     }
 }
 

@@ -24,10 +24,7 @@ pub(super) async fn run(args: Status) -> Exit {
     if args.check {
         let (exit, line) = match fetch(&args.at).await.and_then(|text| read(&text)) {
             Ok(state) => verdict(&state),
-            Err(failure) => (
-                Exit::Critical,
-                format!("SPILLWAY CRITICAL - {}", failure.message),
-            ),
+            Err(failure) => (Exit::Critical, format!("SPILLWAY CRITICAL - {}", failure.message)),
         };
         output::out(&format!("{line}\n"));
         return exit;
@@ -54,10 +51,7 @@ fn read(text: &str) -> Result<State, Failure> {
 fn show(state: &State) -> String {
     let rates = &state.rates;
     let mut lines = vec![
-        (
-            "gateway",
-            format!("{}, stream {}", state.gateway, state.stream),
-        ),
+        ("gateway", format!("{}, stream {}", state.gateway, state.stream)),
         (
             "agent",
             format!(
@@ -67,13 +61,7 @@ fn show(state: &State) -> String {
                 duration(state.uptime_s)
             ),
         ),
-        (
-            "configuration",
-            format!(
-                "{}: {}",
-                state.configuration.file, state.configuration.state
-            ),
-        ),
+        ("configuration", format!("{}: {}", state.configuration.file, state.configuration.state)),
         ("link", link(state)),
         (
             "rates",
@@ -96,10 +84,8 @@ fn show(state: &State) -> String {
         let by = duration(offset.unsigned_abs());
         lines.push(("clock", format!("{by} {side} the server's")));
     }
-    let head: String = lines
-        .iter()
-        .map(|(name, value)| format!("{name:<13} {}\n", human::line(value)))
-        .collect();
+    let head: String =
+        lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();
     let notes: String = state.lanes.iter().map(notes).collect();
     format!("{head}\n{}{notes}", lanes(&state.lanes))
 }
@@ -170,16 +156,10 @@ fn notes(lane: &Lane) -> String {
         text.push_str(&format!("lane {name} held for {since}: {why}\n"));
     }
     if lane.held_keys > 0 {
-        text.push_str(&format!(
-            "lane {name}: {} order keys held\n",
-            lane.held_keys
-        ));
+        text.push_str(&format!("lane {name}: {} order keys held\n", lane.held_keys));
     }
     if let Some(error) = &lane.last_error {
-        text.push_str(&format!(
-            "lane {name}: last error: {}\n",
-            human::line(error)
-        ));
+        text.push_str(&format!("lane {name}: last error: {}\n", human::line(error)));
     }
     text
 }
@@ -224,19 +204,12 @@ fn verdict(state: &State) -> (Exit, String) {
     }
     // A bar separates the text from the figures.
     let text = human::line(&critical.join("; ")).replace('|', "/");
-    (
-        exit,
-        format!("SPILLWAY {grade} - {text} | {}", figures(&state.lanes)),
-    )
+    (exit, format!("SPILLWAY {grade} - {text} | {}", figures(&state.lanes)))
 }
 
 fn figures(lanes: &[Lane]) -> String {
     let sum = |of: fn(&Lane) -> u64| lanes.iter().map(of).sum::<u64>();
-    let oldest_s = lanes
-        .iter()
-        .filter_map(|lane| lane.oldest_age_s)
-        .max()
-        .unwrap_or(0);
+    let oldest_s = lanes.iter().filter_map(|lane| lane.oldest_age_s).max().unwrap_or(0);
     format!(
         "waiting={} dead={} oldest={oldest_s}s disk={}B",
         sum(|lane| lane.waiting),

@@ -30,9 +30,7 @@ const SOCKET_PATH_MAX: usize = 107;
 pub(super) fn gateway(section: Section<'_>, surroundings: &Surroundings) -> Gateway {
     let id = match section.node("id") {
         Some(_) => section.text("id", "\"gw-0042\"", |text| {
-            RecordId::parse(text)
-                .map(String::from)
-                .map_err(|error| error.message)
+            RecordId::parse(text).map(String::from).map_err(|error| error.message)
         }),
         None => machine_hash(&surroundings.machine_id)
             .map_err(|problem| section.fault("id", problem, "write for example id = \"gw-0042\""))
@@ -40,37 +38,25 @@ pub(super) fn gateway(section: Section<'_>, surroundings: &Surroundings) -> Gate
     };
     let data_dir = path(&section, "data_dir").unwrap_or_else(|| DATA_DIR.into());
     section.finish();
-    Gateway {
-        id: id.unwrap_or_default(),
-        data_dir,
-    }
+    Gateway { id: id.unwrap_or_default(), data_dir }
 }
 
 /// 16 hex digits that stand for this machine in Spillway only: the machine id itself must not
 /// leave it (machine-id(5)).
 fn machine_hash(file: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(file).map_err(|error| {
-        format!(
-            "is missing and cannot be made from {}: {error}",
-            file.display()
-        )
+        format!("is missing and cannot be made from {}: {error}", file.display())
     })?;
     let text = text.trim();
     if text.len() != 32 || !text.chars().all(|c| c.is_ascii_hexdigit()) {
         let file = file.display();
-        return Err(format!(
-            "is missing and cannot be made from {file}: there is no machine id"
-        ));
+        return Err(format!("is missing and cannot be made from {file}: there is no machine id"));
     }
     let digest = Sha256::new()
         .chain_update(b"spillway gateway id, version 1\n")
         .chain_update(text)
         .finalize();
-    Ok(digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }
 
 pub(super) fn limits(section: Section<'_>) -> Limits {
@@ -84,36 +70,22 @@ pub(super) fn limits(section: Section<'_>) -> Limits {
     section.not_built("disk", "10%");
     section.not_built("keep_free", "15%");
     section.finish();
-    Limits {
-        memory_bytes: memory_bytes.unwrap_or(MEMORY_BYTES),
-    }
+    Limits { memory_bytes: memory_bytes.unwrap_or(MEMORY_BYTES) }
 }
 
 pub(super) fn listen(section: Section<'_>) -> Listen {
     let socket = socket(&section, "socket").unwrap_or_else(|| SOCKET.into());
     let mode = section.text("mode", "\"0660\"", |text| {
-        let octal = u32::from_str_radix(text, 8)
-            .ok()
-            .filter(|mode| *mode <= 0o777);
+        let octal = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
         octal.ok_or_else(|| "is not an octal mode".to_owned())
     });
     let control = self::socket(&section, "control").unwrap_or_else(|| control_beside(&socket));
     if control == socket {
-        section.fault(
-            "control",
-            "is the intake socket too",
-            "give each its own path",
-        );
+        section.fault("control", "is the intake socket too", "give each its own path");
     }
-    ["http", "mq_http", "admin"]
-        .iter()
-        .for_each(|name| section.not_built_at_all(name));
+    ["http", "mq_http", "admin"].iter().for_each(|name| section.not_built_at_all(name));
     section.finish();
-    Listen {
-        socket,
-        mode: mode.unwrap_or(MODE),
-        control,
-    }
+    Listen { socket, mode: mode.unwrap_or(MODE), control }
 }
 
 /// The control socket of an agent whose intake socket is `socket`, unless it is told otherwise.
@@ -122,26 +94,19 @@ pub fn control_beside(socket: &Path) -> PathBuf {
 }
 
 fn socket(section: &Section<'_>, name: &str) -> Option<PathBuf> {
-    section.text(name, "\"/run/spillway/spillway.sock\"", |text| {
-        match text.len() {
-            0..=SOCKET_PATH_MAX => Ok(PathBuf::from(text)),
-            long => Err(format!(
-                "has {long} bytes, a socket's path at most {SOCKET_PATH_MAX}"
-            )),
-        }
+    section.text(name, "\"/run/spillway/spillway.sock\"", |text| match text.len() {
+        0..=SOCKET_PATH_MAX => Ok(PathBuf::from(text)),
+        long => Err(format!("has {long} bytes, a socket's path at most {SOCKET_PATH_MAX}")),
     })
 }
 
 fn path(section: &Section<'_>, name: &str) -> Option<PathBuf> {
-    section.text(name, "\"/var/lib/spillway\"", |text| {
-        Ok(PathBuf::from(text))
-    })
+    section.text(name, "\"/var/lib/spillway\"", |text| Ok(PathBuf::from(text)))
 }
 
 pub(super) fn dead(section: Section<'_>) -> Dead {
-    let keep_bytes = section
-        .with_unit("keep", "\"64 MiB\"", unit::size_bytes)
-        .unwrap_or(DEAD_KEEP_BYTES);
+    let keep_bytes =
+        section.with_unit("keep", "\"64 MiB\"", unit::size_bytes).unwrap_or(DEAD_KEEP_BYTES);
     section.not_built("keep_for", "30d");
     section.not_built("when_full", "hold");
     section.finish();
@@ -189,11 +154,7 @@ fn auto<T>(
 }
 
 fn positive<T>(value: T, is_positive: bool) -> Result<T, String> {
-    if is_positive {
-        Ok(value)
-    } else {
-        Err("is nothing at all".to_owned())
-    }
+    if is_positive { Ok(value) } else { Err("is nothing at all".to_owned()) }
 }
 
 pub(super) fn backoff(section: Section<'_>) -> Backoff {
@@ -206,16 +167,8 @@ pub(super) fn backoff(section: Section<'_>) -> Backoff {
     let initial = wait("initial", "\"5s\"", BACKOFF_INITIAL);
     let max = wait("max", "\"2m\"", BACKOFF_MAX);
     if initial > max {
-        let name = if section.node("initial").is_some() {
-            "initial"
-        } else {
-            "max"
-        };
-        section.fault(
-            name,
-            "initial is longer than max",
-            "make initial the smaller one",
-        );
+        let name = if section.node("initial").is_some() { "initial" } else { "max" };
+        section.fault(name, "initial is longer than max", "make initial the smaller one");
     }
     section.finish();
     Backoff { initial, max }
@@ -235,10 +188,6 @@ mod tests {
         assert!(id.chars().all(|c| c.is_ascii_hexdigit()) && !id.starts_with("0123"));
         assert_eq!(machine_hash(&file).unwrap(), id);
         std::fs::write(&file, "uninitialized\n").unwrap();
-        assert!(
-            machine_hash(&file)
-                .unwrap_err()
-                .contains("there is no machine id")
-        );
+        assert!(machine_hash(&file).unwrap_err().contains("there is no machine id"));
     }
 }

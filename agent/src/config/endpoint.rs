@@ -28,9 +28,7 @@ impl Endpoint {
 
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// Reads `https://host:port`; for gRPC also `host:port`, which means TLS except to loopback and
@@ -41,10 +39,7 @@ pub(super) fn parse(text: &str, transport: Transport, plaintext: bool) -> Result
         None => (None, text),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if let Some(c) = rest
-        .chars()
-        .find(|&c| "/?#@".contains(c) || c.is_whitespace())
-    {
+    if let Some(c) = rest.chars().find(|&c| "/?#@".contains(c) || c.is_whitespace()) {
         return Err(format!("holds {c:?}; only host and port belong here"));
     }
     let (host, port) = host_and_port(rest)?;
@@ -86,9 +81,7 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
     }
     let number = |port: &str| port.parse::<u16>().ok().filter(|&port| port > 0);
     match port.map(|port| number(port).ok_or(port)) {
-        Some(Err(port)) => Err(format!(
-            "has the port {port:?}, which is not from 1 to 65535"
-        )),
+        Some(Err(port)) => Err(format!("has the port {port:?}, which is not from 1 to 65535")),
         Some(Ok(port)) => Ok((host.to_owned(), Some(port))),
         None => Ok((host.to_owned(), None)),
     }
@@ -108,66 +101,31 @@ mod tests {
 
     #[test]
     fn http_endpoints_have_a_scheme_and_may_leave_out_its_port() {
-        assert_eq!(
-            http("https://mq.example:8443"),
-            Ok("https://mq.example:8443".into())
-        );
-        assert_eq!(
-            http("https://mq.example/"),
-            Ok("https://mq.example:443".into())
-        );
+        assert_eq!(http("https://mq.example:8443"), Ok("https://mq.example:8443".into()));
+        assert_eq!(http("https://mq.example/"), Ok("https://mq.example:443".into()));
         assert_eq!(http("http://[::1]"), Ok("http://[::1]:80".into()));
         assert_eq!(http("mq.example:80").unwrap_err(), "has no scheme");
-        assert_eq!(
-            http("ftp://mq.example").unwrap_err(),
-            "has the scheme \"ftp\""
-        );
+        assert_eq!(http("ftp://mq.example").unwrap_err(), "has the scheme \"ftp\"");
     }
 
     #[test]
     fn grpc_endpoints_without_a_scheme_speak_tls_beyond_this_machine() {
-        assert_eq!(
-            grpc("mq.example:8081", false),
-            Ok("https://mq.example:8081".into())
-        );
-        assert_eq!(
-            grpc("mq.example:8081", true),
-            Ok("http://mq.example:8081".into())
-        );
-        for loopback in [
-            "127.0.0.1:8081",
-            "127.9.9.9:1",
-            "localhost:8081",
-            "[::1]:8081",
-        ] {
+        assert_eq!(grpc("mq.example:8081", false), Ok("https://mq.example:8081".into()));
+        assert_eq!(grpc("mq.example:8081", true), Ok("http://mq.example:8081".into()));
+        for loopback in ["127.0.0.1:8081", "127.9.9.9:1", "localhost:8081", "[::1]:8081"] {
             assert_eq!(grpc(loopback, false), Ok(format!("http://{loopback}")));
         }
-        assert_eq!(
-            grpc("https://localhost:8081", false),
-            Ok("https://localhost:8081".into())
-        );
+        assert_eq!(grpc("https://localhost:8081", false), Ok("https://localhost:8081".into()));
         assert_eq!(grpc("mq.example", false).unwrap_err(), "has no port");
     }
 
     #[test]
     fn what_is_no_address_is_refused_in_words() {
         for (text, problem) in [
-            (
-                "https://mq.example:0",
-                "has the port \"0\", which is not from 1 to 65535",
-            ),
-            (
-                "https://mq.example:x",
-                "has the port \"x\", which is not from 1 to 65535",
-            ),
-            (
-                "https://mq.example/path",
-                "holds '/'; only host and port belong here",
-            ),
-            (
-                "https://user@mq.example",
-                "holds '@'; only host and port belong here",
-            ),
+            ("https://mq.example:0", "has the port \"0\", which is not from 1 to 65535"),
+            ("https://mq.example:x", "has the port \"x\", which is not from 1 to 65535"),
+            ("https://mq.example/path", "holds '/'; only host and port belong here"),
+            ("https://user@mq.example", "holds '@'; only host and port belong here"),
             ("https://:80", "has no host"),
             ("https://::1", "has an IPv6 address without brackets"),
         ] {
@@ -177,14 +135,7 @@ mod tests {
 
     #[test]
     fn only_this_machines_addresses_are_loopback() {
-        let host = |host: &str| {
-            Endpoint {
-                host: host.into(),
-                port: 1,
-                tls: false,
-            }
-            .is_loopback()
-        };
+        let host = |host: &str| Endpoint { host: host.into(), port: 1, tls: false }.is_loopback();
         assert!(host("127.0.0.1") && host("127.1.2.3") && host("::1") && host("LocalHost"));
         assert!(!host("128.0.0.1") && !host("localhost.example") && !host("::2"));
     }

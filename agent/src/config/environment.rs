@@ -37,24 +37,11 @@ fn set_path(base: &mut Table, path: &str, node: Node) {
         return;
     };
     let name = first.to_ascii_lowercase();
-    if !matches!(
-        base.get(&name),
-        Some(Node {
-            value: Value::Table(_),
-            ..
-        })
-    ) {
-        let empty = Node {
-            place: node.place.clone(),
-            value: Value::Table(Table::default()),
-        };
+    if !matches!(base.get(&name), Some(Node { value: Value::Table(_), .. })) {
+        let empty = Node { place: node.place.clone(), value: Value::Table(Table::default()) };
         base.set(&name, empty);
     }
-    if let Some(Node {
-        value: Value::Table(table),
-        ..
-    }) = base.get_mut(&name)
-    {
+    if let Some(Node { value: Value::Table(table), .. }) = base.get_mut(&name) {
         if is_source(table) {
             table.entries.clear();
         }
@@ -65,9 +52,7 @@ fn set_path(base: &mut Table, path: &str, node: Node) {
 fn set_lane(base: &mut Table, path: &str, node: Node, findings: &mut Findings) {
     let rest_of = |name: &str| {
         let upper = name.to_ascii_uppercase().replace('-', "_");
-        path.strip_prefix(&upper)?
-            .strip_prefix("__")
-            .map(str::to_owned)
+        path.strip_prefix(&upper)?.strip_prefix("__").map(str::to_owned)
     };
     let found = find_lane(base, |name| rest_of(name).is_some());
     let rest = path.split_once("__").map(|(_, rest)| rest);

@@ -31,18 +31,11 @@ pub(super) fn read_all(
         }
         Some(Value::List(lanes)) if !lanes.is_empty() => lanes,
         Some(other) => {
-            root.fault(
-                "lane",
-                format!("is {}, not a list of lanes", other.kind()),
-                MISSING,
-            );
+            root.fault("lane", format!("is {}, not a list of lanes", other.kind()), MISSING);
             return Vec::new();
         }
     };
-    let read = lanes
-        .iter()
-        .enumerate()
-        .filter_map(|(i, node)| one(i, node, reading, transport));
+    let read = lanes.iter().enumerate().filter_map(|(i, node)| one(i, node, reading, transport));
     let mut read: Vec<Read> = read.collect();
     if read.len() == lanes.len() {
         check_default(&mut read, reading);
@@ -56,52 +49,29 @@ fn one(index: usize, node: &Node, reading: &Reading, transport: Option<Transport
         reading.fault(&node.place, &format!("lane[{index}]"), problem, MISSING);
         return None;
     };
-    let section = Section::new(
-        reading,
-        table,
-        node.place.clone(),
-        "lane",
-        shown(index, table),
-    );
+    let section = Section::new(reading, table, node.place.clone(), "lane", shown(index, table));
     let name = required(&section, "name", "\"critical\"", lane_name);
-    let topic = required(&section, "topic", "\"ward-critical\"", |text| {
-        topic(text, transport)
-    });
+    let topic = required(&section, "topic", "\"ward-critical\"", |text| topic(text, transport));
     let said_default = section.flag("default");
     let lane = settings(&section, name, topic);
     section.finish();
     let default = said_default == Some(true);
     let lane = lane.map(|lane| Lane { default, ..lane })?;
-    Some(Read {
-        lane,
-        said_default,
-        place: node.place.clone(),
-    })
+    Some(Read { lane, said_default, place: node.place.clone() })
 }
 
 fn settings(section: &Section<'_>, name: Option<LaneName>, topic: Option<Topic>) -> Option<Lane> {
-    let tag = section.text("tag", "\"SyncEvent\"", |text| {
-        Tag::parse(text).map_err(words)
-    });
-    let words = [
-        ("none", Order::None),
-        ("key", Order::Key),
-        ("lane", Order::Lane),
-    ];
+    let tag = section.text("tag", "\"SyncEvent\"", |text| Tag::parse(text).map_err(words));
+    let words = [("none", Order::None), ("key", Order::Key), ("lane", Order::Lane)];
     let order = section.choice("order", &words).unwrap_or(Order::None);
-    let words = [
-        ("dead-letter", OnReject::DeadLetter),
-        ("hold", OnReject::Hold),
-    ];
+    let words = [("dead-letter", OnReject::DeadLetter), ("hold", OnReject::Hold)];
     let on_reject = section.choice("on_reject", &words).unwrap_or(match order {
         Order::None => OnReject::DeadLetter,
         Order::Key | Order::Lane => OnReject::Hold,
     });
     let priority = section.count("priority", 0, "1").unwrap_or(1);
     let weight = section.count("weight", 1, "1").unwrap_or(1);
-    let min_share_percent = section
-        .with_unit("min_share", "\"5%\"", percent)
-        .unwrap_or(5);
+    let min_share_percent = section.with_unit("min_share", "\"5%\"", percent).unwrap_or(5);
     section.not_built("ttl", "none");
     section.not_built("quota", "none");
     section.not_built("when_full", "reject");
@@ -134,11 +104,7 @@ fn required<T>(
     parse: impl FnOnce(&str) -> Result<T, String>,
 ) -> Option<T> {
     if section.node(name).is_none() {
-        section.fault(
-            name,
-            "is missing",
-            format!("write for example {name} = {example}"),
-        );
+        section.fault(name, "is missing", format!("write for example {name} = {example}"));
     }
     section.text(name, example, parse)
 }
@@ -153,9 +119,7 @@ fn lane_name(text: &str) -> Result<LaneName, String> {
 fn topic(text: &str, transport: Option<Transport>) -> Result<Topic, String> {
     if transport == Some(Transport::Http) && text.len() > HTTP_TOPIC_MAX {
         let length = text.len();
-        return Err(format!(
-            "has {length} characters, the HTTP API takes {HTTP_TOPIC_MAX}"
-        ));
+        return Err(format!("has {length} characters, the HTTP API takes {HTTP_TOPIC_MAX}"));
     }
     Topic::parse(text).map_err(words)
 }
@@ -179,23 +143,13 @@ fn check_default(lanes: &mut [Read], reading: &Reading) {
     let Some(first) = defaults.next() else {
         if let Some(read) = lanes.first() {
             let problem = "none of the lanes is the default";
-            reading.fault(
-                &read.place,
-                "lane",
-                problem,
-                "write default = true in one of them",
-            );
+            reading.fault(&read.place, "lane", problem, "write default = true in one of them");
         }
         return;
     };
     for second in defaults {
         let key = format!("lane.{}.default", second.lane.name);
         let problem = format!("is true, as in lane {} ({})", first.lane.name, first.place);
-        reading.fault(
-            &second.place,
-            &key,
-            problem,
-            "leave it true in one lane only",
-        );
+        reading.fault(&second.place, &key, problem, "leave it true in one lane only");
     }
 }

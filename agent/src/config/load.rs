@@ -26,9 +26,7 @@ impl Surroundings {
     pub fn of_process() -> Self {
         let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
         Self {
-            variables: std::env::vars_os()
-                .map(|(n, v)| (text(n), text(v)))
-                .collect(),
+            variables: std::env::vars_os().map(|(n, v)| (text(n), text(v))).collect(),
             machine_id: "/etc/machine-id".into(),
         }
     }
@@ -50,10 +48,7 @@ pub fn load(
         findings = found;
     }
     findings.faults.sort_by_key(|fault| rank(fault, &files));
-    Err(ConfigError {
-        file: file.into(),
-        faults: findings.faults,
-    })
+    Err(ConfigError { file: file.into(), faults: findings.faults })
 }
 
 /// Only `[listen]`, for commands that talk to an agent: it must be found although secrets or
@@ -129,10 +124,7 @@ fn fragments(main: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| (folder.clone(), error))?.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        if path.extension().is_some_and(|extension| extension == "toml") {
             files.push(path);
         }
     }
@@ -169,9 +161,7 @@ pub(super) fn prove(
         let message = "is missing: records are taken in and wait, nothing is sent";
         root.warn("upstream", message);
     }
-    NOT_BUILT
-        .iter()
-        .for_each(|name| root.not_built_at_all(name));
+    NOT_BUILT.iter().for_each(|name| root.not_built_at_all(name));
     root.finish();
     let (findings, known) = reading.finish();
     (config, findings, known)
@@ -179,9 +169,7 @@ pub(super) fn prove(
 
 /// A section that is read even where it is not written, for its defaults.
 fn within<'a>(root: &Section<'a>, reading: &'a Reading, name: &'static str) -> Section<'a> {
-    static EMPTY: Table = Table {
-        entries: Vec::new(),
-    };
+    static EMPTY: Table = Table { entries: Vec::new() };
     let absent = || Section::new(reading, &EMPTY, root.place().clone(), name, name);
     root.section(name).unwrap_or_else(absent)
 }

@@ -16,14 +16,7 @@ pub(super) fn file(base: &mut Table, over: Table, findings: &mut Findings) {
         match (name.as_str(), node.value) {
             ("lane", Value::List(lanes)) => merge_lanes(base, lanes, node.place, findings),
             ("client", Value::List(more)) => append(base, &name, more, node.place),
-            (_, value) => put(
-                base,
-                &name,
-                Node {
-                    place: node.place,
-                    value,
-                },
-            ),
+            (_, value) => put(base, &name, Node { place: node.place, value }),
         }
     }
 }
@@ -31,13 +24,9 @@ pub(super) fn file(base: &mut Table, over: Table, findings: &mut Findings) {
 fn put(base: &mut Table, name: &str, node: Node) {
     let below = base.get_mut(name).map(|old| &mut old.value);
     match (below, node) {
-        (
-            Some(Value::Table(old)),
-            Node {
-                value: Value::Table(new),
-                ..
-            },
-        ) if !is_source(old) && !is_source(&new) => {
+        (Some(Value::Table(old)), Node { value: Value::Table(new), .. })
+            if !is_source(old) && !is_source(&new) =>
+        {
             for (name, node) in new.entries {
                 put(old, &name, node);
             }
@@ -55,13 +44,7 @@ pub(super) fn is_source(table: &Table) -> bool {
 fn append(base: &mut Table, name: &str, more: Vec<Node>, place: Place) {
     match base.get_mut(name).map(|old| &mut old.value) {
         Some(Value::List(all)) => all.extend(more),
-        _ => base.set(
-            name,
-            Node {
-                place,
-                value: Value::List(more),
-            },
-        ),
+        _ => base.set(name, Node { place, value: Value::List(more) }),
     }
 }
 
@@ -77,20 +60,9 @@ fn merge_lanes(base: &mut Table, lanes: Vec<Node>, place: Place, findings: &mut 
             findings.fault(&lane.place, &format!("lane.{name}"), problem, remedy);
             continue;
         }
-        match (
-            find_lane(base, |other| Some(other) == name.as_deref()),
-            lane,
-        ) {
-            (
-                Some(old),
-                Node {
-                    value: Value::Table(new),
-                    ..
-                },
-            ) => {
-                new.entries
-                    .into_iter()
-                    .for_each(|(name, node)| put(old, &name, node));
+        match (find_lane(base, |other| Some(other) == name.as_deref()), lane) {
+            (Some(old), Node { value: Value::Table(new), .. }) => {
+                new.entries.into_iter().for_each(|(name, node)| put(old, &name, node));
             }
             (_, lane) => append(base, "lane", vec![lane], place.clone()),
         }
@@ -112,9 +84,7 @@ pub(super) fn find_lane(base: &mut Table, wanted: impl Fn(&str) -> bool) -> Opti
     let Value::List(lanes) = &mut base.get_mut("lane")?.value else {
         return None;
     };
-    let lane = lanes
-        .iter_mut()
-        .find(|lane| lane_name(lane).is_some_and(&wanted))?;
+    let lane = lanes.iter_mut().find(|lane| lane_name(lane).is_some_and(&wanted))?;
     match &mut lane.value {
         Value::Table(table) => Some(table),
         _ => None,

@@ -57,15 +57,9 @@ fn source(table: &Table) -> Result<(&str, &str), Wrong> {
     match table.entries.as_slice() {
         [(source, node)] => match &node.value {
             Value::Text(from) | Value::Raw(from) => Ok((source, from)),
-            other => Err((
-                format!("has {} for its {source}", other.kind()),
-                FORMS.to_owned(),
-            )),
+            other => Err((format!("has {} for its {source}", other.kind()), FORMS.to_owned())),
         },
-        _ => Err((
-            "does not name exactly one source".to_owned(),
-            FORMS.to_owned(),
-        )),
+        _ => Err(("does not name exactly one source".to_owned(), FORMS.to_owned())),
     }
 }
 
@@ -80,10 +74,7 @@ fn from_source(
         "env" => surroundings.variables.get(from).cloned().ok_or_else(|| {
             let problem =
                 format!("is to come from the environment variable {from}, which is not set");
-            (
-                problem,
-                format!("set {from}, or use {{ file = \"/path\" }}"),
-            )
+            (problem, format!("set {from}, or use {{ file = \"/path\" }}"))
         }),
         "file" => {
             if secrecy == Secrecy::Secret {
@@ -93,15 +84,9 @@ fn from_source(
         }
         "credential" => {
             let path = credential(from, surroundings)?;
-            from_file(
-                &path,
-                &format!("add LoadCredential={from}:/path to the systemd unit"),
-            )
+            from_file(&path, &format!("add LoadCredential={from}:/path to the systemd unit"))
         }
-        other => Err((
-            format!("is to come from {other:?}, which is no source"),
-            FORMS.to_owned(),
-        )),
+        other => Err((format!("is to come from {other:?}, which is no source"), FORMS.to_owned())),
     }
 }
 
@@ -112,40 +97,28 @@ fn from_file(path: &Path, remedy: &str) -> Result<String, Wrong> {
             std::io::ErrorKind::InvalidData => "put the secret there as text".to_owned(),
             _ => remedy.to_owned(),
         };
-        (
-            format!("cannot be read from {}: {error}", path.display()),
-            remedy,
-        )
+        (format!("cannot be read from {}: {error}", path.display()), remedy)
     })
 }
 
 fn credential(name: &str, surroundings: &Surroundings) -> Result<PathBuf, Wrong> {
     if name.contains('/') {
         let remedy = "write the name that stands before the colon in LoadCredential=";
-        return Err((
-            "is a path, not a credential's name".to_owned(),
-            remedy.to_owned(),
-        ));
+        return Err(("is a path, not a credential's name".to_owned(), remedy.to_owned()));
     }
     let folder = surroundings.variables.get("CREDENTIALS_DIRECTORY");
-    folder
-        .map(|folder| Path::new(folder).join(name))
-        .ok_or_else(|| {
-            let problem = format!("is the systemd credential {name}, but systemd passed none");
-            let remedy = format!(
-                "add LoadCredential={name}:/path to the unit, or use {{ file = \"/path\" }}"
-            );
-            (problem, remedy)
-        })
+    folder.map(|folder| Path::new(folder).join(name)).ok_or_else(|| {
+        let problem = format!("is the systemd credential {name}, but systemd passed none");
+        let remedy =
+            format!("add LoadCredential={name}:/path to the unit, or use {{ file = \"/path\" }}");
+        (problem, remedy)
+    })
 }
 
 fn warn_if_open(section: &Section<'_>, name: &str, path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode());
     if mode & 0o004 != 0 {
         let path = path.display();
-        section.warn(
-            name,
-            format!("every user can read {path}; chmod o-r {path}"),
-        );
+        section.warn(name, format!("every user can read {path}; chmod o-r {path}"));
     }
 }

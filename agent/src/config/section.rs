@@ -27,9 +27,7 @@ impl Reading {
         problem: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.findings
-            .borrow_mut()
-            .fault(place, key, problem, remedy);
+        self.findings.borrow_mut().fault(place, key, problem, remedy);
     }
 
     pub(super) fn warn(&self, place: &Place, key: &str, message: impl Into<String>) {
@@ -42,12 +40,7 @@ impl Reading {
         let mut findings = self.findings.into_inner();
         for (place, shown, section, name) in self.unknown.into_inner() {
             let key = join(&shown, &name);
-            findings.fault(
-                &place,
-                &key,
-                "is not known",
-                remedy(&known, &section, &name),
-            );
+            findings.fault(&place, &key, "is not known", remedy(&known, &section, &name));
         }
         (findings, known)
     }
@@ -55,11 +48,8 @@ impl Reading {
 
 /// The nearest name here, the section where the name belongs, or all names there are.
 fn remedy(known: &BTreeSet<(String, String)>, section: &str, name: &str) -> String {
-    let here: Vec<&str> = known
-        .iter()
-        .filter(|(s, _)| s == section)
-        .map(|(_, n)| n.as_str())
-        .collect();
+    let here: Vec<&str> =
+        known.iter().filter(|(s, _)| s == section).map(|(_, n)| n.as_str()).collect();
     let elsewhere = known.iter().find(|(s, n)| n == name && !s.is_empty());
     match (nearest(name, &here), elsewhere) {
         (Some(close), _) => format!("did you mean {close:?}?"),
@@ -69,11 +59,7 @@ fn remedy(known: &BTreeSet<(String, String)>, section: &str, name: &str) -> Stri
 }
 
 fn join(section: &str, name: &str) -> String {
-    if section.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{section}.{name}")
-    }
+    if section.is_empty() { name.to_owned() } else { format!("{section}.{name}") }
 }
 
 /// One section.
@@ -95,13 +81,7 @@ impl<'a> Section<'a> {
         name: &'static str,
         shown: impl Into<String>,
     ) -> Self {
-        Self {
-            reading,
-            table,
-            place,
-            name,
-            shown: shown.into(),
-        }
+        Self { reading, table, place, name, shown: shown.into() }
     }
 
     /// Where the section begins.
@@ -128,14 +108,12 @@ impl<'a> Section<'a> {
 
     /// Notes a fault of `name`.
     pub(super) fn fault(&self, name: &str, problem: impl Into<String>, remedy: impl Into<String>) {
-        self.reading
-            .fault(self.place_of(name), &self.key(name), problem, remedy);
+        self.reading.fault(self.place_of(name), &self.key(name), problem, remedy);
     }
 
     /// Notes a doubt about `name`.
     pub(super) fn warn(&self, name: &str, message: impl Into<String>) {
-        self.reading
-            .warn(self.place_of(name), &self.key(name), message);
+        self.reading.warn(self.place_of(name), &self.key(name), message);
     }
 
     /// A section within this one, absent or not a section: `None` (the latter a fault).
@@ -144,13 +122,7 @@ impl<'a> Section<'a> {
         match &node.value {
             Value::Table(table) => {
                 let place = node.place.clone();
-                Some(Section::new(
-                    self.reading,
-                    table,
-                    place,
-                    name,
-                    self.key(name),
-                ))
+                Some(Section::new(self.reading, table, place, name, self.key(name)))
             }
             other => {
                 let problem = format!("is {}, not a section", other.kind());
@@ -210,19 +182,14 @@ impl<'a> Section<'a> {
     pub(super) fn flag(&self, name: &str) -> Option<bool> {
         self.parsed(name, "true", |value| match value {
             Value::Flag(flag) => Ok(*flag),
-            Value::Raw(text) => text
-                .parse()
-                .map_err(|_| "is neither true nor false".to_owned()),
+            Value::Raw(text) => text.parse().map_err(|_| "is neither true nor false".to_owned()),
             other => Err(format!("is {}, not true or false", other.kind())),
         })
     }
 
     /// One of a few words.
     pub(super) fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Option<T> {
-        let words: Vec<String> = choices
-            .iter()
-            .map(|(word, _)| format!("{word:?}"))
-            .collect();
+        let words: Vec<String> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
         let words = words.join(" or ");
         let node = self.node(name)?;
         let found = match &node.value {
@@ -262,12 +229,8 @@ impl<'a> Section<'a> {
         let known = self.reading.known.borrow();
         for (name, node) in &self.table.entries {
             if !known.contains(&(self.name.to_owned(), name.clone())) {
-                let unknown = (
-                    node.place.clone(),
-                    self.shown.clone(),
-                    self.name.to_owned(),
-                    name.clone(),
-                );
+                let unknown =
+                    (node.place.clone(), self.shown.clone(), self.name.to_owned(), name.clone());
                 self.reading.unknown.borrow_mut().push(unknown);
             }
         }

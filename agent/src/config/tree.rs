@@ -50,17 +50,11 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn get(&self, name: &str) -> Option<&Node> {
-        self.entries
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, node)| node)
+        self.entries.iter().find(|(n, _)| n == name).map(|(_, node)| node)
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Node> {
-        self.entries
-            .iter_mut()
-            .find(|(n, _)| n == name)
-            .map(|(_, node)| node)
+        self.entries.iter_mut().find(|(n, _)| n == name).map(|(_, node)| node)
     }
 
     /// Puts `node` under `name`, in place of what was there.
@@ -104,8 +98,7 @@ impl Lines {
 
     fn column(&self, text: &str, offset: usize) -> usize {
         let start = self.0[self.number(offset) - 1];
-        text.get(start..offset)
-            .map_or(1, |part| part.chars().count() + 1)
+        text.get(start..offset).map_or(1, |part| part.chars().count() + 1)
     }
 }
 
@@ -124,9 +117,7 @@ impl Source<'_> {
             })
             .collect();
         entries.sort_by_key(|(at, _)| *at);
-        Table {
-            entries: entries.into_iter().map(|(_, entry)| entry).collect(),
-        }
+        Table { entries: entries.into_iter().map(|(_, entry)| entry).collect() }
     }
 
     fn node(&self, offset: usize, value: &DeValue<'_>) -> Node {
@@ -179,13 +170,9 @@ mod tests {
         assert_eq!(faults, Vec::<String>::new());
         let a = table.get("a").unwrap();
         assert_eq!(line(a), 2);
-        let Value::Table(inner) = &a.value else {
-            panic!()
-        };
+        let Value::Table(inner) = &a.value else { panic!() };
         assert_eq!(line(inner.get("b").unwrap()), 3);
-        let Value::List(lanes) = &table.get("lane").unwrap().value else {
-            panic!()
-        };
+        let Value::List(lanes) = &table.get("lane").unwrap().value else { panic!() };
         assert_eq!(lanes.iter().map(line).collect::<Vec<_>>(), [5, 7]);
     }
 

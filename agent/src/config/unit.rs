@@ -105,43 +105,22 @@ mod tests {
 
     #[test]
     fn sizes_are_read_with_their_units() {
-        for (text, bytes) in [
-            ("512 B", 512),
-            ("64 MiB", 64 << 20),
-            ("2KB", 2_000),
-            ("1 GiB", 1 << 30),
-        ] {
+        for (text, bytes) in
+            [("512 B", 512), ("64 MiB", 64 << 20), ("2KB", 2_000), ("1 GiB", 1 << 30)]
+        {
             assert_eq!(size_bytes(text), Ok(bytes), "{text}");
         }
     }
 
     #[test]
     fn what_has_no_unit_or_a_wrong_one_is_refused_in_words() {
-        assert_eq!(
-            duration("5").unwrap_err(),
-            "has no unit (ms, s, m, h, d or w)"
-        );
-        assert_eq!(
-            duration("5 MiB").unwrap_err(),
-            "has the unit \"MiB\", not ms, s, m, h, d or w"
-        );
-        assert_eq!(
-            duration("5M").unwrap_err(),
-            "has the unit \"M\", not ms, s, m, h, d or w"
-        );
-        assert_eq!(
-            duration("soon").unwrap_err(),
-            "is not a whole number with its unit"
-        );
-        assert_eq!(
-            duration("1.5h").unwrap_err(),
-            "has no unit (ms, s, m, h, d or w)"
-        );
+        assert_eq!(duration("5").unwrap_err(), "has no unit (ms, s, m, h, d or w)");
+        assert_eq!(duration("5 MiB").unwrap_err(), "has the unit \"MiB\", not ms, s, m, h, d or w");
+        assert_eq!(duration("5M").unwrap_err(), "has the unit \"M\", not ms, s, m, h, d or w");
+        assert_eq!(duration("soon").unwrap_err(), "is not a whole number with its unit");
+        assert_eq!(duration("1.5h").unwrap_err(), "has no unit (ms, s, m, h, d or w)");
         assert_eq!(duration("").unwrap_err(), "is empty");
-        assert_eq!(
-            size_bytes("64M").unwrap_err(),
-            "has the unit \"M\", not B, KiB, MiB or GiB"
-        );
+        assert_eq!(size_bytes("64M").unwrap_err(), "has the unit \"M\", not B, KiB, MiB or GiB");
         assert_eq!(size_bytes("99999999999 GiB").unwrap_err(), "is too large");
         assert_eq!(percent("5").unwrap_err(), "has no % sign");
         assert!(percent("101%").is_err() && percent("-1%").is_err());

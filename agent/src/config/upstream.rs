@@ -13,30 +13,17 @@ const NOT_BUILT: [&str; 3] = ["credentials", "credential_command", "proxy"];
 
 pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<Upstream> {
     let words = [("http", Transport::Http), ("grpc", Transport::Grpc)];
-    let transport = section
-        .choice("transport", &words)
-        .unwrap_or(Transport::Http);
+    let transport = section.choice("transport", &words).unwrap_or(Transport::Http);
     let endpoints = endpoints(&section, transport);
     let namespace = namespace(&section, transport);
     let credentials = credentials(&section, transport, surroundings);
     let tls = section.section("tls").map(tls).unwrap_or_default();
     if tls != Tls::default() && endpoints.iter().all(|endpoint| !endpoint.tls) {
-        section.warn(
-            "tls",
-            "is not used, since no endpoint speaks TLS; write https://host:port",
-        );
+        section.warn("tls", "is not used, since no endpoint speaks TLS; write https://host:port");
     }
-    NOT_BUILT
-        .iter()
-        .for_each(|name| section.not_built_at_all(name));
+    NOT_BUILT.iter().for_each(|name| section.not_built_at_all(name));
     section.finish();
-    let upstream = Upstream {
-        transport,
-        endpoints,
-        namespace,
-        credentials,
-        tls,
-    };
+    let upstream = Upstream { transport, endpoints, namespace, credentials, tls };
     (!upstream.endpoints.is_empty()).then_some(upstream)
 }
 
@@ -47,25 +34,13 @@ fn endpoints(section: &Section<'_>, transport: Transport) -> Vec<Endpoint> {
         Transport::Grpc => "\"host:port\" or [\"host1:port\", \"host2:port\"]",
     };
     if section.node("endpoint").is_none() {
-        section.fault(
-            "endpoint",
-            "is missing",
-            format!("write for example {example}"),
-        );
+        section.fault("endpoint", "is missing", format!("write for example {example}"));
     }
     let read = |value: &Value| all(value, transport, plaintext);
-    let endpoints = section
-        .parsed("endpoint", example, read)
-        .unwrap_or_default();
-    for open in endpoints
-        .iter()
-        .filter(|e| !e.tls && !plaintext && !e.is_loopback())
-    {
+    let endpoints = section.parsed("endpoint", example, read).unwrap_or_default();
+    for open in endpoints.iter().filter(|e| !e.tls && !plaintext && !e.is_loopback()) {
         let problem = format!("{} is not encrypted and leaves this machine", open.url());
-        let remedy = format!(
-            "write https://{}, or add plaintext = true",
-            open.authority()
-        );
+        let remedy = format!("write https://{}, or add plaintext = true", open.authority());
         section.fault("endpoint", problem, remedy);
     }
     endpoints
@@ -95,11 +70,7 @@ fn namespace(section: &Section<'_>, transport: Transport) -> Option<String> {
     };
     if section.node(others).is_some() {
         let problem = "does not belong to this transport";
-        section.fault(
-            others,
-            problem,
-            format!("write {own} instead, or change transport"),
-        );
+        section.fault(others, problem, format!("write {own} instead, or change transport"));
     }
     section.text(own, "\"MQ_INST_123\"", |text| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "_-%".contains(c);
@@ -119,10 +90,7 @@ fn credentials(
     let id = read("access_key_id", Secrecy::Public);
     let secret = read("access_key_secret", Secrecy::Secret);
     let security_token = read("security_token", Secrecy::Secret).map(Secret::new);
-    let (has_id, has_secret) = (
-        has(section, "access_key_id"),
-        has(section, "access_key_secret"),
-    );
+    let (has_id, has_secret) = (has(section, "access_key_id"), has(section, "access_key_secret"));
     let needed = transport == Transport::Http || has_id || has_secret;
     for (name, there) in [("access_key_id", has_id), ("access_key_secret", has_secret)] {
         if needed && !there {
@@ -131,17 +99,9 @@ fn credentials(
     }
     if !needed && has(section, "security_token") {
         let remedy = "add access_key_id and access_key_secret";
-        section.fault(
-            "security_token",
-            "has no access key that it belongs to",
-            remedy,
-        );
+        section.fault("security_token", "has no access key that it belongs to", remedy);
     }
-    Some(Credentials {
-        id: id?,
-        secret: Secret::new(secret?),
-        security_token,
-    })
+    Some(Credentials { id: id?, secret: Secret::new(secret?), security_token })
 }
 
 fn has(section: &Section<'_>, name: &str) -> bool {
@@ -154,11 +114,7 @@ fn tls(section: Section<'_>) -> Tls {
     let key = file(&section, "key");
     for (one, other) in [("certificate", "key"), ("key", "certificate")] {
         if has(&section, one) && !has(&section, other) {
-            section.fault(
-                one,
-                format!("has no {other} beside it"),
-                format!("add {other}"),
-            );
+            section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
         }
     }
     let server_name = section.text("server_name", "\"mq.example\"", |text| {
@@ -168,11 +124,7 @@ fn tls(section: Section<'_>) -> Tls {
         Ok(text.to_owned())
     });
     section.finish();
-    Tls {
-        ca,
-        identity: certificate.zip(key),
-        server_name,
-    }
+    Tls { ca, identity: certificate.zip(key), server_name }
 }
 
 /// A file that is there and can be read.

@@ -56,9 +56,7 @@ impl Desk {
                 disk_bytes: figures.disk_bytes,
             })
         };
-        Lanes {
-            lanes: self.queue.lanes().into_iter().filter_map(lane).collect(),
-        }
+        Lanes { lanes: self.queue.lanes().into_iter().filter_map(lane).collect() }
     }
 
     pub(super) fn waiting(&self, lane: &str, page: &Page) -> Result<Waiting, Refusal> {
@@ -70,25 +68,16 @@ impl Desk {
             let count = CHUNK.min(limit - records.len());
             let chunk = self.queue.peek(&lane, next, count);
             let Some(last) = chunk.last() else {
-                return Ok(Waiting {
-                    records,
-                    next: None,
-                });
+                return Ok(Waiting { records, next: None });
             };
             next = last.position + 1;
             for entry in chunk {
                 let record = view(&entry.record, &entry.stamp, page.body);
                 shown_bytes += if page.body { record.body_bytes } else { 0 };
-                records.push(Entry {
-                    position: entry.position,
-                    record,
-                });
+                records.push(Entry { position: entry.position, record });
             }
         }
-        Ok(Waiting {
-            records,
-            next: Some(next),
-        })
+        Ok(Waiting { records, next: Some(next) })
     }
 
     pub(super) fn letters(&self, look: Look) -> Result<Letters, Refusal> {
@@ -102,28 +91,18 @@ impl Desk {
         })?;
         let found = self.queue.dead_list(&filter);
         let more = found.len() > limit;
-        let letters = found
-            .iter()
-            .take(limit)
-            .map(|found| letter(found, look.body))
-            .collect();
+        let letters = found.iter().take(limit).map(|found| letter(found, look.body)).collect();
         Ok(Letters { letters, more })
     }
 
     pub(super) fn letter(&self, number: u64, body: bool) -> Result<Letter, Refusal> {
-        let filter = DeadFilter {
-            number: Some(number),
-            ..DeadFilter::default()
-        };
+        let filter = DeadFilter { number: Some(number), ..DeadFilter::default() };
         let found = self.queue.dead_list(&filter);
-        found
-            .first()
-            .map(|found| letter(found, body))
-            .ok_or_else(|| {
-                let message =
-                    format!("there is no dead letter {number}; dead list shows those there are");
-                Refusal::new(Code::NotFound, message)
-            })
+        found.first().map(|found| letter(found, body)).ok_or_else(|| {
+            let message =
+                format!("there is no dead letter {number}; dead list shows those there are");
+            Refusal::new(Code::NotFound, message)
+        })
     }
 
     pub(super) fn replay(&self, action: Action) -> Result<Done, Refusal> {
@@ -156,10 +135,7 @@ impl Desk {
     pub(super) fn accept(&self, lane: &str) -> Result<Accepted, Refusal> {
         let lane = self.lane(lane)?;
         let accepted = (self.accept)(&lane);
-        Ok(Accepted {
-            lane: lane.to_string(),
-            accepted,
-        })
+        Ok(Accepted { lane: lane.to_string(), accepted })
     }
 
     fn filter(&self, filter: Filter) -> Result<DeadFilter, Refusal> {

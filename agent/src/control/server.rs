@@ -32,9 +32,7 @@ pub async fn serve(
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
         .into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop)
-        .await
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 /// Who is at the other end, as the kernel says.
@@ -45,9 +43,7 @@ struct Peer {
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
-        Self {
-            uid: stream.io().peer_cred().ok().map(|peer| peer.uid()),
-        }
+        Self { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
     }
 }
 
@@ -121,12 +117,7 @@ async fn accept(
 ) -> Response {
     blocking(move || {
         let accepted = desk.accept(&lane)?;
-        tracing::info!(
-            uid = peer.uid,
-            lane,
-            held = accepted.accepted,
-            "operator: dead accept"
-        );
+        tracing::info!(uid = peer.uid, lane, held = accepted.accepted, "operator: dead accept");
         Ok(accepted)
     })
     .await
@@ -175,8 +166,5 @@ fn json<T>(json: Result<Json<T>, JsonRejection>) -> Result<T, Refusal> {
 }
 
 fn not_found() -> Refusal {
-    Refusal::new(
-        Code::NotFound,
-        "there is nothing at this path; see spillway queue and dead",
-    )
+    Refusal::new(Code::NotFound, "there is nothing at this path; see spillway queue and dead")
 }

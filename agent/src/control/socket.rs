@@ -30,10 +30,7 @@ pub enum BindError {
 
 /// Listens at `path`, mode 0600 from the first moment. What a dead agent left is taken over.
 pub async fn bind(path: &Path) -> Result<UnixListener, BindError> {
-    let failed = |source| BindError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| BindError::Io { path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(BindError::NotASocket(path.to_owned()));

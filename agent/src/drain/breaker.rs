@@ -151,13 +151,10 @@ impl Breaker {
             *passes += 1;
             *passes < ACCEPTED_FOR
         });
-        let ends = self
-            .held
-            .as_ref()
-            .is_some_and(|held| match held.by_suspects {
-                true => !self.suspects.values().any(Suspect::is_stuck),
-                false => number > held.at,
-            });
+        let ends = self.held.as_ref().is_some_and(|held| match held.by_suspects {
+            true => !self.suspects.values().any(Suspect::is_stuck),
+            false => number > held.at,
+        });
         ends && self.end(now)
     }
 
@@ -176,10 +173,7 @@ impl Breaker {
         if refusal.own && self.on_reject == OnReject::DeadLetter {
             return Verdict::Bury;
         }
-        let suspect = self
-            .suspects
-            .entry(position)
-            .or_insert_with(|| Suspect::new(issued));
+        let suspect = self.suspects.entry(position).or_insert_with(|| Suspect::new(issued));
         let first = suspect.refusals == 0;
         if first {
             // An earlier unknown fate says nothing: the proof must follow the refusal.
@@ -215,10 +209,7 @@ impl Breaker {
     /// What became of the record at `position` is unknown, though the link is up.
     pub fn unknown(&mut self, position: u64, reason: &str, issued: u64, now: Instant) -> Verdict {
         let full = self.suspects.len() >= SUSPECTS;
-        let suspect = self
-            .suspects
-            .entry(position)
-            .or_insert_with(|| Suspect::new(issued));
+        let suspect = self.suspects.entry(position).or_insert_with(|| Suspect::new(issued));
         suspect.unknowns += 1;
         reason.clone_into(&mut suspect.reason);
         let (tries, vouched) = (suspect.unknowns, suspect.vouched);
@@ -245,10 +236,7 @@ impl Breaker {
         issued: u64,
         now: Instant,
     ) {
-        let suspect = self
-            .suspects
-            .entry(position)
-            .or_insert_with(|| Suspect::new(issued));
+        let suspect = self.suspects.entry(position).or_insert_with(|| Suspect::new(issued));
         suspect.refusals = suspect.refusals.max(1);
         code.clone_into(&mut suspect.code);
         self.held = None;
@@ -273,8 +261,7 @@ impl Breaker {
         let stuck = self.suspects.values().filter(|suspect| suspect.is_stuck());
         let codes: Vec<String> = stuck.map(Suspect::accepted_code).collect();
         let any = !codes.is_empty();
-        self.accepted
-            .extend(codes.into_iter().map(|code| (code, 0)));
+        self.accepted.extend(codes.into_iter().map(|code| (code, 0)));
         let ends = |held: &Held| matches!(held.code, "refused" | "unknown");
         if any && self.held.as_ref().is_some_and(ends) {
             self.held = None;
@@ -290,9 +277,7 @@ impl Breaker {
 
     /// Whether dead-lettering goes on.
     fn buries(&self) -> bool {
-        self.held
-            .as_ref()
-            .is_none_or(|held| held.code == "dead_letters_full")
+        self.held.as_ref().is_none_or(|held| held.code == "dead_letters_full")
     }
 
     /// Why a refusal for `code` holds, if it does.

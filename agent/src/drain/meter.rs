@@ -15,10 +15,7 @@ pub(super) struct Meter {
 
 impl Meter {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            start: now,
-            buckets: [(0, 0, 0); SECONDS],
-        }
+        Self { start: now, buckets: [(0, 0, 0); SECONDS] }
     }
 
     /// One record with a body of `bytes` was taken.
@@ -35,10 +32,7 @@ impl Meter {
     /// Records and bytes per second over the last minute, or since the start if that is shorter.
     pub(super) fn rates(&self, now: Instant) -> (f64, f64) {
         let second = self.second(now);
-        let recent = self
-            .buckets
-            .iter()
-            .filter(|(at, ..)| at + SECONDS as u64 > second);
+        let recent = self.buckets.iter().filter(|(at, ..)| at + SECONDS as u64 > second);
         let (records, bytes) = recent.fold((0, 0), |sum, (_, n, b)| (sum.0 + n, sum.1 + b));
         let age = now.duration_since(self.start).max(Duration::from_secs(1));
         let span = age.as_secs_f64().min(SECONDS as f64);
@@ -61,10 +55,7 @@ mod tests {
         for second in 0..120 {
             meter.count(100, start + Duration::from_secs(second));
         }
-        assert_eq!(
-            meter.rates(start + Duration::from_millis(119_500)),
-            (1.0, 100.0)
-        );
+        assert_eq!(meter.rates(start + Duration::from_millis(119_500)), (1.0, 100.0));
         assert_eq!(meter.rates(start + Duration::from_secs(300)), (0.0, 0.0));
     }
 

@@ -149,12 +149,7 @@ impl Bucket {
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
             .allow_burst(size.unwrap_or(NonZeroU32::MIN));
         let clock = TokioClock(Instant::now());
-        Self {
-            limiter: RateLimiter::direct_with_clock(quota, clock),
-            clock,
-            burst,
-            owed: 0,
-        }
+        Self { limiter: RateLimiter::direct_with_clock(quota, clock), clock, burst, owed: 0 }
     }
 
     /// Pays what it can; says how long until the next part can be paid.

@@ -116,15 +116,9 @@ impl Plan {
         let lowest = tiers.last().copied()?;
         let due = |tier: u32| {
             let share = share_percent(lanes, tier);
-            share > 0
-                && self
-                    .owed
-                    .get(&tier)
-                    .is_some_and(|owed| *owed >= 100 - share)
+            share > 0 && self.owed.get(&tier).is_some_and(|owed| *owed >= 100 - share)
         };
-        let tier = tiers
-            .into_iter()
-            .find(|tier| *tier == lowest || !due(*tier))?;
+        let tier = tiers.into_iter().find(|tier| *tier == lowest || !due(*tier))?;
         ready(lanes)
             .filter(|(_, lane)| lane.priority == tier)
             .min_by_key(|(index, _)| (self.start(*index, tier), *index))
@@ -166,10 +160,7 @@ fn tiers(lanes: &[LaneView]) -> Vec<u32> {
 
 fn share_percent(lanes: &[LaneView], tier: u32) -> u32 {
     let of_tier = ready(lanes).filter(|(_, lane)| lane.priority == tier);
-    of_tier
-        .map(|(_, lane)| lane.min_share_percent.min(100))
-        .max()
-        .unwrap_or(0)
+    of_tier.map(|(_, lane)| lane.min_share_percent.min(100)).max().unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -181,12 +172,7 @@ mod tests {
     use super::*;
 
     fn lane(priority: u32, weight: u32, min_share_percent: u32) -> LaneView {
-        LaneView {
-            priority,
-            weight,
-            min_share_percent,
-            state: Readiness::Ready,
-        }
+        LaneView { priority, weight, min_share_percent, state: Readiness::Ready }
     }
 
     /// How often each lane is chosen in `n` sends.
@@ -242,31 +228,16 @@ mod tests {
         let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(2));
         let mut lanes = [lane(1, 1, 5), lane(2, 1, 5)];
         let probe = Permit::Probe { record_only: false };
-        assert_eq!(
-            plan.decide(Permit::Never, None, &lanes),
-            Step::Hold(Cause::Link)
-        );
-        assert_eq!(
-            plan.decide(Permit::Wait(later), None, &lanes),
-            Step::WaitUntil(later)
-        );
-        assert_eq!(
-            plan.decide(Permit::Flow, Some(soon), &lanes),
-            Step::WaitUntil(soon)
-        );
+        assert_eq!(plan.decide(Permit::Never, None, &lanes), Step::Hold(Cause::Link));
+        assert_eq!(plan.decide(Permit::Wait(later), None, &lanes), Step::WaitUntil(later));
+        assert_eq!(plan.decide(Permit::Flow, Some(soon), &lanes), Step::WaitUntil(soon));
         assert_eq!(plan.decide(probe, None, &lanes), Step::Send(0));
         lanes[0].state = Readiness::Held;
         lanes[1].state = Readiness::Due(later);
-        assert_eq!(
-            plan.decide(Permit::Flow, None, &lanes),
-            Step::WaitUntil(later)
-        );
+        assert_eq!(plan.decide(Permit::Flow, None, &lanes), Step::WaitUntil(later));
         assert_eq!(plan.decide(probe, None, &lanes), Step::Probe);
         lanes[1].state = Readiness::Empty;
-        assert_eq!(
-            plan.decide(Permit::Flow, None, &lanes),
-            Step::Hold(Cause::Lanes)
-        );
+        assert_eq!(plan.decide(Permit::Flow, None, &lanes), Step::Hold(Cause::Lanes));
         assert_eq!(
             plan.decide(Permit::Probe { record_only: true }, None, &lanes),
             Step::Hold(Cause::Lanes)

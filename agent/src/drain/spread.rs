@@ -16,10 +16,7 @@ pub fn slot(gateway: &str, window: Option<Duration>) -> Duration {
 /// A stable place in [0, 1).
 fn fraction(gateway: &str) -> f64 {
     let digest = Sha256::digest(gateway.as_bytes());
-    let high = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |n, byte| n << 8 | u32::from(*byte));
+    let high = digest.iter().take(4).fold(0_u32, |n, byte| n << 8 | u32::from(*byte));
     f64::from(high) / (f64::from(u32::MAX) + 1.0)
 }
 

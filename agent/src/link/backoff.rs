@@ -16,10 +16,7 @@ pub struct Backoff {
 impl Backoff {
     /// The bounds of `[backoff]`.
     pub fn new(config: &config::Backoff) -> Self {
-        Self {
-            initial: config.initial,
-            max: config.max,
-        }
+        Self { initial: config.initial, max: config.max }
     }
 
     /// The longest wait after `failures` failures (0 = none but the one that began it).
@@ -58,9 +55,8 @@ mod tests {
     #[test]
     fn waits_fill_the_whole_interval() {
         let mut rng = StdRng::seed_from_u64(1);
-        let waits: Vec<f64> = (0..2000)
-            .map(|_| backoff().wait(1, &mut rng).as_secs_f64())
-            .collect();
+        let waits: Vec<f64> =
+            (0..2000).map(|_| backoff().wait(1, &mut rng).as_secs_f64()).collect();
         let mean = waits.iter().sum::<f64>() / 2000.0;
         assert!((4.7..5.3).contains(&mean), "mean {mean}");
         assert!(waits.iter().any(|w| *w < 0.1) && waits.iter().any(|w| *w > 9.9));

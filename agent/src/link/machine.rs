@@ -74,11 +74,9 @@ impl Link {
     /// sends wait once the far end is back.
     pub fn new(backoff: Backoff, spread: Duration, start: Start, now: Instant) -> Self {
         let (state, reason, next_attempt_at) = match start {
-            Start::Unconfigured => (
-                LinkState::Unconfigured,
-                "no [upstream] is configured: records wait",
-                None,
-            ),
+            Start::Unconfigured => {
+                (LinkState::Unconfigured, "no [upstream] is configured: records wait", None)
+            }
             Start::After(wait) => (LinkState::Offline, "not tried yet", Some(now + wait)),
         };
         Self {
@@ -143,9 +141,7 @@ impl Link {
             _ => match self.next_attempt_at {
                 None => Permit::Never,
                 Some(at) if at > now => Permit::Wait(at),
-                Some(_) => Permit::Probe {
-                    record_only: self.state == LinkState::Held,
-                },
+                Some(_) => Permit::Probe { record_only: self.state == LinkState::Held },
             },
         }
     }
@@ -213,10 +209,7 @@ impl Link {
         }
         self.silent += 1;
         if self.silent >= SILENT_RUN && now.duration_since(self.answered_at) >= SILENT_FOR {
-            let reason = format!(
-                "{} requests without an answer; the last: {reason}",
-                self.silent
-            );
+            let reason = format!("{} requests without an answer; the last: {reason}", self.silent);
             self.down(era, &reason, now, rng);
         }
     }
@@ -237,10 +230,7 @@ impl Link {
         self.flow_from = None;
         self.failures = 0;
         self.next_attempt_at = Some(if again { now + HELD_PROBE } else { now });
-        self.held = Some(HeldLink {
-            code,
-            reason: reason.to_owned(),
-        });
+        self.held = Some(HeldLink { code, reason: reason.to_owned() });
         self.enter(LinkState::Held, Some(&format!("{code}: {reason}")), now);
     }
 

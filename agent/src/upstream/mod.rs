@@ -1,10 +1,9 @@
 //! The far end: one trait over both transports, and what its answers mean.
 
+pub mod grpc;
 pub mod http;
 mod outcome;
 pub mod skew;
-pub mod grpc;
-mod outcome;
 pub mod tls;
 
 use futures::future::BoxFuture;

@@ -17,9 +17,7 @@ pub struct Skew {
 
 impl Default for Skew {
     fn default() -> Self {
-        Self {
-            offset_ms: AtomicI64::new(UNKNOWN),
-        }
+        Self { offset_ms: AtomicI64::new(UNKNOWN) }
     }
 }
 
@@ -52,11 +50,7 @@ fn next_offset_ms(known_ms: Option<i64>, local_ms: u64, server_ms: u64) -> i64 {
     // `Date` has whole seconds: on average it is half a second old.
     let seen = signed(server_ms) + 500 - signed(local_ms);
     let known = known_ms.unwrap_or(0);
-    if (seen - known).abs() < NOISE_MS {
-        known
-    } else {
-        seen
-    }
+    if (seen - known).abs() < NOISE_MS { known } else { seen }
 }
 
 fn signed(ms: u64) -> i64 {

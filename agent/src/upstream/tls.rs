@@ -54,9 +54,7 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain = certificates("certificate", certificate)?;
-            builder
-                .with_client_auth_cert(chain, private_key(key)?)
-                .map_err(|e| unusable(&e))
+            builder.with_client_auth_cert(chain, private_key(key)?).map_err(|e| unusable(&e))
         }
     }
 }
@@ -112,11 +110,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
 }
 
 fn fault(key: &'static str, path: &Path, reason: impl std::fmt::Display) -> TlsError {
-    TlsError::File {
-        key,
-        path: path.to_owned(),
-        reason: reason.to_string(),
-    }
+    TlsError::File { key, path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// Verifies as rustls does, but against a name other than the one that was dialled: for brokers
@@ -136,8 +130,7 @@ impl ServerCertVerifier for OtherName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.webpki
-            .verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+        self.webpki.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
     }
 
     fn verify_tls12_signature(
@@ -146,8 +139,7 @@ impl ServerCertVerifier for OtherName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki
-            .verify_tls12_signature(message, certificate, signed)
+        self.webpki.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -156,8 +148,7 @@ impl ServerCertVerifier for OtherName {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.webpki
-            .verify_tls13_signature(message, certificate, signed)
+        self.webpki.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -176,21 +167,12 @@ mod tests {
     #[test]
     fn an_error_names_setting_and_file() {
         let dir = tempfile::tempdir().unwrap();
-        let absent = Tls {
-            ca: Some(dir.path().join("absent.pem")),
-            ..Tls::default()
-        };
+        let absent = Tls { ca: Some(dir.path().join("absent.pem")), ..Tls::default() };
         let text = message(&absent);
-        assert!(
-            text.contains("absent.pem") && text.contains("upstream.tls.ca"),
-            "{text}"
-        );
+        assert!(text.contains("absent.pem") && text.contains("upstream.tls.ca"), "{text}");
         let empty = dir.path().join("empty.pem");
         std::fs::write(&empty, "no certificate here").unwrap();
-        let text = message(&Tls {
-            ca: Some(empty),
-            ..Tls::default()
-        });
+        let text = message(&Tls { ca: Some(empty), ..Tls::default() });
         assert!(text.contains("holds no certificate"), "{text}");
     }
 
@@ -199,20 +181,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = |name: &str| {
             let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-            let (certificate, key) = (
-                dir.path().join(name),
-                dir.path().join(format!("{name}.key")),
-            );
+            let (certificate, key) =
+                (dir.path().join(name), dir.path().join(format!("{name}.key")));
             std::fs::write(&certificate, made.cert.pem()).unwrap();
             std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
             (certificate, key)
         };
         let (one, two) = (made("one"), made("two"));
-        let tls = |identity| Tls {
-            ca: Some(one.0.clone()),
-            identity: Some(identity),
-            ..Tls::default()
-        };
+        let tls =
+            |identity| Tls { ca: Some(one.0.clone()), identity: Some(identity), ..Tls::default() };
         assert!(client_config(&tls(one.clone())).is_ok());
         let text = message(&tls((one.0.clone(), two.1)));
         assert!(text.contains("belong together"), "{text}");
@@ -226,11 +203,7 @@ mod tests {
         let ca = dir.path().join("ca.pem");
         let made = rcgen::generate_simple_self_signed(["one".to_owned()]).unwrap();
         std::fs::write(&ca, made.cert.pem()).unwrap();
-        let tls = Tls {
-            ca: Some(ca),
-            server_name: Some("a b".into()),
-            ..Tls::default()
-        };
+        let tls = Tls { ca: Some(ca), server_name: Some("a b".into()), ..Tls::default() };
         assert!(matches!(client_config(&tls), Err(TlsError::ServerName(_))));
     }
 }

@@ -129,11 +129,7 @@ impl Append {
             properties: self.properties,
             body: self.body,
         };
-        let request = Request {
-            draft,
-            lane: self.lane,
-            level: self.level,
-        };
+        let request = Request { draft, lane: self.lane, level: self.level };
         (self.correlation, request)
     }
 }

@@ -81,11 +81,7 @@ fn text(name: &str, value: &[u8]) -> Result<String, Refusal> {
 }
 
 fn bad(header: &str, message: &str) -> Refusal {
-    Refusal::of(
-        header.chars().take(64).collect::<String>(),
-        Code::BadRecord,
-        message,
-    )
+    Refusal::of(header.chars().take(64).collect::<String>(), Code::BadRecord, message)
 }
 
 #[cfg(test)]
@@ -118,28 +114,11 @@ mod tests {
             (request.lane.as_deref(), request.level),
             (Some("l"), super::super::Level::Broker)
         );
-        assert_eq!(
-            (draft.topic.as_deref(), draft.tag.as_deref()),
-            (Some("to"), Some("ta"))
-        );
-        assert_eq!(
-            (draft.id.as_deref(), draft.key.as_deref()),
-            (Some("i"), Some("k"))
-        );
+        assert_eq!((draft.topic.as_deref(), draft.tag.as_deref()), (Some("to"), Some("ta")));
+        assert_eq!((draft.id.as_deref(), draft.key.as_deref()), (Some("i"), Some("k")));
         assert_eq!(draft.order_key.as_deref(), Some("Bett 12 süd"));
-        let properties: Vec<_> = draft
-            .properties
-            .iter()
-            .map(|(n, v)| (&n[..], &v[..]))
-            .collect();
-        assert_eq!(
-            properties,
-            [
-                ("Site", "a=b"),
-                ("traceparent", "00-a-b-01"),
-                ("unit", "°C")
-            ]
-        );
+        let properties: Vec<_> = draft.properties.iter().map(|(n, v)| (&n[..], &v[..])).collect();
+        assert_eq!(properties, [("Site", "a=b"), ("traceparent", "00-a-b-01"), ("unit", "°C")]);
     }
 
     #[test]

@@ -8,8 +8,6 @@
 
 #[cfg(feature = "client")]
 pub mod client;
-//! - [`status`]: what `GET /v1/status` answers
-
 pub mod frame;
 pub mod headers;
 pub mod json;

@@ -99,20 +99,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that no single field is to blame for.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            field: None,
-            message: message.into(),
-        }
+        Self { code, field: None, message: message.into() }
     }
 
     /// A refusal because of `field`.
     pub fn of(field: impl Into<String>, code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            field: Some(field.into()),
-            message: message.into(),
-        }
+        Self { code, field: Some(field.into()), message: message.into() }
     }
 
     /// Seconds after which the same record may be taken.
@@ -152,13 +144,9 @@ mod tests {
 
     #[test]
     fn the_statuses_that_ask_for_a_retry_say_when() {
-        for code in [
-            Code::OverRate,
-            Code::DiskFull,
-            Code::Stopping,
-            Code::DiskFailed,
-            Code::Overloaded,
-        ] {
+        for code in
+            [Code::OverRate, Code::DiskFull, Code::Stopping, Code::DiskFailed, Code::Overloaded]
+        {
             assert!(matches!(code.status(), 429 | 503 | 507), "{code}");
             assert!(code.retry_after_s().is_some(), "{code}");
         }

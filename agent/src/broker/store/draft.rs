@@ -46,14 +46,8 @@ impl Draft {
         if draft.body.len() > BODY_MAX {
             return Err(Refusal::argument("the body is larger than 4 MiB"));
         }
-        if draft
-            .tag
-            .as_deref()
-            .is_some_and(|tag| Tag::parse(tag).is_err())
-        {
-            return Err(Refusal::argument(
-                "the tag is longer than 64 bytes or holds | or *",
-            ));
+        if draft.tag.as_deref().is_some_and(|tag| Tag::parse(tag).is_err()) {
+            return Err(Refusal::argument("the tag is longer than 64 bytes or holds | or *"));
         }
         draft.check_properties()?;
         draft.start_deliver_ms = draft.delay(now_ms)?;
@@ -63,13 +57,8 @@ impl Draft {
     fn check_properties(&self) -> Result<(), Refusal> {
         let mut custom_bytes = 0;
         for (index, (name, value)) in self.properties.iter().enumerate() {
-            if self.properties[..index]
-                .iter()
-                .any(|(known, _)| known == name)
-            {
-                return Err(Refusal::argument(format!(
-                    "the property {name} is there twice"
-                )));
+            if self.properties[..index].iter().any(|(known, _)| known == name) {
+                return Err(Refusal::argument(format!("the property {name} is there twice")));
             }
             match name.as_str() {
                 KEYS | SHARDING_KEY | START_DELIVER_TIME => continue,
@@ -77,17 +66,13 @@ impl Draft {
                     return Err(Refusal::argument("this broker has no transactions"));
                 }
                 name if RESERVED_NAMES.contains(&name) => {
-                    return Err(Refusal::argument(format!(
-                        "{name} is RocketMQ's own property"
-                    )));
+                    return Err(Refusal::argument(format!("{name} is RocketMQ's own property")));
                 }
                 _ => custom_bytes += name.len() + value.len(),
             }
         }
         if custom_bytes > PROPERTIES_MAX {
-            return Err(Refusal::argument(
-                "the custom properties are larger than 16 KiB",
-            ));
+            return Err(Refusal::argument("the custom properties are larger than 16 KiB"));
         }
         Ok(())
     }
@@ -96,13 +81,10 @@ impl Draft {
         let Some(text) = self.property(START_DELIVER_TIME) else {
             return Ok(None);
         };
-        let at_ms: u64 = text
-            .parse()
-            .map_err(|_| Refusal::argument("__STARTDELIVERTIME is ms since 1970"))?;
+        let at_ms: u64 =
+            text.parse().map_err(|_| Refusal::argument("__STARTDELIVERTIME is ms since 1970"))?;
         if u128::from(at_ms.saturating_sub(now_ms)) > DELAY_MAX.as_millis() {
-            return Err(Refusal::argument(
-                "__STARTDELIVERTIME is more than 40 days ahead",
-            ));
+            return Err(Refusal::argument("__STARTDELIVERTIME is more than 40 days ahead"));
         }
         if self.body.len() > DELAYED_BODY_MAX {
             return Err(Refusal::argument("a delayed message has at most 64 KiB"));
@@ -147,9 +129,7 @@ mod tests {
             tag: (!tag.is_empty()).then(|| tag.to_owned().into()),
             properties: properties.to_owned().into(),
         };
-        Draft::check(publish, NOW_MS)
-            .err()
-            .map(|refusal| refusal.message)
+        Draft::check(publish, NOW_MS).err().map(|refusal| refusal.message)
     }
 
     #[test]

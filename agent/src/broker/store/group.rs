@@ -43,10 +43,7 @@ impl Handle {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (offset, number) = text.split_once('-')?;
         let hex = |text| u64::from_str_radix(text, 16).ok();
-        Some(Self {
-            offset: hex(offset)?,
-            number: hex(number)?,
-        })
+        Some(Self { offset: hex(offset)?, number: hex(number)? })
     }
 }
 
@@ -58,10 +55,7 @@ impl std::fmt::Display for Handle {
 
 impl Group {
     pub(super) fn starting_at(next: u64) -> Self {
-        Self {
-            next,
-            ..Self::default()
-        }
+        Self { next, ..Self::default() }
     }
 
     /// Hands out up to `ask.count` messages. In order means: what is out blocks its sharding key
@@ -96,9 +90,7 @@ impl Group {
                 continue;
             }
             *counter += 1;
-            received
-                .messages
-                .push(self.hand_out(stored, *counter, ask.invisible, now));
+            received.messages.push(self.hand_out(stored, *counter, ask.invisible, now));
         }
         received
     }
@@ -145,10 +137,7 @@ impl Group {
         if let Some(delivery) = self.out.get(&stored.offset) {
             return Some(delivery.until).filter(|until| *until > now.instant);
         }
-        let wait_ms = stored
-            .start_deliver_ms?
-            .checked_sub(now.wall_ms)
-            .filter(|ms| *ms > 0)?;
+        let wait_ms = stored.start_deliver_ms?.checked_sub(now.wall_ms).filter(|ms| *ms > 0)?;
         Some(now.instant + Duration::from_millis(wait_ms))
     }
 
@@ -172,11 +161,7 @@ impl Group {
             message_id: stored.message_id.clone(),
             body_md5: body_md5(stored.body.as_bytes()),
             body: stored.body.clone(),
-            receipt_handle: Handle {
-                offset: stored.offset,
-                number,
-            }
-            .to_string(),
+            receipt_handle: Handle { offset: stored.offset, number }.to_string(),
             publish_ms: stored.publish_ms,
             first_consume_ms: delivery.first_ms,
             next_consume_ms: now.wall_ms.saturating_add(invisible_ms),
@@ -188,10 +173,7 @@ impl Group {
 }
 
 fn wanted(stored: &Stored, tags: Option<&str>) -> bool {
-    tags.is_none_or(|tags| {
-        tags.split("||")
-            .any(|tag| stored.tag.as_deref() == Some(tag.trim()))
-    })
+    tags.is_none_or(|tags| tags.split("||").any(|tag| stored.tag.as_deref() == Some(tag.trim())))
 }
 
 #[cfg(test)]

@@ -24,10 +24,7 @@ fn scene(keys_and_tags: &[(&str, &str)]) -> Scene {
     Scene {
         messages: keys_and_tags.iter().enumerate().map(stored).collect(),
         group: Group::default(),
-        now: Now {
-            instant: Instant::now(),
-            wall_ms: 1_000,
-        },
+        now: Now { instant: Instant::now(), wall_ms: 1_000 },
         counter: 0,
     }
 }
@@ -35,23 +32,12 @@ fn scene(keys_and_tags: &[(&str, &str)]) -> Scene {
 impl Scene {
     fn receive(&mut self, count: usize, orderly: bool, tags: Option<&str>) -> Vec<Consumed> {
         let invisible = Duration::from_secs(60);
-        let ask = Ask {
-            group: "G",
-            tags,
-            count,
-            orderly,
-            invisible,
-        };
-        self.group
-            .receive(&self.messages, 0, &ask, self.now, &mut self.counter)
-            .messages
+        let ask = Ask { group: "G", tags, count, orderly, invisible };
+        self.group.receive(&self.messages, 0, &ask, self.now, &mut self.counter).messages
     }
 
     fn bodies(&mut self, count: usize, orderly: bool) -> Vec<String> {
-        self.receive(count, orderly, None)
-            .into_iter()
-            .map(|m| m.body)
-            .collect()
+        self.receive(count, orderly, None).into_iter().map(|m| m.body).collect()
     }
 
     fn ack(&mut self, consumed: &Consumed) -> bool {
@@ -77,10 +63,7 @@ fn what_is_out_comes_back_with_a_new_handle_until_it_is_acknowledged() {
     assert!(!scene.ack(&first[1]), "an expired handle");
     let again = scene.receive(16, false, None);
     assert_eq!(again.len(), 1);
-    assert_eq!(
-        (again[0].consumed_times, again[0].first_consume_ms),
-        (2, 1_000)
-    );
+    assert_eq!((again[0].consumed_times, again[0].first_consume_ms), (2, 1_000));
     assert_ne!(again[0].receipt_handle, first[1].receipt_handle);
     assert!(!scene.ack(&first[1]), "a handle replaced by a newer one");
     assert!(scene.ack(&again[0]));
@@ -93,11 +76,7 @@ fn in_order_a_key_waits_for_its_own_and_for_nobody_else() {
     let mut scene = scene(&[("a", ""), ("b", ""), ("a", ""), ("b", ""), ("a", "")]);
     let first = scene.receive(1, true, None);
     assert_eq!(first[0].body, "b0");
-    assert_eq!(
-        scene.bodies(16, true),
-        ["b1", "b3"],
-        "a is blocked, b goes on"
-    );
+    assert_eq!(scene.bodies(16, true), ["b1", "b3"], "a is blocked, b goes on");
     assert!(scene.bodies(16, true).is_empty());
     assert!(scene.ack(&first[0]));
     assert_eq!(scene.bodies(16, true), ["b2", "b4"]);
@@ -116,14 +95,8 @@ fn in_order_what_was_not_acknowledged_comes_back_before_its_successors() {
 fn tags_filter_and_what_they_leave_out_is_passed_over() {
     let mut scene = scene(&[("a", "A"), ("b", "B"), ("c", "C")]);
     let wanted = scene.receive(16, false, Some("A||C"));
-    assert_eq!(
-        wanted.iter().map(|m| &*m.body).collect::<Vec<_>>(),
-        ["b0", "b2"]
-    );
-    assert!(
-        scene.bodies(16, false).is_empty(),
-        "B was passed over for this group"
-    );
+    assert_eq!(wanted.iter().map(|m| &*m.body).collect::<Vec<_>>(), ["b0", "b2"]);
+    assert!(scene.bodies(16, false).is_empty(), "B was passed over for this group");
 }
 
 #[test]
@@ -150,16 +123,8 @@ fn messages_gone_from_the_topic_are_forgotten_by_the_group() {
     let mut scene = scene(&[("a", ""), ("b", ""), ("c", "")]);
     assert_eq!(scene.bodies(1, false), ["b0"]);
     scene.messages.drain(..2);
-    let ask = Ask {
-        group: "G",
-        tags: None,
-        count: 16,
-        orderly: false,
-        invisible: Duration::ZERO,
-    };
-    let received = scene
-        .group
-        .receive(&scene.messages, 2, &ask, scene.now, &mut scene.counter);
+    let ask = Ask { group: "G", tags: None, count: 16, orderly: false, invisible: Duration::ZERO };
+    let received = scene.group.receive(&scene.messages, 2, &ask, scene.now, &mut scene.counter);
     assert_eq!(received.messages.len(), 1);
     assert!(scene.group.out.keys().all(|offset| *offset >= 2));
 }

@@ -42,9 +42,7 @@ impl Journal {
     /// Opens the file of a topic, new or not.
     pub(super) fn create(dir: &Path, id: &TopicId) -> std::io::Result<Self> {
         let path = dir.join(format!("{}@{}{SUFFIX}", id.instance, id.topic));
-        Ok(Self {
-            file: OpenOptions::new().create(true).append(true).open(path)?,
-        })
+        Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)? })
     }
 
     /// Appends one line. It is with the operating system, not yet on disk: a broker for
@@ -61,10 +59,7 @@ pub(super) fn load(dir: Option<&Path>) -> Result<Vec<Loaded>, StoreError> {
     let Some(dir) = dir else {
         return Ok(Vec::new());
     };
-    let failed = |source| StoreError::Io {
-        path: dir.to_owned(),
-        source,
-    };
+    let failed = |source| StoreError::Io { path: dir.to_owned(), source };
     std::fs::create_dir_all(dir).map_err(failed)?;
     let mut topics = Vec::new();
     for file in std::fs::read_dir(dir).map_err(failed)? {
@@ -73,11 +68,7 @@ pub(super) fn load(dir: Option<&Path>) -> Result<Vec<Loaded>, StoreError> {
             let entries = read(&path)?;
             let journal =
                 Journal::create(dir, &id).map_err(|source| StoreError::Io { path, source })?;
-            topics.push(Loaded {
-                id,
-                journal,
-                entries,
-            });
+            topics.push(Loaded { id, journal, entries });
         }
     }
     Ok(topics)
@@ -86,33 +77,21 @@ pub(super) fn load(dir: Option<&Path>) -> Result<Vec<Loaded>, StoreError> {
 fn topic_of(path: &Path) -> Option<TopicId> {
     let name = path.file_name()?.to_str()?.strip_suffix(SUFFIX)?;
     let (instance, topic) = name.split_once('@')?;
-    Some(TopicId {
-        instance: instance.to_owned(),
-        topic: topic.to_owned(),
-    })
+    Some(TopicId { instance: instance.to_owned(), topic: topic.to_owned() })
 }
 
 /// All whole lines. A last line without its end was torn by a kill: it was never answered, so it
 /// is cut off.
 fn read(path: &Path) -> Result<Vec<Entry<Stored>>, StoreError> {
-    let failed = |source| StoreError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StoreError::Io { path: path.to_owned(), source };
     let bytes = std::fs::read(path).map_err(failed)?;
-    let whole = bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1);
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     if whole < bytes.len() {
         let file = OpenOptions::new().write(true).open(path).map_err(failed)?;
         file.set_len(whole as u64).map_err(failed)?;
     }
     let mut entries = Vec::new();
-    for (index, line) in bytes[..whole]
-        .split_inclusive(|byte| *byte == b'\n')
-        .enumerate()
-    {
+    for (index, line) in bytes[..whole].split_inclusive(|byte| *byte == b'\n').enumerate() {
         let entry = serde_json::from_slice(line).map_err(|error| StoreError::Damaged {
             path: PathBuf::from(path),
             line: index + 1,

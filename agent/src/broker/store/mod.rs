@@ -56,10 +56,7 @@ pub(super) struct TopicId {
 
 impl TopicId {
     pub(super) fn new(instance: Option<&str>, topic: &str) -> Self {
-        Self {
-            instance: instance.unwrap_or_default().to_owned(),
-            topic: topic.to_owned(),
-        }
+        Self { instance: instance.unwrap_or_default().to_owned(), topic: topic.to_owned() }
     }
 }
 
@@ -138,20 +135,12 @@ impl Store {
         let mut topics = HashMap::new();
         let keep_messages = options.keep_messages.unwrap_or(usize::MAX);
         for loaded in journal::load(options.dir.as_deref())? {
-            let Loaded {
-                id,
-                journal,
-                entries,
-            } = loaded;
+            let Loaded { id, journal, entries } = loaded;
             topics.insert(id, Topic::replay(journal, entries, keep_messages));
         }
         let counter = options.clock.now_ms().saturating_mul(1_000_000);
         let state = Mutex::new(State { topics, counter });
-        Ok(Self {
-            state,
-            dir: options.dir.clone(),
-            keep_messages,
-        })
+        Ok(Self { state, dir: options.dir.clone(), keep_messages })
     }
 
     /// Stores a message and says its id.
@@ -187,9 +176,7 @@ impl Store {
             return Received::default();
         };
         if !topic.groups.contains_key(ask.group) {
-            topic
-                .groups
-                .insert(ask.group.to_owned(), Group::starting_at(topic.base));
+            topic.groups.insert(ask.group.to_owned(), Group::starting_at(topic.base));
         }
         match topic.groups.get_mut(ask.group) {
             Some(group) => group.receive(&topic.messages, topic.base, ask, now, counter),
@@ -200,10 +187,7 @@ impl Store {
     /// Told of every publish from now on.
     pub(super) fn watch(&self, id: &TopicId) -> watch::Receiver<()> {
         let mut state = self.state();
-        let topic = state
-            .topics
-            .entry(id.clone())
-            .or_insert_with(|| Topic::new(None));
+        let topic = state.topics.entry(id.clone()).or_insert_with(|| Topic::new(None));
         topic.changed.subscribe()
     }
 
@@ -211,10 +195,7 @@ impl Store {
     #[cfg(test)]
     pub(super) fn watchers(&self, id: &TopicId) -> usize {
         let state = self.state();
-        state
-            .topics
-            .get(id)
-            .map_or(0, |topic| topic.changed.receiver_count())
+        state.topics.get(id).map_or(0, |topic| topic.changed.receiver_count())
     }
 
     /// Acknowledges handles; those that fail are told.
@@ -256,10 +237,7 @@ impl Store {
         offset: u64,
     ) -> std::io::Result<()> {
         match &mut self.topic(state, id)?.journal {
-            Some(journal) => journal.append(&Entry::Ack {
-                group: group.to_owned(),
-                offset,
-            }),
+            Some(journal) => journal.append(&Entry::Ack { group: group.to_owned(), offset }),
             None => Ok(()),
         }
     }
@@ -282,10 +260,7 @@ impl Store {
 
     /// The topic, which comes into being here, and its file where there is a folder.
     fn topic<'a>(&self, state: &'a mut State, id: &TopicId) -> std::io::Result<&'a mut Topic> {
-        let topic = state
-            .topics
-            .entry(id.clone())
-            .or_insert_with(|| Topic::new(None));
+        let topic = state.topics.entry(id.clone()).or_insert_with(|| Topic::new(None));
         if let (None, Some(dir)) = (&topic.journal, &self.dir) {
             topic.journal = Some(Journal::create(dir, id)?);
         }

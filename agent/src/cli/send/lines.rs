@@ -19,12 +19,7 @@ const SHOWN: usize = 10;
 
 pub(super) async fn run(args: &Send, input: Input) -> Exit {
     let mut report = Report::default();
-    let ended = send_all(
-        args,
-        BufReader::with_capacity(READ_BYTES, input),
-        &mut report,
-    )
-    .await;
+    let ended = send_all(args, BufReader::with_capacity(READ_BYTES, input), &mut report).await;
     output::err(&report.errors());
     if !args.json {
         output::out(&report.summary());
@@ -32,10 +27,8 @@ pub(super) async fn run(args: &Send, input: Input) -> Exit {
     match ended {
         Ok(()) => report.exit(),
         Err(failure) => {
-            let rest = format!(
-                "send the refused lines and those behind line {} again",
-                report.sent_lines
-            );
+            let rest =
+                format!("send the refused lines and those behind line {} again", report.sent_lines);
             Failure::new(
                 failure.exit,
                 format!(
@@ -57,9 +50,7 @@ async fn send_all(
     let mut client = args.at.connect().await?;
     let mut lines = Lines::default();
     loop {
-        let batch = lines
-            .batch(&mut input, |body| args.fields.to_json(body))
-            .await?;
+        let batch = lines.batch(&mut input, |body| args.fields.to_json(body)).await?;
         if batch.numbers.is_empty() {
             return Ok(());
         }
@@ -152,9 +143,7 @@ impl Report {
         json: bool,
     ) -> Result<(), Failure> {
         let body = batch.ndjson.clone().into();
-        let answer = client
-            .post("/v1/records", "application/x-ndjson", body)
-            .await?;
+        let answer = client.post("/v1/records", "application/x-ndjson", body).await?;
         let text = String::from_utf8_lossy(answer.good()?);
         let mut answers = text.lines();
         for number in &batch.numbers {
@@ -169,10 +158,7 @@ impl Report {
             }
         }
         match self.later {
-            true => Err(Failure::new(
-                Exit::TryAgain,
-                "the agent takes no more for now",
-            )),
+            true => Err(Failure::new(Exit::TryAgain, "the agent takes no more for now")),
             false => Ok(()),
         }
     }
@@ -218,11 +204,7 @@ impl Report {
             0 => String::new(),
             n => format!(" ({n} of them already before)"),
         };
-        format!(
-            "{} stored{duplicates}, {} refused\n",
-            self.stored,
-            self.refusals()
-        )
+        format!("{} stored{duplicates}, {} refused\n", self.stored, self.refusals())
     }
 
     fn errors(&self) -> String {
@@ -270,20 +252,12 @@ mod tests {
     #[test]
     fn answers_are_counted_and_the_first_refusals_named() {
         let mut report = Report::default();
-        report
-            .note(
-                1,
-                r#"{"id":"a","key":"a","lane":"l","seq":1,"level":"disk"}"#,
-            )
-            .unwrap();
+        report.note(1, r#"{"id":"a","key":"a","lane":"l","seq":1,"level":"disk"}"#).unwrap();
         let repeat = r#"{"id":"a","key":"a","lane":"l","seq":1,"level":"disk","duplicate":true}"#;
         report.note(2, repeat).unwrap();
         assert_eq!(
             (report.exit(), report.summary().as_str()),
-            (
-                Exit::Done,
-                "2 stored (1 of them already before), 0 refused\n"
-            )
+            (Exit::Done, "2 stored (1 of them already before), 0 refused\n")
         );
         for number in 3..=14 {
             let refusal = Refusal::of("topic", Code::BadRecord, "is wrong");
@@ -292,17 +266,9 @@ mod tests {
         assert_eq!(report.exit(), Exit::Refused);
         assert!(!report.later);
         let errors = report.errors();
-        assert!(
-            errors.starts_with("line 3: bad_record: topic is wrong\nline 4: "),
-            "{errors}"
-        );
-        assert!(
-            errors.ends_with("line 12: bad_record: topic is wrong\nand 2 more\n"),
-            "{errors}"
-        );
-        report
-            .note(15, &Refusal::new(Code::DiskFull, "is full").to_json())
-            .unwrap();
+        assert!(errors.starts_with("line 3: bad_record: topic is wrong\nline 4: "), "{errors}");
+        assert!(errors.ends_with("line 12: bad_record: topic is wrong\nand 2 more\n"), "{errors}");
+        report.note(15, &Refusal::new(Code::DiskFull, "is full").to_json()).unwrap();
         assert!(report.later);
         assert!(report.note(16, "<html>").is_err() && report.note(16, "{}").is_err());
     }

@@ -58,11 +58,7 @@ impl Fields {
         let text = std::str::from_utf8(body).ok();
         let json = Json {
             fields: self,
-            properties: self
-                .properties
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()))
-                .collect(),
+            properties: self.properties.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect(),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(body)),
         };

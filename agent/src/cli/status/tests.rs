@@ -28,27 +28,16 @@ fn state(link: LinkState, lane: Lane) -> State {
         version: "0.1.0".into(),
         pid: 7,
         uptime_s: 90,
-        configuration: Configuration {
-            file: "/etc/s.toml".into(),
-            state: "in force".into(),
-        },
+        configuration: Configuration { file: "/etc/s.toml".into(), state: "in force".into() },
         link: Link {
             state: link,
             since_s: 60,
             since: 0,
-            reason: if link == LinkState::Online {
-                ""
-            } else {
-                "connection refused"
-            }
-            .into(),
+            reason: if link == LinkState::Online { "" } else { "connection refused" }.into(),
             next_attempt_in_s: (link == LinkState::Offline).then_some(12),
         },
         lanes: vec![lane],
-        rates: Rates {
-            accepted_per_s: 1.25,
-            ..Rates::default()
-        },
+        rates: Rates { accepted_per_s: 1.25, ..Rates::default() },
         drained_in_s: None,
         first_send_in_s: None,
         clock_offset_s: Some(3),
@@ -62,10 +51,7 @@ fn held() -> Lane {
         remedy: "create the topic".into(),
         since_s: 30,
     };
-    Lane {
-        hold: Some(hold),
-        ..lane()
-    }
+    Lane { hold: Some(hold), ..lane() }
 }
 
 #[test]
@@ -79,10 +65,7 @@ fn a_person_sees_link_accounts_and_holds() {
         "critical        10          6        4     0        0        0        0   2h 5m  2.0 KiB  8.0 MiB",
         "lane critical held for 30s: topic_missing: No topic route | x; create the topic",
     ] {
-        assert!(
-            text.lines().any(|found| found == line),
-            "{line}\nin\n{text}"
-        );
+        assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
     }
 }
 
@@ -107,9 +90,6 @@ fn nagios_gets_one_line_and_a_grade() {
 
     let (exit, line) = verdict(&state(LinkState::Offline, held()));
     assert_eq!(exit, Exit::Critical);
-    assert!(
-        line.starts_with("SPILLWAY CRITICAL - lane critical held (topic_missing)"),
-        "{line}"
-    );
+    assert!(line.starts_with("SPILLWAY CRITICAL - lane critical held (topic_missing)"), "{line}");
     assert_eq!(line.matches('|').count(), 1, "{line}");
 }

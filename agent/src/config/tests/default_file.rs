@@ -23,9 +23,7 @@ fn is_setting(rest: &str) -> bool {
 fn uncommented(text: &str, prefixes: &[&str]) -> String {
     let line = |line: &str| {
         let rest = prefixes.iter().find_map(|prefix| line.strip_prefix(prefix));
-        rest.filter(|rest| is_setting(rest))
-            .unwrap_or(line)
-            .to_owned()
+        rest.filter(|rest| is_setting(rest)).unwrap_or(line).to_owned()
     };
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -39,14 +37,8 @@ fn as_shipped_it_is_the_defaults() {
 #[test]
 fn each_commented_default_is_the_codes_default() {
     let explicit = uncommented(&default_file(), &["#"]);
-    assert!(
-        explicit.contains("\nbytes_per_second = "),
-        "nothing was uncommented"
-    );
-    assert_eq!(
-        Setup::new(&explicit).good(),
-        Setup::new(&default_file()).good()
-    );
+    assert!(explicit.contains("\nbytes_per_second = "), "nothing was uncommented");
+    assert_eq!(Setup::new(&explicit).good(), Setup::new(&default_file()).good());
 }
 
 #[test]
@@ -54,16 +46,10 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
     let all = uncommented(&default_file(), &["# ", "#"]);
     let setup = Setup::new("");
     let folder = format!("{}/", setup.folder.path().display());
-    let setup = [
-        "ca.pem",
-        "gateway.pem",
-        "gateway.key",
-        "access_key_secret",
-        "security_token",
-    ]
-    .iter()
-    .fold(setup, |setup, file| setup.file(file, "x"))
-    .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
+    let setup = ["ca.pem", "gateway.pem", "gateway.key", "access_key_secret", "security_token"]
+        .iter()
+        .fold(setup, |setup, file| setup.file(file, "x"))
+        .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
     setup.good();
 
     let text = std::fs::read_to_string(setup.path("spillway.toml")).unwrap();

@@ -9,9 +9,7 @@ const HTTP: &str = "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id
 /// Faults of `text` in front of a good lane.
 #[track_caller]
 fn faults(text: &str) -> Vec<String> {
-    Setup::new(&format!("{text}\n{SMALL}"))
-        .variable("KEY", "hidden")
-        .faults()
+    Setup::new(&format!("{text}\n{SMALL}")).variable("KEY", "hidden").faults()
 }
 
 #[track_caller]
@@ -103,14 +101,8 @@ fn wrong_kinds_of_values_are_refused() {
 fn what_is_not_toml_is_shown_by_line_and_nothing_else_is_judged() {
     let found = lane_faults("[gateway]\nid = gw-1\n\n[drain]\nadaptive = tru\nnonsense = 1\n");
     assert_eq!(found.len(), 2, "{found:#?}");
-    assert!(
-        found[0].starts_with("spillway.toml:2: is not TOML: "),
-        "{found:#?}"
-    );
-    assert!(
-        found[1].starts_with("spillway.toml:5: is not TOML: "),
-        "{found:#?}"
-    );
+    assert!(found[0].starts_with("spillway.toml:2: is not TOML: "), "{found:#?}");
+    assert!(found[1].starts_with("spillway.toml:5: is not TOML: "), "{found:#?}");
     assert!(found[1].ends_with("; look at column 12"), "{found:#?}");
 }
 
@@ -178,14 +170,8 @@ fn secrets_that_cannot_be_had_name_their_source_and_the_remedy() {
     );
     let forms = "write { file = \"/path\" }, { credential = \"name\" } or { env = \"VARIABLE\" }";
     for (form, problem) in [
-        (
-            "{ env = \"KEY\", file = \"/x\" }",
-            "does not name exactly one source",
-        ),
-        (
-            "{ vault = \"x\" }",
-            "is to come from \"vault\", which is no source",
-        ),
+        ("{ env = \"KEY\", file = \"/x\" }", "does not name exactly one source"),
+        ("{ vault = \"x\" }", "is to come from \"vault\", which is no source"),
         ("{ env = 1 }", "has a number for its env"),
         ("7", "is a number"),
     ] {
@@ -212,17 +198,13 @@ fn http_needs_one_endpoint_with_its_scheme_and_an_access_key() {
     let endpoint = |value: &str| faults(&HTTP.replace("\"https://mq.example\"", value));
     assert_eq!(
         endpoint("\"mq.example:80\""),
-        [
-            "spillway.toml:2: upstream.endpoint: \"mq.example:80\" has no scheme; \
-          write for example \"https://host:port\""
-        ]
+        ["spillway.toml:2: upstream.endpoint: \"mq.example:80\" has no scheme; \
+          write for example \"https://host:port\""]
     );
     assert_eq!(
         endpoint("[\"https://a\", \"https://b\"]"),
-        [
-            "spillway.toml:2: upstream.endpoint: lists several, but transport = \"http\" takes one; \
-          write for example \"https://host:port\""
-        ]
+        ["spillway.toml:2: upstream.endpoint: lists several, but transport = \"http\" takes one; \
+          write for example \"https://host:port\""]
     );
     assert_eq!(
         endpoint("\"http://mq.example\""),
@@ -239,10 +221,8 @@ fn http_needs_one_endpoint_with_its_scheme_and_an_access_key() {
 fn the_transports_do_not_share_the_instances_name() {
     assert_eq!(
         faults(&format!("{HTTP}namespace = \"ns\"")),
-        [
-            "spillway.toml:5: upstream.namespace: does not belong to this transport; \
-          write instance_id instead, or change transport"
-        ]
+        ["spillway.toml:5: upstream.namespace: does not belong to this transport; \
+          write instance_id instead, or change transport"]
     );
 }
 
@@ -266,10 +246,7 @@ fn tls_files_must_be_there_and_the_key_comes_with_its_certificate() {
 #[test]
 fn lanes_have_names_topics_and_one_default() {
     let place = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
-    assert_eq!(
-        lane_faults(""),
-        [format!("spillway.toml: lane: is missing; {place}")]
-    );
+    assert_eq!(lane_faults(""), [format!("spillway.toml: lane: is missing; {place}")]);
     assert_eq!(
         lane_faults("\n[[lane]]\n"),
         [
@@ -285,10 +262,8 @@ fn lanes_have_names_topics_and_one_default() {
     );
     assert_eq!(
         lane_faults(&two.replace("topic='t'", "topic='t'\ndefault=true")),
-        [
-            "spillway.toml:5: lane.b.default: is true, as in lane a (spillway.toml:1); \
-          leave it true in one lane only"
-        ]
+        ["spillway.toml:5: lane.b.default: is true, as in lane a (spillway.toml:1); \
+          leave it true in one lane only"]
     );
     assert_eq!(
         lane_faults("[[lane]]\nname='_agent'\ntopic='a b'\n"),
@@ -305,13 +280,9 @@ fn lanes_have_names_topics_and_one_default() {
 fn a_topic_is_no_longer_than_its_transport_takes() {
     let lane = format!("[[lane]]\nname='a'\ntopic='{}'\n", "x".repeat(65));
     assert_eq!(
-        Setup::new(&format!("{HTTP}{lane}"))
-            .variable("KEY", "k")
-            .faults(),
-        [
-            "spillway.toml:7: lane.a.topic: has 65 characters, the HTTP API takes 64; \
-          write for example \"ward-critical\""
-        ]
+        Setup::new(&format!("{HTTP}{lane}")).variable("KEY", "k").faults(),
+        ["spillway.toml:7: lane.a.topic: has 65 characters, the HTTP API takes 64; \
+          write for example \"ward-critical\""]
     );
     Setup::new(&lane).good();
 }
@@ -323,56 +294,28 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[limits]\nkeep_free = \"1 GiB\"", "2: limits.keep_free"),
         ("[dead]\nkeep_for = \"7d\"", "2: dead.keep_for"),
         ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
-        (
-            "[listen.http]\naddress = \"127.0.0.1:9466\"",
-            "1: listen.http",
-        ),
-        (
-            "[listen.mq_http]\naddress = \"127.0.0.1:8088\"",
-            "1: listen.mq_http",
-        ),
-        (
-            "[listen.admin]\naddress = \"127.0.0.1:9465\"",
-            "1: listen.admin",
-        ),
+        ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
+        ("[listen.mq_http]\naddress = \"127.0.0.1:8088\"", "1: listen.mq_http"),
+        ("[listen.admin]\naddress = \"127.0.0.1:9465\"", "1: listen.admin"),
         ("[[client]]\nname = \"his\"", "1: client"),
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
         ("[audit]\nkeep = \"1 GiB\"", "1: audit"),
         ("[control]\nurl = \"https://centre.example\"", "1: control"),
         ("[report]\ntopic = \"gateway-report\"", "1: report"),
         ("[presence]\ntopic = \"gateway-status\"", "1: presence"),
-        (
-            &format!("{HTTP}credentials = []"),
-            "5: upstream.credentials",
-        ),
-        (
-            &format!("{HTTP}credential_command = \"x\""),
-            "5: upstream.credential_command",
-        ),
+        (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
+        (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
         (&format!("{HTTP}proxy = \"x:1\""), "5: upstream.proxy"),
         (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
         (&format!("{}quota = \"1 GiB\"", lane_a()), "4: lane.a.quota"),
-        (
-            &format!("{}when_full = \"drop-oldest\"", lane_a()),
-            "4: lane.a.when_full",
-        ),
-        (
-            &format!("{}bundle = {{ records = 64 }}", lane_a()),
-            "4: lane.a.bundle",
-        ),
+        (&format!("{}when_full = \"drop-oldest\"", lane_a()), "4: lane.a.when_full"),
+        (&format!("{}bundle = {{ records = 64 }}", lane_a()), "4: lane.a.bundle"),
     ] {
         let text = text.to_owned();
-        let whole = if text.contains("[[lane]]") {
-            text
-        } else {
-            format!("{text}\n{SMALL}")
-        };
+        let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
         let found = Setup::new(&whole).variable("KEY", "k").faults();
         let expected = format!("spillway.toml:{key}: is not built yet in this version; ");
-        assert!(
-            found.len() == 1 && found[0].starts_with(&expected),
-            "{found:#?}"
-        );
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:#?}");
     }
     // The default in other words is still the default.
     Setup::new(&format!("[dead]\nkeep_for = \"720h\"\n{SMALL}")).good();
@@ -397,10 +340,8 @@ fn backoff_and_sockets_make_sense_together() {
     let long = format!("/run/{}.sock", "x".repeat(110));
     assert_eq!(
         faults(&format!("[listen]\nsocket = \"{long}\"")),
-        [
-            "spillway.toml:2: listen.socket: has 120 bytes, a socket's path at most 107; \
-          write for example \"/run/spillway/spillway.sock\""
-        ]
+        ["spillway.toml:2: listen.socket: has 120 bytes, a socket's path at most 107; \
+          write for example \"/run/spillway/spillway.sock\""]
     );
 }
 
@@ -408,10 +349,7 @@ fn backoff_and_sockets_make_sense_together() {
 fn a_gateway_without_a_machine_id_asks_for_its_own() {
     let setup = Setup::new(SMALL);
     let machine_id = setup.path("missing");
-    let surroundings = Surroundings {
-        machine_id,
-        ..setup.surroundings()
-    };
+    let surroundings = Surroundings { machine_id, ..setup.surroundings() };
     let error = load(&setup.path("spillway.toml"), &surroundings).unwrap_err();
     assert_eq!(
         setup.bare(&error),

@@ -13,33 +13,18 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.gateway.id.len(), 16);
     assert_eq!(config.gateway.data_dir.to_str(), Some("/var/lib/spillway"));
     assert_eq!(config.limits.memory_bytes, 32 << 20);
-    assert_eq!(
-        config.listen.socket.to_str(),
-        Some("/run/spillway/spillway.sock")
-    );
-    assert_eq!(
-        config.listen.control.to_str(),
-        Some("/run/spillway/control.sock")
-    );
+    assert_eq!(config.listen.socket.to_str(), Some("/run/spillway/spillway.sock"));
+    assert_eq!(config.listen.control.to_str(), Some("/run/spillway/control.sock"));
     assert_eq!(config.listen.mode, 0o660);
     assert_eq!(config.upstream, None);
     assert_eq!(config.dead.keep_bytes, 64 << 20);
     let drain = &config.drain;
     assert_eq!((drain.adaptive, drain.records_per_second), (true, None));
-    assert_eq!(
-        (drain.bytes_per_second, drain.reconnect_spread),
-        (256 << 10, None)
-    );
+    assert_eq!((drain.bytes_per_second, drain.reconnect_spread), (256 << 10, None));
     let backoff = &config.backoff;
-    assert_eq!(
-        (backoff.initial, backoff.max),
-        (Duration::from_secs(5), Duration::from_secs(120))
-    );
+    assert_eq!((backoff.initial, backoff.max), (Duration::from_secs(5), Duration::from_secs(120)));
     let lane = config.default_lane();
-    assert_eq!(
-        (lane.priority, lane.weight, lane.min_share_percent),
-        (1, 1, 5)
-    );
+    assert_eq!((lane.priority, lane.weight, lane.min_share_percent), (1, 1, 5));
     assert_eq!(
         (lane.default, lane.order, lane.on_reject),
         (true, Order::None, OnReject::DeadLetter)
@@ -98,20 +83,10 @@ max = "2m"
         .good();
     let upstream = config.upstream.unwrap();
     assert_eq!(upstream.transport, Transport::Http);
-    assert_eq!(
-        upstream.endpoints,
-        [Endpoint {
-            host: "host".into(),
-            port: 443,
-            tls: true
-        }]
-    );
+    assert_eq!(upstream.endpoints, [Endpoint { host: "host".into(), port: 443, tls: true }]);
     assert_eq!(upstream.namespace.as_deref(), Some("MQ_INST_1"));
     let credentials = upstream.credentials.unwrap();
-    assert_eq!(
-        (credentials.id.as_str(), credentials.secret.reveal()),
-        ("id", "secret")
-    );
+    assert_eq!((credentials.id.as_str(), credentials.secret.reveal()), ("id", "secret"));
     assert_eq!(config.lanes[0].tag.as_ref().unwrap().as_str(), "SyncEvent");
 }
 
@@ -119,10 +94,7 @@ max = "2m"
 fn grpc_lists_endpoints_and_needs_no_key() {
     let text = "[upstream]\ntransport = \"grpc\"\nendpoint = [\"a:8081\", \"http://127.0.0.1:1\"]\n\
                 namespace = \"ns\"\n";
-    let upstream = Setup::new(&format!("{text}{SMALL}"))
-        .good()
-        .upstream
-        .unwrap();
+    let upstream = Setup::new(&format!("{text}{SMALL}")).good().upstream.unwrap();
     let urls: Vec<String> = upstream.endpoints.iter().map(Endpoint::url).collect();
     assert_eq!(urls, ["https://a:8081", "http://127.0.0.1:1"]);
     assert_eq!((upstream.credentials, upstream.tls), (None, Tls::default()));
@@ -143,17 +115,8 @@ fn ordered_lanes_hold_rather_than_dead_letter() {
     let lanes = "[[lane]]\nname='a'\ntopic='t'\norder='key'\ndefault=true\n\
                  [[lane]]\nname='b'\ntopic='t'\norder='lane'\non_reject='dead-letter'\n";
     let lanes = Setup::new(lanes).good().lanes;
-    let found: Vec<_> = lanes
-        .iter()
-        .map(|lane| (lane.order, lane.on_reject))
-        .collect();
-    assert_eq!(
-        found,
-        [
-            (Order::Key, OnReject::Hold),
-            (Order::Lane, OnReject::DeadLetter)
-        ]
-    );
+    let found: Vec<_> = lanes.iter().map(|lane| (lane.order, lane.on_reject)).collect();
+    assert_eq!(found, [(Order::Key, OnReject::Hold), (Order::Lane, OnReject::DeadLetter)]);
 }
 
 #[test]
@@ -168,15 +131,9 @@ fn fragments_and_environment_come_after_the_main_file() {
         .variable("SPILLWAY__LANE__MAIN__TOPIC", "t2");
     let config = setup.good();
     assert_eq!(config.drain.bytes_per_second, 3 << 10);
-    assert_eq!(
-        (config.drain.records_per_second, config.drain.adaptive),
-        (Some(7), false)
-    );
+    assert_eq!((config.drain.records_per_second, config.drain.adaptive), (Some(7), false));
     let lane = &config.lanes[0];
-    assert_eq!(
-        (lane.topic.as_str(), lane.tag.as_ref().unwrap().as_str()),
-        ("t2", "T")
-    );
+    assert_eq!((lane.topic.as_str(), lane.tag.as_ref().unwrap().as_str()), ("t2", "T"));
 }
 
 #[test]
@@ -184,9 +141,7 @@ fn secrets_come_from_files_and_credentials_and_never_show() {
     let text = format!(
         "{HTTP}access_key_secret = {{ credential = \"key\" }}\nsecurity_token = {{ file = \"FILE\" }}\n{SMALL}"
     );
-    let setup = Setup::new("")
-        .file("credentials/key", "hidden-1\n")
-        .file("token", "hidden-2\n");
+    let setup = Setup::new("").file("credentials/key", "hidden-1\n").file("token", "hidden-2\n");
     let text = text.replace("FILE", setup.path("token").to_str().unwrap());
     let folder = setup.path("credentials");
     let setup = setup

@@ -14,14 +14,9 @@ fn merged(files: &[&str], variables: &[(&str, &str)]) -> (Table, Vec<String>) {
         let table = parse(&Path::new(&name).into(), text, &mut findings);
         merge::file(&mut base, table, &mut findings);
     }
-    let variables = variables
-        .iter()
-        .map(|(n, v)| (n.to_string(), v.to_string()));
+    let variables = variables.iter().map(|(n, v)| (n.to_string(), v.to_string()));
     environment::apply(&mut base, &variables.collect(), &mut findings);
-    (
-        base,
-        findings.faults.iter().map(ToString::to_string).collect(),
-    )
+    (base, findings.faults.iter().map(ToString::to_string).collect())
 }
 
 /// The value at a path such as `lane.0.topic`.
@@ -53,25 +48,17 @@ fn text<'t>(table: &'t Table, path: &str) -> &'t str {
 fn later_files_replace_values_and_keep_the_rest() {
     let (table, faults) = merged(&["[drain]\na='1'\nb='2'", "[drain]\nb='3'"], &[]);
     assert_eq!(faults, Vec::<String>::new());
-    assert_eq!(
-        (text(&table, "drain.a"), text(&table, "drain.b")),
-        ("1", "3")
-    );
+    assert_eq!((text(&table, "drain.a"), text(&table, "drain.b")), ("1", "3"));
     assert_eq!(at(&table, "drain.b").unwrap().place.to_string(), "f1:2");
 }
 
 #[test]
 fn lanes_merge_by_name_and_new_ones_are_added() {
     let first = "[[lane]]\nname='a'\ntopic='x'\n[[lane]]\nname='b'\ntopic='y'";
-    let (table, faults) = merged(
-        &[first, "[[lane]]\nname='b'\ntopic='z'\n[[lane]]\nname='c'"],
-        &[],
-    );
+    let (table, faults) =
+        merged(&[first, "[[lane]]\nname='b'\ntopic='z'\n[[lane]]\nname='c'"], &[]);
     assert_eq!(faults, Vec::<String>::new());
-    assert_eq!(
-        (text(&table, "lane.0.topic"), text(&table, "lane.1.topic")),
-        ("x", "z")
-    );
+    assert_eq!((text(&table, "lane.0.topic"), text(&table, "lane.1.topic")), ("x", "z"));
     assert_eq!(text(&table, "lane.2.name"), "c");
 }
 
@@ -80,24 +67,16 @@ fn one_name_twice_in_one_file_is_a_fault() {
     let (_, faults) = merged(&["[[lane]]\nname='a'\n[[lane]]\nname='a'"], &[]);
     assert_eq!(
         faults,
-        [
-            "f0:3: lane.a: is the name of two lanes, the first at f0:1; \
-          give one of them another name, or make them one"
-        ]
+        ["f0:3: lane.a: is the name of two lanes, the first at f0:1; \
+          give one of them another name, or make them one"]
     );
 }
 
 #[test]
 fn a_secrets_source_is_replaced_whole() {
     let over = [("SPILLWAY__U__S__FILE", "f")];
-    let (table, _) = merged(
-        &["[u]\ns={env='A'}\nt={env='A'}", "[u]\nt={credential='c'}"],
-        &over,
-    );
-    assert_eq!(
-        (text(&table, "u.s.file"), text(&table, "u.t.credential")),
-        ("f", "c")
-    );
+    let (table, _) = merged(&["[u]\ns={env='A'}\nt={env='A'}", "[u]\nt={credential='c'}"], &over);
+    assert_eq!((text(&table, "u.s.file"), text(&table, "u.t.credential")), ("f", "c"));
     assert!(at(&table, "u.s.env").is_none() && at(&table, "u.t.env").is_none());
 }
 
@@ -110,16 +89,7 @@ fn the_environment_reaches_any_scalar_lanes_by_name() {
     ];
     let (table, faults) = merged(&["[[lane]]\nname='ward-a'\ntopic='t'"], &variables);
     assert_eq!(faults, Vec::<String>::new());
-    assert_eq!(
-        (
-            text(&table, "upstream.tls.ca"),
-            text(&table, "lane.0.topic")
-        ),
-        ("/ca", "t2")
-    );
-    let (_, faults) = merged(
-        &["[[lane]]\nname='a'"],
-        &[("SPILLWAY__LANE__B__TOPIC", "t")],
-    );
+    assert_eq!((text(&table, "upstream.tls.ca"), text(&table, "lane.0.topic")), ("/ca", "t2"));
+    let (_, faults) = merged(&["[[lane]]\nname='a'"], &[("SPILLWAY__LANE__B__TOPIC", "t")]);
     assert!(faults[0].starts_with("environment variable SPILLWAY__LANE__B__TOPIC: lane: "));
 }

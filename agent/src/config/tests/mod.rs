@@ -24,13 +24,8 @@ struct Setup {
 
 impl Setup {
     fn new(main: &str) -> Self {
-        let setup = Self {
-            folder: tempfile::tempdir().unwrap(),
-            variables: BTreeMap::new(),
-        };
-        setup
-            .file("spillway.toml", main)
-            .file("machine-id", "0123456789abcdef0123456789abcdef\n")
+        let setup = Self { folder: tempfile::tempdir().unwrap(), variables: BTreeMap::new() };
+        setup.file("spillway.toml", main).file("machine-id", "0123456789abcdef0123456789abcdef\n")
     }
 
     fn file(self, name: &str, content: &str) -> Self {
@@ -50,10 +45,7 @@ impl Setup {
     }
 
     fn surroundings(&self) -> Surroundings {
-        Surroundings {
-            variables: self.variables.clone(),
-            machine_id: self.path("machine-id"),
-        }
+        Surroundings { variables: self.variables.clone(), machine_id: self.path("machine-id") }
     }
 
     fn load(&self) -> Result<(Config, Vec<Warning>), String> {
@@ -62,8 +54,7 @@ impl Setup {
 
     /// The text without the folder, so that tests can spell it.
     fn bare(&self, text: &impl ToString) -> String {
-        text.to_string()
-            .replace(&format!("{}/", self.folder.path().display()), "")
+        text.to_string().replace(&format!("{}/", self.folder.path().display()), "")
     }
 
     #[track_caller]

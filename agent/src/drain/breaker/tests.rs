@@ -15,11 +15,7 @@ struct Bench {
 
 impl Bench {
     fn new(order: Order, on_reject: OnReject) -> Self {
-        Self {
-            breaker: Breaker::new(order, on_reject),
-            now: Instant::now(),
-            issued: 0,
-        }
+        Self { breaker: Breaker::new(order, on_reject), now: Instant::now(), issued: 0 }
     }
 
     fn send(&mut self, position: u64) -> u64 {
@@ -34,14 +30,8 @@ impl Bench {
     }
 
     fn refused(&mut self, position: u64, code: &str, own: bool) -> Verdict {
-        let refusal = Refusal {
-            code,
-            reason: "no",
-            own,
-        };
-        let verdict = self
-            .breaker
-            .refused(position, &refusal, self.issued, self.now);
+        let refusal = Refusal { code, reason: "no", own };
+        let verdict = self.breaker.refused(position, &refusal, self.issued, self.now);
         if verdict == Verdict::Bury {
             self.breaker.buried(position, self.now);
         }
@@ -55,8 +45,7 @@ impl Bench {
 
     fn unknown(&mut self, position: u64) -> Verdict {
         self.send(position);
-        self.breaker
-            .unknown(position, "wrong MD5", self.issued, self.now)
+        self.breaker.unknown(position, "wrong MD5", self.issued, self.now)
     }
 
     fn code(&self) -> Option<&str> {
@@ -64,9 +53,7 @@ impl Bench {
     }
 
     fn may_send(&self, position: u64) -> bool {
-        self.breaker
-            .due(position, self.now)
-            .is_some_and(|at| at <= self.now)
+        self.breaker.due(position, self.now).is_some_and(|at| at <= self.now)
     }
 }
 
@@ -83,14 +70,7 @@ fn nineteen_in_a_row_do_not_hold_and_twenty_do() {
     assert_eq!(bench.code(), None);
     assert_eq!(bench.refuse(19, "X"), Verdict::Round);
     assert_eq!(bench.code(), Some("refused"));
-    assert!(
-        bench
-            .breaker
-            .held()
-            .unwrap()
-            .reason
-            .contains("20 refused in a row; X: no")
-    );
+    assert!(bench.breaker.held().unwrap().reason.contains("20 refused in a row; X: no"));
 }
 
 #[test]
@@ -121,11 +101,7 @@ fn more_than_half_of_the_last_two_hundred_hold() {
     }
     assert_eq!(bench.code(), None, "half is not more than half");
     bench.refuse(1000, "X");
-    assert_eq!(
-        bench.code(),
-        None,
-        "100 of 200: the oldest refusal has left the window"
-    );
+    assert_eq!(bench.code(), None, "100 of 200: the oldest refusal has left the window");
     bench.refuse(1001, "X");
     assert_eq!(bench.code(), Some("refused"));
 }
@@ -136,11 +112,7 @@ fn a_suspect_is_buried_only_after_another_sent_later_has_passed() {
     let overtaken = bench.send(2);
     bench.refuse(1, "X");
     bench.breaker.passed(2, overtaken, bench.now);
-    assert_eq!(
-        bench.refuse(1, "X"),
-        Verdict::Retry(2),
-        "that pass had left before"
-    );
+    assert_eq!(bench.refuse(1, "X"), Verdict::Retry(2), "that pass had left before");
     bench.pass(3);
     assert_eq!(bench.refuse(1, "X"), Verdict::Bury);
     assert!(!bench.breaker.suspects(1));
@@ -161,10 +133,7 @@ fn what_is_plainly_the_records_own_is_buried_at_once_and_does_not_count() {
     let mut bench = unordered();
     for position in 0..100 {
         bench.send(position);
-        assert_eq!(
-            bench.refused(position, "too many properties", true),
-            Verdict::Bury
-        );
+        assert_eq!(bench.refused(position, "too many properties", true), Verdict::Bury);
     }
     assert_eq!(bench.code(), None);
 }
@@ -215,10 +184,7 @@ fn a_lone_refused_record_holds_in_the_end() {
     for n in 1..20 {
         assert_eq!(bench.refuse(1, "X"), Verdict::Retry(n));
     }
-    assert_eq!(
-        (bench.refuse(1, "X"), bench.code()),
-        (Verdict::Round, Some("refused"))
-    );
+    assert_eq!((bench.refuse(1, "X"), bench.code()), (Verdict::Round, Some("refused")));
 }
 
 #[test]
@@ -231,10 +197,7 @@ fn an_operator_who_accepts_lets_dead_lettering_of_that_code_go_on_for_a_while() 
     for position in 0..50 {
         assert_eq!(bench.refuse(position, "X"), Verdict::Bury);
     }
-    assert!(
-        matches!(bench.refuse(60, "Y"), Verdict::Retry(1)),
-        "another code"
-    );
+    assert!(matches!(bench.refuse(60, "Y"), Verdict::Retry(1)), "another code");
     (1000..1200).for_each(|position| _ = bench.pass(position));
     assert!(matches!(bench.refuse(2000, "X"), Verdict::Retry(1)), "over");
 }
@@ -264,11 +227,7 @@ fn in_a_lane_ordered_as_a_whole_the_head_holds() {
     assert_eq!(bench.code(), Some("refused"));
     bench.send(1);
     assert_eq!(bench.refused(1, "own", true), Verdict::Bury);
-    assert_eq!(
-        bench.code(),
-        None,
-        "a record's own fault frees those behind it"
-    );
+    assert_eq!(bench.code(), None, "a record's own fault frees those behind it");
 }
 
 #[test]
@@ -290,10 +249,7 @@ fn in_a_lane_ordered_by_key_only_the_key_is_held() {
 fn heads_of_twenty_keys_refused_in_a_row_hold_the_lane_until_another_head_passes() {
     let mut bench = Bench::new(Order::Key, OnReject::Hold);
     (0..20).for_each(|position| _ = bench.refuse(position, "X"));
-    assert_eq!(
-        (bench.code(), bench.breaker.held_keys()),
-        (Some("refused"), 20)
-    );
+    assert_eq!((bench.code(), bench.breaker.held_keys()), (Some("refused"), 20));
     assert!(bench.may_send(50));
     assert!(bench.pass(50));
     assert_eq!(bench.breaker.held_keys(), 20);
@@ -303,14 +259,10 @@ fn heads_of_twenty_keys_refused_in_a_row_hold_the_lane_until_another_head_passes
 fn a_wrong_topic_holds_until_a_record_sent_later_passes() {
     let mut bench = unordered();
     let early = bench.send(1);
-    bench
-        .breaker
-        .misconfigured("topic_type", "NORMAL expected", bench.issued, bench.now);
+    bench.breaker.misconfigured("topic_type", "NORMAL expected", bench.issued, bench.now);
     assert!(bench.may_send(2), "a probe at once");
     bench.send(2);
-    bench
-        .breaker
-        .misconfigured("topic_type", "NORMAL expected", bench.issued, bench.now);
+    bench.breaker.misconfigured("topic_type", "NORMAL expected", bench.issued, bench.now);
     assert!(!bench.may_send(3));
     assert!(!bench.breaker.accept(), "no record is at fault");
     assert!(!bench.breaker.passed(1, early, bench.now));
@@ -338,18 +290,9 @@ fn an_unknown_fate_is_tried_three_times_then_holds_and_never_buries() {
 fn full_dead_letters_hold_until_there_is_room() {
     let mut bench = unordered();
     bench.send(1);
-    let refusal = Refusal {
-        code: "size",
-        reason: "",
-        own: true,
-    };
-    assert_eq!(
-        bench.breaker.refused(1, &refusal, 1, bench.now),
-        Verdict::Bury
-    );
-    bench
-        .breaker
-        .dead_full(1, "size", "64 MiB kept", bench.issued, bench.now);
+    let refusal = Refusal { code: "size", reason: "", own: true };
+    assert_eq!(bench.breaker.refused(1, &refusal, 1, bench.now), Verdict::Bury);
+    bench.breaker.dead_full(1, "size", "64 MiB kept", bench.issued, bench.now);
     assert_eq!(bench.code(), Some("dead_letters_full"));
     assert_eq!(bench.breaker.due(2, bench.now), None);
     assert!(!bench.may_send(1));

@@ -45,10 +45,7 @@ impl Window {
         if self.run >= RUN {
             Some(format!("{} refused in a row", self.run))
         } else if share > LENGTH / 2 {
-            Some(format!(
-                "{share} of the last {} refused",
-                self.outcomes.len()
-            ))
+            Some(format!("{share} of the last {} refused", self.outcomes.len()))
         } else {
             None
         }

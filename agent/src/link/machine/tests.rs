@@ -79,27 +79,14 @@ fn an_outage_goes_through_offline_probing_ramping_online() {
     assert_eq!(bench.link.since, began, "probes do not restart the outage");
     bench.answered();
     assert_eq!(bench.link.state(), LinkState::Ramping);
-    assert_eq!(
-        bench.link.permit(bench.now),
-        Permit::Wait(bench.now + SPREAD)
-    );
-    assert_eq!(
-        bench.link.first_send_at(bench.now),
-        Some(bench.now + SPREAD)
-    );
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+    assert_eq!(bench.link.first_send_at(bench.now), Some(bench.now + SPREAD));
     bench.link.ramped(bench.now);
-    assert_eq!(
-        bench.link.state(),
-        LinkState::Ramping,
-        "not before its turn"
-    );
+    assert_eq!(bench.link.state(), LinkState::Ramping, "not before its turn");
     bench.pass(SPREAD);
     assert_eq!(bench.link.permit(bench.now), Permit::Flow);
     bench.link.ramped(bench.now);
-    assert_eq!(
-        (bench.link.state(), bench.link.reason()),
-        (LinkState::Online, "")
-    );
+    assert_eq!((bench.link.state(), bench.link.reason()), (LinkState::Online, ""));
 }
 
 #[test]
@@ -137,9 +124,7 @@ fn failures_of_requests_from_before_the_verdict_change_nothing() {
     let next = bench.link.next_attempt_at;
     for _ in 0..63 {
         bench.link.down(era, "reset", bench.now, &mut bench.rng);
-        bench
-            .link
-            .silent(era, "deadline", bench.now, &mut bench.rng);
+        bench.link.silent(era, "deadline", bench.now, &mut bench.rng);
     }
     assert_eq!((bench.link.next_attempt_at, bench.link.failures), (next, 0));
 }
@@ -151,10 +136,7 @@ fn a_late_answer_while_offline_calls_for_a_probe_at_once() {
     bench.down();
     bench.link.answered(era, bench.now);
     assert_eq!(bench.link.state(), LinkState::Offline);
-    assert_eq!(
-        bench.link.permit(bench.now),
-        Permit::Probe { record_only: false }
-    );
+    assert_eq!(bench.link.permit(bench.now), Permit::Probe { record_only: false });
 }
 
 #[test]
@@ -180,36 +162,22 @@ fn a_mistake_is_probed_at_once_then_every_minute_by_a_record_until_put_right() {
     let mut bench = Bench::online();
     let wrong = |bench: &mut Bench| {
         let era = bench.link.era();
-        bench
-            .link
-            .misconfigured(era, "credentials", "no such key", bench.now);
+        bench.link.misconfigured(era, "credentials", "no such key", bench.now);
     };
     wrong(&mut bench);
     let since = bench.now;
-    assert_eq!(
-        bench.link.permit(bench.now),
-        Permit::Probe { record_only: true }
-    );
+    assert_eq!(bench.link.permit(bench.now), Permit::Probe { record_only: true });
     for _ in 0..3 {
         bench.probe();
         assert_eq!(bench.link.state(), LinkState::Held);
         bench.pass(SECOND);
         wrong(&mut bench);
-        assert_eq!(
-            bench.link.permit(bench.now),
-            Permit::Wait(bench.now + SECOND * 60)
-        );
+        assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SECOND * 60));
     }
-    assert_eq!(
-        (bench.link.since, bench.link.held.as_ref().unwrap().code),
-        (since, "credentials")
-    );
+    assert_eq!((bench.link.since, bench.link.held.as_ref().unwrap().code), (since, "credentials"));
     bench.probe();
     bench.answered();
-    assert_eq!(
-        (bench.link.state(), bench.link.held()),
-        (LinkState::Ramping, None)
-    );
+    assert_eq!((bench.link.state(), bench.link.held()), (LinkState::Ramping, None));
     assert_eq!(bench.link.permit(bench.now), Permit::Flow);
 }
 
@@ -222,10 +190,7 @@ fn the_start_waits_for_its_slot_and_without_an_upstream_for_ever() {
     assert_eq!(slotted.first_send_at(bench.now), Some(bench.now + SPREAD));
     assert_eq!(slotted.status(bench.now, 5).next_attempt_in_s, Some(12));
     let none = start(Start::Unconfigured);
-    assert_eq!(
-        (none.permit(bench.now), none.state()),
-        (Permit::Never, LinkState::Unconfigured)
-    );
+    assert_eq!((none.permit(bench.now), none.state()), (Permit::Never, LinkState::Unconfigured));
 }
 
 proptest! {

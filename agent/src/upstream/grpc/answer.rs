@@ -20,10 +20,7 @@ pub(super) fn outcome(response: &v2::SendMessageResponse) -> Outcome {
         (OK | MULTIPLE_RESULTS, [entry]) => entry,
         (OK | MULTIPLE_RESULTS, entries) => {
             let reason = format!("{} results for one message", entries.len());
-            return Outcome::Unknown {
-                reason,
-                link: false,
-            };
+            return Outcome::Unknown { reason, link: false };
         }
         (code, _) => return sorted(code, &status.message, ""),
     };
@@ -35,17 +32,9 @@ fn sorted(code: i32, text: &str, message_id: &str) -> Outcome {
     let words = brief(text);
     let reason = format!("{code}: {words}");
     match meaning(code, text) {
-        Meaning::Stored => Outcome::Delivered {
-            message_id: message_id.to_owned(),
-        },
-        Meaning::Busy => Outcome::Throttled {
-            after: None,
-            reason,
-        },
-        Meaning::Uncertain => Outcome::Unknown {
-            reason,
-            link: false,
-        },
+        Meaning::Stored => Outcome::Delivered { message_id: message_id.to_owned() },
+        Meaning::Busy => Outcome::Throttled { after: None, reason },
+        Meaning::Uncertain => Outcome::Unknown { reason, link: false },
         Meaning::Credentials => misconfigured(Scope::Link, "credentials", reason),
         Meaning::TopicMissing => misconfigured(Scope::Topic, "topic_missing", reason),
         Meaning::TopicType => misconfigured(Scope::Topic, "topic_type", reason),
@@ -71,10 +60,7 @@ pub(super) fn failure(status: &Status) -> Outcome {
         Code::Unauthenticated | Code::PermissionDenied => {
             misconfigured(Scope::Link, "credentials", reason)
         }
-        Code::ResourceExhausted => Outcome::Throttled {
-            after: None,
-            reason,
-        },
+        Code::ResourceExhausted => Outcome::Throttled { after: None, reason },
         Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded => {
             Outcome::Unknown { reason, link: true }
         }
@@ -83,10 +69,7 @@ pub(super) fn failure(status: &Status) -> Outcome {
         Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => {
             rejected(format!("{:?}", status.code()), reason, false)
         }
-        _ => Outcome::Unknown {
-            reason,
-            link: false,
-        },
+        _ => Outcome::Unknown { reason, link: false },
     }
 }
 
@@ -103,18 +86,11 @@ fn rejected(code: String, reason: String, own: bool) -> Outcome {
 }
 
 fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
-    Outcome::Misconfigured {
-        scope,
-        code,
-        reason,
-    }
+    Outcome::Misconfigured { scope, code, reason }
 }
 
 fn brief(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(WORDS_MAX_CHARS)
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX_CHARS).collect()
 }
 
 #[cfg(test)]
@@ -123,10 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn response(top: i32, entries: &[i32]) -> v2::SendMessageResponse {
-        let status = |code: i32| v2::Status {
-            code,
-            message: "words".into(),
-        };
+        let status = |code: i32| v2::Status { code, message: "words".into() };
         let entry = |code: &i32| v2::SendResultEntry {
             status: Some(status(*code)),
             message_id: "m-1".into(),
@@ -166,11 +139,7 @@ mod tests {
             (40_000, &[], "refused"),
             (50_400, &[], "unknown"),
         ] {
-            assert_eq!(
-                kind(&outcome(&response(top, entries))),
-                expected,
-                "{top} {entries:?}"
-            );
+            assert_eq!(kind(&outcome(&response(top, entries))), expected, "{top} {entries:?}");
         }
         let silent = v2::SendMessageResponse::default();
         assert_eq!(kind(&outcome(&silent)), "unknown");
@@ -185,18 +154,9 @@ mod tests {
             (Status::unimplemented("what?"), "link down"),
             (Status::invalid_argument("bad"), "refused"),
             (Status::internal("oops"), "unknown"),
-            (
-                Status::from_error(Box::new(WireError::NotSent)),
-                "link down",
-            ),
-            (
-                Status::from_error(Box::new(WireError::Cut("x".into()))),
-                "unknown link",
-            ),
-            (
-                Status::from_error(Box::new(std::io::Error::other("x"))),
-                "unknown link",
-            ),
+            (Status::from_error(Box::new(WireError::NotSent)), "link down"),
+            (Status::from_error(Box::new(WireError::Cut("x".into()))), "unknown link"),
+            (Status::from_error(Box::new(std::io::Error::other("x"))), "unknown link"),
         ] {
             assert_eq!(kind(&failure(&status)), expected, "{status:?}");
         }

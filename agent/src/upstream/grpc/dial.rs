@@ -58,8 +58,8 @@ pub(super) fn targets(upstream: &config::Upstream) -> Result<Vec<Target>, BuildE
 
 fn tls_connector(tls: &config::Tls) -> Result<TlsConnector, BuildError> {
     let mut config = tls::client_config(tls)?;
-    Arc::make_mut(&mut config).alpn_protocols = vec![b"h2".to_vec()];
-    Ok(TlsConnector::from(config))
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 fn target(
@@ -130,9 +130,7 @@ impl Target {
         // Shared by a name's addresses, so that a dead first one leaves time for the next.
         connector.set_connect_timeout(Some(CONNECT_DEADLINE));
         let stream = connector.call(self.tcp.clone()).await;
-        stream
-            .map(hyper_util::rt::TokioIo::into_inner)
-            .map_err(|error| chain(&error))
+        stream.map(hyper_util::rt::TokioIo::into_inner).map_err(|error| chain(&error))
     }
 }
 

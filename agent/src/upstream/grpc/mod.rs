@@ -81,9 +81,7 @@ impl GrpcUpstream {
         client_id: String,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
-        Ok(Self {
-            pool: Arc::new(Pool::new(upstream, client_id, clock)?),
-        })
+        Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock)?) })
     }
 
     async fn deliver(&self, message: &Message) -> Outcome {
@@ -108,12 +106,8 @@ impl GrpcUpstream {
     /// `None` if the connection turned out closed and nothing was sent.
     async fn deliver_on(&self, connection: &Connection, message: &Message) -> Option<Outcome> {
         let identity = &self.pool.identity;
-        let request = request::send(
-            message,
-            identity.namespace(),
-            identity.host(),
-            identity.now_ms(),
-        );
+        let request =
+            request::send(message, identity.namespace(), identity.host(), identity.now_ms());
         let load = connection.wire.load(message.size_bytes());
         let deadline =
             SEND_DEADLINE + Duration::from_secs(load.bytes_ahead() / SLOWEST_BYTES_PER_SECOND);
@@ -186,10 +180,7 @@ impl Drop for GrpcUpstream {
         else {
             return;
         };
-        let goodbye = self
-            .pool
-            .identity
-            .request(v2::NotifyClientTerminationRequest::default());
+        let goodbye = self.pool.identity.request(v2::NotifyClientTerminationRequest::default());
         runtime.spawn(async move {
             let mut client = connection.client();
             let _ = timeout(GOODBYE_DEADLINE, client.notify_client_termination(goodbye)).await;

@@ -19,11 +19,7 @@ pub(super) fn finding(
         Err(reason) => (Verdict::Bad, format!("cannot be asked: {reason}")),
         Ok(response) => judge(ordered, &response),
     };
-    Finding {
-        subject: format!("topic {topic}"),
-        verdict,
-        detail,
-    }
+    Finding { subject: format!("topic {topic}"), verdict, detail }
 }
 
 fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) {
@@ -42,15 +38,10 @@ fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) 
 }
 
 fn judge_queues(ordered: bool, queues: &[v2::MessageQueue]) -> (Verdict, String) {
-    let writable: Vec<_> = queues
-        .iter()
-        .filter(|queue| WRITABLE.contains(&queue.permission))
-        .collect();
+    let writable: Vec<_> =
+        queues.iter().filter(|queue| WRITABLE.contains(&queue.permission)).collect();
     let Some(first) = writable.first() else {
-        return (
-            Verdict::Bad,
-            "has no queue that may be written to".to_owned(),
-        );
+        return (Verdict::Bad, "has no queue that may be written to".to_owned());
     };
     let wanted = request::message_type(ordered);
     let names = first
@@ -58,20 +49,10 @@ fn judge_queues(ordered: bool, queues: &[v2::MessageQueue]) -> (Verdict, String)
         .map(|accepted| accepted.as_str_name())
         .collect::<Vec<_>>()
         .join(", ");
-    if first
-        .accept_message_types()
-        .any(|accepted| accepted == wanted)
-    {
-        return (
-            Verdict::Good,
-            format!("{} queues, takes {names}", writable.len()),
-        );
+    if first.accept_message_types().any(|accepted| accepted == wanted) {
+        return (Verdict::Good, format!("{} queues, takes {names}", writable.len()));
     }
-    let lane = if ordered {
-        "an ordered"
-    } else {
-        "an unordered"
-    };
+    let lane = if ordered { "an ordered" } else { "an unordered" };
     let detail = format!(
         "takes {names}, but {lane} lane sends {}; change the lane's order or re-create the topic",
         wanted.as_str_name()

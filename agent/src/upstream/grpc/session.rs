@@ -88,10 +88,8 @@ impl Session {
 
     /// One heartbeat and the code of its answer.
     async fn heartbeat(&self) -> Option<i32> {
-        let request = v2::HeartbeatRequest {
-            group: None,
-            client_type: v2::ClientType::Producer.into(),
-        };
+        let request =
+            v2::HeartbeatRequest { group: None, client_type: v2::ClientType::Producer.into() };
         let before = self.wire.answers.load(Ordering::Relaxed);
         let mut client = self.client.clone();
         let call = client.heartbeat(self.identity.request(request));

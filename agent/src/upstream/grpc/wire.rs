@@ -56,9 +56,7 @@ impl Wire {
         let end = Arc::new(OnceLock::new());
         let noted = Arc::clone(&end);
         tokio::spawn(async move {
-            let words = driver
-                .await
-                .map_or_else(|e| chain(&e), |()| "closed".to_owned());
+            let words = driver.await.map_or_else(|e| chain(&e), |()| "closed".to_owned());
             tracing::debug!(words, "gRPC connection ended");
             let _ = noted.set(words);
         });
@@ -156,10 +154,7 @@ fn check<B>(response: &Response<B>) -> Result<(), WireError> {
     if response.status().is_success() && grpc {
         return Ok(());
     }
-    let reason = format!(
-        "HTTP {} without gRPC; is this RocketMQ's proxy?",
-        response.status()
-    );
+    let reason = format!("HTTP {} without gRPC; is this RocketMQ's proxy?", response.status());
     Err(WireError::NotGrpc(reason))
 }
 

@@ -38,9 +38,7 @@ impl Answer {
         let mut answer = Self::of_head(response.status().as_u16(), response.headers());
         while let Some(chunk) = response.chunk().await? {
             let room = BODY_MAX - answer.body.len();
-            answer
-                .body
-                .extend_from_slice(&chunk[..chunk.len().min(room)]);
+            answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if answer.body.len() == BODY_MAX {
                 break;
             }
@@ -50,13 +48,7 @@ impl Answer {
 
     fn of_head(status: u16, headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-        let owned = |name: &str| {
-            text(name)
-                .unwrap_or_default()
-                .chars()
-                .take(WORDS_MAX)
-                .collect()
-        };
+        let owned = |name: &str| text(name).unwrap_or_default().chars().take(WORDS_MAX).collect();
         let date_ms = text("date").and_then(http_date_ms);
         Self {
             status,
@@ -114,35 +106,24 @@ impl Answer {
             429 => self.throttled(),
             503 if self.retry_after.is_some() => self.throttled(),
             // A gateway before the broker failed; it may have passed the request on.
-            500.. if !self.is_mq() => Outcome::Unknown {
-                reason: self.words(),
-                link: true,
-            },
-            _ if !self.is_mq() => Outcome::LinkDown {
-                reason: self.words(),
-            },
-            0..=299 => Outcome::Unknown {
-                reason: self.words(),
-                link: false,
-            },
+            500.. if !self.is_mq() => Outcome::Unknown { reason: self.words(), link: true },
+            _ if !self.is_mq() => Outcome::LinkDown { reason: self.words() },
+            0..=299 => Outcome::Unknown { reason: self.words(), link: false },
             _ => self.refused(),
         }
     }
 
     /// 201 alone proves nothing: the id and the digest do.
     fn published(&self, body: &[u8]) -> Outcome {
-        let unknown = |reason: String| Outcome::Unknown {
-            reason,
-            link: false,
-        };
+        let unknown = |reason: String| Outcome::Unknown { reason, link: false };
         let published = match Published::parse(self.text()) {
             Ok(published) => published,
             Err(error) => return unknown(format!("answered 201, but {error}")),
         };
         match published.body_md5.as_deref() {
-            Some(md5) if md5_matches(md5, body) => Outcome::Delivered {
-                message_id: published.message_id,
-            },
+            Some(md5) if md5_matches(md5, body) => {
+                Outcome::Delivered { message_id: published.message_id }
+            }
             Some(md5) => unknown(format!(
                 "answered 201 with message {} but the MD5 of another body ({})",
                 published.message_id,
@@ -162,10 +143,7 @@ impl Answer {
             Meaning::Clock => misconfigured(Scope::Link, "clock", reason),
             Meaning::Credentials => misconfigured(Scope::Link, "credentials", reason),
             Meaning::Missing => misconfigured(Scope::Topic, "topic_missing", reason),
-            Meaning::Server | Meaning::Empty => Outcome::Unknown {
-                reason,
-                link: false,
-            },
+            Meaning::Server | Meaning::Empty => Outcome::Unknown { reason, link: false },
             // No code of this API can mean the record alone: each could as well be a fault of
             // this agent or of the topic's settings, so the breaker counts them all.
             Meaning::Refused | Meaning::Handle => Outcome::Rejected {
@@ -179,61 +157,34 @@ impl Answer {
     }
 
     fn throttled(&self) -> Outcome {
-        Outcome::Throttled {
-            after: self.retry_after,
-            reason: self.words(),
-        }
+        Outcome::Throttled { after: self.retry_after, reason: self.words() }
     }
 
     /// The answer in a person's words.
     pub(super) fn words(&self) -> String {
         if let Some(error) = self.error() {
-            let ErrorBody {
-                code,
-                message,
-                request_id,
-                ..
-            } = error;
-            return format!(
-                "{} {code}: {} (request {request_id})",
-                self.status,
-                cut(&message)
-            );
+            let ErrorBody { code, message, request_id, .. } = error;
+            return format!("{} {code}: {} (request {request_id})", self.status, cut(&message));
         }
         if self.is_mq() {
             return format!("answered {} without an error code", self.status);
         }
-        let to = if self.location.is_empty() {
-            ""
-        } else {
-            ", pointing to "
-        };
+        let to = if self.location.is_empty() { "" } else { ", pointing to " };
         format!(
             "what answered is not RocketMQ (status {}, {}{to}{}): a captive portal or proxy on the way, or a wrong endpoint",
             self.status,
-            if self.content_type.is_empty() {
-                "no content type"
-            } else {
-                &self.content_type
-            },
+            if self.content_type.is_empty() { "no content type" } else { &self.content_type },
             self.location
         )
     }
 }
 
 fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
-    Outcome::Misconfigured {
-        scope,
-        code,
-        reason,
-    }
+    Outcome::Misconfigured { scope, code, reason }
 }
 
 fn cut(text: &str) -> String {
-    text.chars()
-        .filter(|c| !c.is_control())
-        .take(WORDS_MAX)
-        .collect()
+    text.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect()
 }
 
 fn http_date_ms(text: &str) -> Option<u64> {

@@ -6,24 +6,12 @@ const BODY: &[u8] = b"hello";
 const NOW_MS: u64 = 1_767_225_600_000;
 
 fn mq(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer {
-        status,
-        mq_header: true,
-        body: body.into(),
-        ..Answer::default()
-    }
+    Answer { status, mq_header: true, body: body.into(), ..Answer::default() }
 }
 
 fn error(status: u16, code: &str) -> Answer {
-    let body = ErrorBody {
-        code: code.into(),
-        message: "words".into(),
-        ..ErrorBody::default()
-    };
-    Answer {
-        mq_header: false,
-        ..mq(status, body.to_xml())
-    }
+    let body = ErrorBody { code: code.into(), message: "words".into(), ..ErrorBody::default() };
+    Answer { mq_header: false, ..mq(status, body.to_xml()) }
 }
 
 fn page(status: u16) -> Answer {
@@ -37,18 +25,13 @@ fn page(status: u16) -> Answer {
 }
 
 fn published(md5: Option<&str>) -> Answer {
-    let published = Published {
-        message_id: "1E05".into(),
-        body_md5: md5.map(Into::into),
-    };
+    let published = Published { message_id: "1E05".into(), body_md5: md5.map(Into::into) };
     mq(201, published.to_xml())
 }
 
 #[test]
 fn delivered_needs_id_and_the_matching_md5() {
-    let delivered = Outcome::Delivered {
-        message_id: "1E05".into(),
-    };
+    let delivered = Outcome::Delivered { message_id: "1E05".into() };
     assert_eq!(published(Some(&body_md5(BODY))).outcome(BODY), delivered);
     let lower = body_md5(BODY).to_ascii_lowercase();
     assert_eq!(published(Some(&lower)).outcome(BODY), delivered);
@@ -59,21 +42,11 @@ fn delivered_needs_id_and_the_matching_md5() {
         mq(201, "<Message><MessageId>1E05</Message"),
         mq(201, ""),
         mq(201, vec![0xFF, 0xFE]),
-        mq(
-            200,
-            Published {
-                message_id: "1".into(),
-                body_md5: None,
-            }
-            .to_xml(),
-        ),
+        mq(200, Published { message_id: "1".into(), body_md5: None }.to_xml()),
         mq(204, ""),
     ] {
         let outcome = answer.outcome(BODY);
-        assert!(
-            matches!(outcome, Outcome::Unknown { link: false, .. }),
-            "{answer:?} {outcome:?}"
-        );
+        assert!(matches!(outcome, Outcome::Unknown { link: false, .. }), "{answer:?} {outcome:?}");
     }
 }
 
@@ -95,10 +68,7 @@ fn a_captive_portal_is_a_broken_link_that_says_so() {
 fn a_gateways_error_page_may_hide_a_stored_message() {
     for status in [500, 502, 503, 504] {
         let outcome = page(status).outcome(BODY);
-        assert!(
-            matches!(outcome, Outcome::Unknown { link: true, .. }),
-            "{status}"
-        );
+        assert!(matches!(outcome, Outcome::Unknown { link: true, .. }), "{status}");
     }
 }
 
@@ -120,22 +90,11 @@ fn every_code_has_its_treatment() {
             Code::TopicNotExist | Code::SubscriptionNotExist => {
                 matches!(
                     outcome,
-                    Outcome::Misconfigured {
-                        scope: Scope::Topic,
-                        code: "topic_missing",
-                        ..
-                    }
+                    Outcome::Misconfigured { scope: Scope::Topic, code: "topic_missing", .. }
                 )
             }
             Code::TimeExpired | Code::InvalidDateHeader | Code::MissingDateHeader => {
-                matches!(
-                    outcome,
-                    Outcome::Misconfigured {
-                        scope: Scope::Link,
-                        code: "clock",
-                        ..
-                    }
-                )
+                matches!(outcome, Outcome::Misconfigured { scope: Scope::Link, code: "clock", .. })
             }
             Code::InternalError
             | Code::InternalServerError
@@ -159,18 +118,12 @@ fn throttling_is_told_by_code_or_status_and_carries_the_wish() {
     let seven = Some(Duration::from_secs(7));
     assert_eq!(after(page(429).outcome(BODY)), None);
     for status in [429, 503] {
-        let wishing = Answer {
-            retry_after: seven,
-            ..page(status)
-        };
+        let wishing = Answer { retry_after: seven, ..page(status) };
         assert_eq!(after(wishing.outcome(BODY)), seven);
     }
     assert_eq!(retry_after("7", None), seven);
     let date = "Thu, 07 Mar 2024 18:49:58 GMT";
-    assert_eq!(
-        retry_after("Thu, 07 Mar 2024 18:50:05 GMT", http_date_ms(date)),
-        seven
-    );
+    assert_eq!(retry_after("Thu, 07 Mar 2024 18:50:05 GMT", http_date_ms(date)), seven);
     assert_eq!(
         retry_after("Thu, 07 Mar 2024 18:49:05 GMT", http_date_ms(date)),
         Some(Duration::ZERO)
@@ -181,10 +134,7 @@ fn throttling_is_told_by_code_or_status_and_carries_the_wish() {
 
 #[test]
 fn a_refused_date_is_told_from_other_refusals() {
-    let dated = |answer: Answer, date_ms| Answer {
-        date_ms: Some(date_ms),
-        ..answer
-    };
+    let dated = |answer: Answer, date_ms| Answer { date_ms: Some(date_ms), ..answer };
     let hour_ms = 3_600_000;
     assert!(error(408, "TimeExpired").refuses_date(NOW_MS));
     assert!(dated(error(403, "SignatureDoesNotMatch"), NOW_MS + hour_ms).refuses_date(NOW_MS));

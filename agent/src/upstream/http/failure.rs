@@ -13,11 +13,7 @@ pub(super) fn outcome(error: &reqwest::Error) -> Outcome {
     if error.is_builder() {
         // The endpoint was proven by the configuration; what is left are the key and the token.
         let (scope, code) = (Scope::Link, "credentials");
-        return Outcome::Misconfigured {
-            scope,
-            code,
-            reason,
-        };
+        return Outcome::Misconfigured { scope, code, reason };
     }
     let refused_certificate = tls_error(error).is_some_and(is_about_client_certificate);
     if error.is_connect() || refused_certificate {
@@ -99,9 +95,7 @@ pub(super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rust
         if let Some(tls) = error.downcast_ref() {
             return Some(tls);
         }
-        let inside = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
         next = match inside {
             Some(inside) => Some(inside),
             None => error.source(),

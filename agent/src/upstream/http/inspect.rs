@@ -23,10 +23,7 @@ pub(super) async fn inspect(upstream: &HttpUpstream, topic: &Topic, ordered: boo
     if findings[0].verdict == Verdict::Good {
         findings.push(connection(upstream).await);
     }
-    if findings
-        .iter()
-        .all(|finding| finding.verdict == Verdict::Good)
-    {
+    if findings.iter().all(|finding| finding.verdict == Verdict::Good) {
         findings.extend(question(upstream, topic, ordered).await);
     }
     findings
@@ -40,24 +37,14 @@ async fn resolution(upstream: &HttpUpstream) -> Finding {
             let list: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
             (Verdict::Good, list.join(", "))
         }
-        Ok(Err(error)) => (
-            Verdict::Bad,
-            format!("{error}; check the name and this machine's DNS"),
-        ),
-        Err(_) => (
-            Verdict::Bad,
-            "no answer from DNS; check this machine's network".to_owned(),
-        ),
+        Ok(Err(error)) => (Verdict::Bad, format!("{error}; check the name and this machine's DNS")),
+        Err(_) => (Verdict::Bad, "no answer from DNS; check this machine's network".to_owned()),
     };
     finding(format!("name {host}"), verdict, detail)
 }
 
 async fn connection(upstream: &HttpUpstream) -> Finding {
-    let subject = if upstream.endpoint.tls {
-        "connection and TLS"
-    } else {
-        "connection"
-    };
+    let subject = if upstream.endpoint.tls { "connection and TLS" } else { "connection" };
     match reach::reach(&upstream.endpoint, &upstream.tls, CONNECT_DEADLINE).await {
         Ok(()) => finding(subject, Verdict::Good, "established"),
         Err(reason) => finding(subject, Verdict::Bad, reason),
@@ -77,20 +64,12 @@ async fn question(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<
     if !answer.is_mq() {
         return vec![finding("answer", Verdict::Bad, answer.words())];
     }
-    vec![
-        clock(upstream),
-        signature(&answer),
-        of_topic(&answer, topic, ordered),
-    ]
+    vec![clock(upstream), signature(&answer), of_topic(&answer, topic, ordered)]
 }
 
 fn clock(upstream: &HttpUpstream) -> Finding {
     match upstream.skew.offset_s() {
-        None => finding(
-            "clock",
-            Verdict::Note,
-            "the server's answer carries no date",
-        ),
+        None => finding("clock", Verdict::Note, "the server's answer carries no date"),
         Some(s) if s.abs() <= CLOCK_NOTE_S => {
             finding("clock", Verdict::Good, format!("{s} s from the server's"))
         }
@@ -120,11 +99,7 @@ fn of_topic(answer: &Answer, topic: &Topic, ordered: bool) -> Finding {
     if answer.meaning() == Meaning::Missing {
         return finding(subject, Verdict::Bad, answer.words());
     }
-    let kind = if ordered {
-        "an ordered topic"
-    } else {
-        "a normal topic"
-    };
+    let kind = if ordered { "an ordered topic" } else { "a normal topic" };
     let detail = format!(
         "its existence and type cannot be asked over the HTTP API; make sure it is {kind} and the key may publish to it"
     );
@@ -132,9 +107,5 @@ fn of_topic(answer: &Answer, topic: &Topic, ordered: bool) -> Finding {
 }
 
 fn finding(subject: impl Into<String>, verdict: Verdict, detail: impl Into<String>) -> Finding {
-    Finding {
-        subject: subject.into(),
-        verdict,
-        detail: detail.into(),
-    }
+    Finding { subject: subject.into(), verdict, detail: detail.into() }
 }

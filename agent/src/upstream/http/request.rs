@@ -37,13 +37,7 @@ impl<'a> Signed<'a> {
         };
         let signature = signable.signature(credentials.secret.reveal());
         let authorization = authorization(&credentials.id, &signature);
-        Self {
-            method,
-            resource,
-            date,
-            authorization,
-            credentials,
-        }
+        Self { method, resource, date, authorization, credentials }
     }
 
     /// The request to send. Invalid header characters (from a secret file with a line break, say)
@@ -100,19 +94,12 @@ mod tests {
         let resource = "/topics/edge_topic/messages?ns=MQ_INST_1_abc";
         let credentials = credentials(Some("sts"));
         let signed = Signed::new("POST", resource, &credentials, 1_709_837_398_000);
-        let endpoint = Endpoint {
-            host: "::1".into(),
-            port: 80,
-            tls: false,
-        };
+        let endpoint = Endpoint { host: "::1".into(), port: 80, tls: false };
         let request = signed.into_request(&Client::new_for_test(), &endpoint, Bytes::new());
         let request = request.build().unwrap();
         let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("date"), "Thu, 07 Mar 2024 18:49:58 GMT");
-        assert_eq!(
-            header("authorization"),
-            "MQ AKIDEXAMPLE:yyJp5IHJrn/xVkui9G8PX2s2NGk="
-        );
+        assert_eq!(header("authorization"), "MQ AKIDEXAMPLE:yyJp5IHJrn/xVkui9G8PX2s2NGk=");
         assert_eq!(header("security-token"), "sts");
         assert_eq!(request.url().as_str(), format!("http://[::1]{resource}"));
     }
@@ -124,10 +111,7 @@ mod tests {
     impl ForTest for Client {
         fn new_for_test() -> Client {
             let tls = super::super::no_tls().unwrap();
-            Client::builder()
-                .tls_backend_preconfigured(tls)
-                .build()
-                .unwrap()
+            Client::builder().tls_backend_preconfigured(tls).build().unwrap()
         }
     }
 }

@@ -24,11 +24,7 @@ impl Item {
         reply: oneshot::Sender<Result<Receipt, AppendError>>,
         room: (OwnedSemaphorePermit, OwnedSemaphorePermit),
     ) -> Self {
-        Self {
-            frame,
-            reply,
-            _room: room,
-        }
+        Self { frame, reply, _room: room }
     }
 }
 

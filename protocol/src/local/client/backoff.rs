@@ -16,9 +16,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     pub(super) fn new(options: &Options) -> Self {
-        let seed = options
-            .seed
-            .unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1);
+        let seed = options.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1);
         Self {
             initial: options.backoff_initial,
             max: options.backoff_max,
@@ -29,10 +27,7 @@ impl Backoff {
 
     /// The next wait: anything from nothing to the bound, which doubles each time.
     pub(super) fn next_wait(&mut self) -> Duration {
-        let bound = self
-            .initial
-            .saturating_mul(2u32.saturating_pow(self.attempt))
-            .min(self.max);
+        let bound = self.initial.saturating_mul(2u32.saturating_pow(self.attempt)).min(self.max);
         self.attempt = self.attempt.saturating_add(1);
         bound.mul_f64(self.rng.random_range(0.0..=1.0))
     }

@@ -46,14 +46,7 @@ impl Driver {
         backlog: Backlog,
         commands: mpsc::UnboundedReceiver<(u64, Item)>,
     ) -> Self {
-        Self {
-            path,
-            options,
-            backoff,
-            backlog,
-            commands,
-            open: true,
-        }
+        Self { path, options, backoff, backlog, commands, open: true }
     }
 
     pub(super) async fn run(mut self, first: Option<Connection>) {
@@ -182,10 +175,7 @@ impl Driver {
         while let Some(content) = frame::take(inbox).map_err(|e| e.to_string())? {
             match frame::read(VERSION, &content).map_err(|e| e.to_string())? {
                 ToClient::Bye(refusal) => return Err(refusal.to_string()),
-                ToClient::Answer {
-                    correlation,
-                    result,
-                } => {
+                ToClient::Answer { correlation, result } => {
                     self.backoff.reset();
                     self.answer(correlation, result.map(Receipt::from));
                 }
@@ -205,9 +195,7 @@ impl Driver {
                 let wait = self.backoff.spread(Duration::from_secs(seconds.into()));
                 self.backlog.delay(correlation, wait);
             }
-            None => self
-                .backlog
-                .settle(correlation, result.map_err(AppendError::Refused)),
+            None => self.backlog.settle(correlation, result.map_err(AppendError::Refused)),
         }
     }
 }

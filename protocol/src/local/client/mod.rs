@@ -129,9 +129,7 @@ impl Future for Pending {
     type Output = Result<Receipt, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0)
-            .poll(cx)
-            .map(|answer| answer.unwrap_or(Err(AppendError::Gone)))
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(AppendError::Gone)))
     }
 }
 
@@ -190,22 +188,14 @@ impl Client {
         };
         let (reply, answer) = oneshot::channel();
         let item = Item::new(frame, reply, (record, bytes));
-        self.commands
-            .send((correlation, item))
-            .map_err(|_| AppendError::Gone)?;
+        self.commands.send((correlation, item)).map_err(|_| AppendError::Gone)?;
         Ok(Pending(answer))
     }
 }
 
 fn encode(correlation: u64, mut draft: Draft, lane: Option<&str>) -> Result<Bytes, Refusal> {
-    draft
-        .id
-        .get_or_insert_with(|| uuid::Uuid::now_v7().to_string());
-    let request = Request {
-        draft,
-        lane: lane.map(str::to_owned),
-        ..Request::default()
-    };
+    draft.id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string());
+    let request = Request { draft, lane: lane.map(str::to_owned), ..Request::default() };
     let message = ToAgent::Append(Append::new(correlation, request));
     let mut out = Vec::new();
     frame::put(frame::VERSION, &message, &mut out)

@@ -51,10 +51,7 @@ fn answer(stored: &Stored, append: Append) -> ToClient {
         level: Level::Disk,
         duplicate,
     };
-    ToClient::Answer {
-        correlation: append.correlation,
-        result: Ok(receipt.into()),
-    }
+    ToClient::Answer { correlation: append.correlation, result: Ok(receipt.into()) }
 }
 
 /// One connection by its script; ends when the script or the client ends it.
@@ -81,18 +78,15 @@ async fn play(mut stream: UnixStream, script: Script, stored: Stored) -> Option<
             let correlation = append.correlation;
             let reply = match refuse.take() {
                 None => answer(&stored, append),
-                Some(code) => ToClient::Answer {
-                    correlation,
-                    result: Err(Refusal::new(code, "scripted")),
-                },
+                Some(code) => {
+                    ToClient::Answer { correlation, result: Err(Refusal::new(code, "scripted")) }
+                }
             };
             for _ in 0..=usize::from(script.twice) {
                 frame::put(VERSION, &reply, &mut out).ok()?;
             }
         }
-        let room = script
-            .write_max
-            .map_or(out.len(), |max| (max - written).min(out.len()));
+        let room = script.write_max.map_or(out.len(), |max| (max - written).min(out.len()));
         stream.write_all(&out[..room]).await.ok()?;
         written += room;
         if script.write_max.is_some_and(|max| written >= max)
@@ -112,10 +106,7 @@ async fn play(mut stream: UnixStream, script: Script, stored: Stored) -> Option<
 fn hello_reply(script: Script) -> HelloReply {
     match script.refuse_hello {
         Some(code) => HelloReply::Refused(Refusal::new(code, "scripted")),
-        None => HelloReply::Welcome {
-            version: VERSION,
-            agent: "scripted".into(),
-        },
+        None => HelloReply::Welcome { version: VERSION, agent: "scripted".into() },
     }
 }
 
@@ -145,11 +136,7 @@ fn options() -> Options {
 }
 
 fn draft(id: Option<&str>) -> Draft {
-    Draft {
-        id: id.map(str::to_owned),
-        body: "x".into(),
-        ..Draft::default()
-    }
+    Draft { id: id.map(str::to_owned), body: "x".into(), ..Draft::default() }
 }
 
 /// Three records over an agent of these scripts: all answered, each stored once, in order.
@@ -174,10 +161,7 @@ async fn three_records(scripts: Vec<Script>) {
 #[tokio::test]
 async fn a_cut_after_any_byte_of_the_answers_loses_and_doubles_nothing() {
     for cut in 0..200 {
-        let script = Script {
-            write_max: Some(cut),
-            ..Script::default()
-        };
+        let script = Script { write_max: Some(cut), ..Script::default() };
         three_records(vec![script, script]).await;
     }
 }
@@ -185,30 +169,21 @@ async fn a_cut_after_any_byte_of_the_answers_loses_and_doubles_nothing() {
 #[tokio::test]
 async fn a_cut_after_any_byte_of_the_requests_loses_and_doubles_nothing() {
     for cut in 0..150 {
-        let script = Script {
-            read_max: Some(cut),
-            ..Script::default()
-        };
+        let script = Script { read_max: Some(cut), ..Script::default() };
         three_records(vec![script]).await;
     }
 }
 
 #[tokio::test]
 async fn a_second_answer_is_ignored() {
-    let script = Script {
-        twice: true,
-        ..Script::default()
-    };
+    let script = Script { twice: true, ..Script::default() };
     three_records(vec![script; 3]).await;
 }
 
 #[tokio::test]
 async fn a_busy_agents_refusal_is_surfaced_with_its_wait() {
     let dir = tempfile::tempdir().unwrap();
-    let script = Script {
-        refuse_first: Some(Code::DiskFull),
-        ..Script::default()
-    };
+    let script = Script { refuse_first: Some(Code::DiskFull), ..Script::default() };
     let (path, stored) = agent(&dir, vec![script]);
     let client = Client::connect_with(&path, options()).await.unwrap();
     let Err(AppendError::Refused(refusal)) = client.append(draft(Some("a")), None).await else {
@@ -222,15 +197,9 @@ async fn a_busy_agents_refusal_is_surfaced_with_its_wait() {
 #[tokio::test]
 async fn with_wait_when_busy_the_record_is_sent_again() {
     let dir = tempfile::tempdir().unwrap();
-    let script = Script {
-        refuse_first: Some(Code::Overloaded),
-        ..Script::default()
-    };
+    let script = Script { refuse_first: Some(Code::Overloaded), ..Script::default() };
     let (path, _) = agent(&dir, vec![script]);
-    let options = Options {
-        wait_when_busy: true,
-        ..options()
-    };
+    let options = Options { wait_when_busy: true, ..options() };
     let client = Client::connect_with(&path, options).await.unwrap();
     let before = std::time::Instant::now();
     let receipt = client.append(draft(Some("a")), None).await.unwrap();
@@ -240,28 +209,19 @@ async fn with_wait_when_busy_the_record_is_sent_again() {
 
 #[tokio::test]
 async fn an_incompatible_agent_is_a_typed_error_at_once_and_later() {
-    let script = Script {
-        refuse_hello: Some(Code::IncompatibleVersion),
-        ..Script::default()
-    };
+    let script = Script { refuse_hello: Some(Code::IncompatibleVersion), ..Script::default() };
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = agent(&dir, vec![script, script]);
     let error = Client::connect(&path).await.unwrap_err();
     assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
     let client = Client::lazy(&path, options());
     let error = client.append(draft(None), None).await.unwrap_err();
-    assert!(
-        matches!(error, AppendError::Incompatible(_) | AppendError::Gone),
-        "{error}"
-    );
+    assert!(matches!(error, AppendError::Incompatible(_) | AppendError::Gone), "{error}");
 }
 
 #[tokio::test]
 async fn a_full_agent_is_tried_again() {
-    let script = Script {
-        refuse_hello: Some(Code::Overloaded),
-        ..Script::default()
-    };
+    let script = Script { refuse_hello: Some(Code::Overloaded), ..Script::default() };
     three_records(vec![script, script]).await;
 }
 
@@ -269,19 +229,13 @@ async fn a_full_agent_is_tried_again() {
 async fn nobody_listening_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = Client::connect(dir.path().join("none")).await.unwrap_err();
-    assert!(
-        error.to_string().contains("is the agent running"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("is the agent running"), "{error}");
 }
 
 #[tokio::test]
 async fn the_window_bounds_what_is_without_an_answer() {
     let dir = tempfile::tempdir().unwrap();
-    let options = Options {
-        window: 2,
-        ..options()
-    };
+    let options = Options { window: 2, ..options() };
     let client = Client::lazy(dir.path().join("none"), options);
     let _one = client.submit(draft(None), None).await.unwrap();
     let _two = client.submit(draft(None), None).await.unwrap();
@@ -294,15 +248,9 @@ async fn a_record_beyond_a_frame_is_refused_before_it_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = agent(&dir, vec![]);
     let client = Client::connect(&path).await.unwrap();
-    let large = Draft {
-        body: vec![0; 5 << 20].into(),
-        ..Draft::default()
-    };
+    let large = Draft { body: vec![0; 5 << 20].into(), ..Draft::default() };
     let Err(AppendError::Refused(refusal)) = client.append(large, None).await else {
         panic!("not refused");
     };
-    assert_eq!(
-        (refusal.code, refusal.field.as_deref()),
-        (Code::TooLarge, Some("body"))
-    );
+    assert_eq!((refusal.code, refusal.field.as_deref()), (Code::TooLarge, Some("body")));
 }

@@ -16,11 +16,7 @@ fn append() -> Append {
         body: "xy".into(),
         ..Draft::default()
     };
-    let request = Request {
-        draft,
-        lane: Some("l".into()),
-        level: Level::Disk,
-    };
+    let request = Request { draft, lane: Some("l".into()), level: Level::Disk };
     Append::new(300, request)
 }
 
@@ -38,28 +34,12 @@ fn receipt() -> Receipt {
 
 #[test]
 fn golden_bytes_of_hello_and_its_replies() {
-    let hello = Hello {
-        min: 1,
-        max: 3,
-        client: "c".into(),
-    };
-    assert_eq!(
-        bytes_of(HELLO_FORMAT, &hello),
-        [0, 0, 0, 5, 0, 1, 3, 1, b'c']
-    );
-    let welcome = HelloReply::Welcome {
-        version: 1,
-        agent: "0".into(),
-    };
-    assert_eq!(
-        bytes_of(HELLO_FORMAT, &welcome),
-        [0, 0, 0, 5, 0, 0, 1, 1, b'0']
-    );
+    let hello = Hello { min: 1, max: 3, client: "c".into() };
+    assert_eq!(bytes_of(HELLO_FORMAT, &hello), [0, 0, 0, 5, 0, 1, 3, 1, b'c']);
+    let welcome = HelloReply::Welcome { version: 1, agent: "0".into() };
+    assert_eq!(bytes_of(HELLO_FORMAT, &welcome), [0, 0, 0, 5, 0, 0, 1, 1, b'0']);
     let refused = HelloReply::Refused(Refusal::new(Code::IncompatibleVersion, "m"));
-    assert_eq!(
-        bytes_of(HELLO_FORMAT, &refused),
-        [0, 0, 0, 6, 0, 1, 17, 0, 1, b'm']
-    );
+    assert_eq!(bytes_of(HELLO_FORMAT, &refused), [0, 0, 0, 6, 0, 1, 17, 0, 1, b'm']);
 }
 
 #[test]
@@ -71,26 +51,16 @@ fn golden_bytes_of_an_append() {
     let bytes = bytes_of(VERSION, &ToAgent::Append(append()));
     assert_eq!(bytes[4..], golden[4..]);
     assert_eq!(usize::from(bytes[3]), bytes.len() - 4);
-    assert_eq!(
-        correlation(VERSION, &bytes[4..4 + CORRELATION_BYTES]),
-        Some(300)
-    );
+    assert_eq!(correlation(VERSION, &bytes[4..4 + CORRELATION_BYTES]), Some(300));
 }
 
 #[test]
 fn golden_bytes_of_answers() {
-    let stored = ToClient::Answer {
-        correlation: 2,
-        result: Ok(receipt().into()),
-    };
-    let golden = [
-        0, 0, 0, 15, 1, 0, 2, 0, 2, b'r', b'1', 1, b'k', 1, b'l', 5, 9, 0, 1,
-    ];
+    let stored = ToClient::Answer { correlation: 2, result: Ok(receipt().into()) };
+    let golden = [0, 0, 0, 15, 1, 0, 2, 0, 2, b'r', b'1', 1, b'k', 1, b'l', 5, 9, 0, 1];
     assert_eq!(bytes_of(VERSION, &stored), golden);
-    let refused = ToClient::Answer {
-        correlation: 2,
-        result: Err(Refusal::of("id", Code::IdReused, "m")),
-    };
+    let refused =
+        ToClient::Answer { correlation: 2, result: Err(Refusal::of("id", Code::IdReused, "m")) };
     let golden = [0, 0, 0, 11, 1, 0, 2, 1, 5, 1, 2, b'i', b'd', 1, b'm'];
     assert_eq!(bytes_of(VERSION, &refused), golden);
 }
@@ -113,10 +83,7 @@ fn messages_come_back_and_frames_are_taken_whole() {
 fn a_length_beyond_the_limit_is_refused_at_once() {
     let mut buffer = BytesMut::from(&[0xff; 4][..]);
     assert!(matches!(take(&mut buffer), Err(FrameError::TooLong { .. })));
-    let large = Append {
-        body: vec![0; FRAME_MAX].into(),
-        ..append()
-    };
+    let large = Append { body: vec![0; FRAME_MAX].into(), ..append() };
     let mut out = vec![7];
     assert!(put(VERSION, &ToAgent::Append(large), &mut out).is_err());
     assert_eq!(out, [7]);
@@ -137,11 +104,7 @@ fn the_largest_record_fits_a_frame() {
 
 #[test]
 fn a_version_is_chosen_from_the_range_or_refused_with_both() {
-    let hello = |min, max| Hello {
-        min,
-        max,
-        client: String::new(),
-    };
+    let hello = |min, max| Hello { min, max, client: String::new() };
     assert_eq!(hello(0, 9).choose(), Ok(VERSION));
     let refusal = hello(2, 3).choose().unwrap_err();
     assert_eq!(refusal.code, Code::IncompatibleVersion);

@@ -72,11 +72,7 @@ impl Fields {
             Found::Object(pairs) if name == Name::Properties => self.take_properties(pairs),
             other => {
                 self.order_key_lost |= name == Name::OrderKey;
-                let wanted = if name == Name::Properties {
-                    "an object"
-                } else {
-                    "a text"
-                };
+                let wanted = if name == Name::Properties { "an object" } else { "a text" };
                 let message = format!("is {}, not {wanted}", other.kind());
                 self.blame(field, Fault::Form, message);
             }
@@ -101,8 +97,7 @@ impl Fields {
     }
 
     fn blame(&mut self, field: &str, fault: Fault, message: String) {
-        self.fault
-            .get_or_insert_with(|| RecordError::new(shorten(field), fault, message));
+        self.fault.get_or_insert_with(|| RecordError::new(shorten(field), fault, message));
     }
 
     fn slot(&mut self, name: &Name) -> &mut Option<String> {

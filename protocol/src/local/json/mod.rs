@@ -95,10 +95,7 @@ fn known_key(fields: &mut Fields, code: Code) -> KnownKey {
 
 fn request(fields: Fields) -> Result<Request, RecordError> {
     let body = body(fields.body, fields.body_base64)?;
-    let level = fields
-        .level
-        .as_deref()
-        .map_or(Ok(Level::Disk), parse_level)?;
+    let level = fields.level.as_deref().map_or(Ok(Level::Disk), parse_level)?;
     let mut properties = fields.properties;
     if let Some(trace) = fields.traceparent {
         add_traceparent(&mut properties, trace)?;
@@ -112,22 +109,14 @@ fn request(fields: Fields) -> Result<Request, RecordError> {
         properties,
         body,
     };
-    Ok(Request {
-        draft,
-        lane: fields.lane,
-        level,
-    })
+    Ok(Request { draft, lane: fields.lane, level })
 }
 
 fn body(text: Option<String>, base64: Option<String>) -> Result<Bytes, RecordError> {
     match (text, base64) {
         (Some(text), None) => Ok(text.into()),
         (None, Some(base64)) => BASE64.decode(base64).map(Bytes::from).map_err(|error| {
-            RecordError::new(
-                "body_base64",
-                Fault::Form,
-                format!("is not base64: {error}"),
-            )
+            RecordError::new("body_base64", Fault::Form, format!("is not base64: {error}"))
         }),
         (None, None) => Err(RecordError::new(
             "body",

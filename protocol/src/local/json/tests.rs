@@ -12,22 +12,10 @@ fn every_field_lands_in_its_place() {
         "order_key":"o","properties":{"unit":"C"},"traceparent":"00-a-b-01","level":"disk"}"#;
     let request = parse(text.as_bytes()).unwrap();
     let draft = &request.draft;
-    assert_eq!(
-        (&draft.body[..], request.lane.as_deref()),
-        (&b"t"[..], Some("l"))
-    );
-    assert_eq!(
-        (draft.topic.as_deref(), draft.tag.as_deref()),
-        (Some("to"), Some("ta"))
-    );
-    assert_eq!(
-        (draft.id.as_deref(), draft.key.as_deref()),
-        (Some("i"), Some("k"))
-    );
-    assert_eq!(
-        (draft.order_key.as_deref(), request.level),
-        (Some("o"), Level::Disk)
-    );
+    assert_eq!((&draft.body[..], request.lane.as_deref()), (&b"t"[..], Some("l")));
+    assert_eq!((draft.topic.as_deref(), draft.tag.as_deref()), (Some("to"), Some("ta")));
+    assert_eq!((draft.id.as_deref(), draft.key.as_deref()), (Some("i"), Some("k")));
+    assert_eq!((draft.order_key.as_deref(), request.level), (Some("o"), Level::Disk));
     assert_eq!(draft.properties["unit"], "C");
     assert_eq!(draft.properties["traceparent"], "00-a-b-01");
 }
@@ -35,10 +23,7 @@ fn every_field_lands_in_its_place() {
 #[test]
 fn a_null_is_left_out_and_base64_may_lack_its_padding() {
     let request = parse(br#"{"body_base64":"AJ8","id":null,"properties":null}"#).unwrap();
-    assert_eq!(
-        (&request.draft.body[..], request.draft.id),
-        (&[0u8, 0x9f][..], None)
-    );
+    assert_eq!((&request.draft.body[..], request.draft.id), (&[0u8, 0x9f][..], None));
 }
 
 #[test]
@@ -56,10 +41,7 @@ fn a_wrong_field_is_named() {
         (r#"{"body":"x","body_base64":"eA=="}"#, "body_base64"),
         (r#"{"body_base64":"%%"}"#, "body_base64"),
         (r#"{}"#, "body"),
-        (
-            r#"{"body":"x","traceparent":"a","properties":{"traceparent":"b"}}"#,
-            "traceparent",
-        ),
+        (r#"{"body":"x","traceparent":"a","properties":{"traceparent":"b"}}"#, "traceparent"),
     ] {
         let refusal = refusal(text);
         assert_eq!(refusal.field.as_deref(), Some(field), "{text}");
@@ -69,34 +51,19 @@ fn a_wrong_field_is_named() {
 
 #[test]
 fn what_is_not_one_object_is_malformed() {
-    for text in [
-        "",
-        "x",
-        "[]",
-        "\"x\"",
-        "{\"body\":\"x\"",
-        "{\"body\":\"x\"} {}",
-        "{\"body\":\"\u{1}\"}",
-    ] {
+    for text in
+        ["", "x", "[]", "\"x\"", "{\"body\":\"x\"", "{\"body\":\"x\"} {}", "{\"body\":\"\u{1}\"}"]
+    {
         assert_eq!(refusal(text).code, Code::Malformed, "{text}");
     }
-    assert_eq!(
-        parse(b"{\"body\":\"\xff\"}").unwrap_err().refusal.code,
-        Code::Malformed
-    );
+    assert_eq!(parse(b"{\"body\":\"\xff\"}").unwrap_err().refusal.code, Code::Malformed);
 }
 
 #[test]
 fn the_order_key_of_an_unreadable_record_is_known_where_it_was_read() {
     let key = |text: &str| parse(text.as_bytes()).unwrap_err().order_key;
-    assert_eq!(
-        key(r#"{"id":5,"order_key":"k","body":"x"}"#),
-        KnownKey::Key("k".into())
-    );
-    assert_eq!(
-        key(r#"{"order_key":"k","body":"x"#),
-        KnownKey::Key("k".into())
-    );
+    assert_eq!(key(r#"{"id":5,"order_key":"k","body":"x"}"#), KnownKey::Key("k".into()));
+    assert_eq!(key(r#"{"order_key":"k","body":"x"#), KnownKey::Key("k".into()));
     assert_eq!(key(r#"{"id":5,"body":"x"}"#), KnownKey::None);
     assert_eq!(key(r#"{"order_key":"k"}"#), KnownKey::Key("k".into()));
     assert_eq!(key(r#"{"order_key":5,"body":"x"}"#), KnownKey::Unknown);

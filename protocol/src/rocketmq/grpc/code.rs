@@ -48,19 +48,12 @@ const BUSY: &[&str] = &[
     "too many requests",
 ];
 /// Words for a topic that is not there.
-const MISSING: &[&str] = &[
-    "no route info of this topic",
-    "topic not exist",
-    "not exist, apply first",
-];
+const MISSING: &[&str] =
+    &["no route info of this topic", "topic not exist", "not exist, apply first"];
 /// Words for a topic that must not be written to.
 const FORBIDDEN_TOPIC: &[&str] = &["topic", "no_permission", "sending message is forbidden"];
 /// Words for a message that the broker itself finds wrong.
-const ILLEGAL: &[&str] = &[
-    "message is illegal",
-    "message_illegal",
-    "properties size exceed",
-];
+const ILLEGAL: &[&str] = &["message is illegal", "message_illegal", "properties size exceed"];
 
 /// Sorts a status.
 pub fn meaning(code: i32, text: &str) -> Meaning {
@@ -142,24 +135,12 @@ mod tests {
     #[test]
     fn a_brokers_words_tell_what_50001_hides() {
         for (text, expected) in [
-            (
-                "[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control",
-                Meaning::Busy,
-            ),
+            ("[TIMEOUT_CLEAN_QUEUE]broker busy, start flow control", Meaning::Busy),
             ("[PCBUSY_CLEAN_QUEUE]broker busy", Meaning::Busy),
-            (
-                "[REJECTREQUEST]system busy, start flow control",
-                Meaning::Busy,
-            ),
-            (
-                "service not available now, the broker's disk is full",
-                Meaning::Busy,
-            ),
+            ("[REJECTREQUEST]system busy, start flow control", Meaning::Busy),
+            ("service not available now, the broker's disk is full", Meaning::Busy),
             ("No route info of this topic: t", Meaning::TopicMissing),
-            (
-                "the topic[t] sending message is forbidden",
-                Meaning::TopicPermission,
-            ),
+            ("the topic[t] sending message is forbidden", Meaning::TopicPermission),
             ("the message is illegal, maybe msg body", Meaning::OwnFault),
             ("java.lang.NullPointerException", Meaning::Uncertain),
         ] {

@@ -25,14 +25,8 @@ pub fn endpoints(host: &str, port: u16) -> v2::Endpoints {
         Ok(IpAddr::V6(_)) => v2::AddressScheme::IPv6,
         Err(_) => v2::AddressScheme::DomainName,
     };
-    let address = v2::Address {
-        host: host.to_owned(),
-        port: i32::from(port),
-    };
-    v2::Endpoints {
-        scheme: scheme.into(),
-        addresses: vec![address],
-    }
+    let address = v2::Address { host: host.to_owned(), port: i32::from(port) };
+    v2::Endpoints { scheme: scheme.into(), addresses: vec![address] }
 }
 
 /// One message to send. Several in one request would lose their order (the server then ignores
@@ -63,26 +57,17 @@ pub fn send(
         system_properties: Some(system),
         body: message.body.clone(),
     };
-    v2::SendMessageRequest {
-        messages: vec![message],
-    }
+    v2::SendMessageRequest { messages: vec![message] }
 }
 
 /// The type that a topic must take for messages with or without an order key.
 pub fn message_type(ordered: bool) -> v2::MessageType {
-    if ordered {
-        v2::MessageType::Fifo
-    } else {
-        v2::MessageType::Normal
-    }
+    if ordered { v2::MessageType::Fifo } else { v2::MessageType::Normal }
 }
 
 /// A producer's introduction on the telemetry stream.
 pub fn producer_settings(access_point: v2::Endpoints, host: &str) -> v2::TelemetryCommand {
-    let publishing = v2::Publishing {
-        validate_message_type: true,
-        ..v2::Publishing::default()
-    };
+    let publishing = v2::Publishing { validate_message_type: true, ..v2::Publishing::default() };
     settings(
         v2::ClientType::Producer,
         access_point,
@@ -101,10 +86,7 @@ pub fn settings(
     let settings = v2::Settings {
         client_type: Some(client_type.into()),
         access_point: Some(access_point),
-        request_timeout: Some(Duration {
-            seconds: 3,
-            nanos: 0,
-        }),
+        request_timeout: Some(Duration { seconds: 3, nanos: 0 }),
         pub_sub: Some(pub_sub),
         user_agent: Some(v2::Ua {
             language: LANGUAGE_RUST,
@@ -139,40 +121,26 @@ mod tests {
             id: RecordId::parse("r-1").unwrap(),
             key: "patient-7".into(),
             order_key: order_key.map(str::to_owned),
-            properties: vec![
-                ("sw_seq".into(), "42".into()),
-                ("unit".into(), "mmHg".into()),
-            ],
+            properties: vec![("sw_seq".into(), "42".into()), ("unit".into(), "mmHg".into())],
             body: vec![0, 159, 255].into(),
         }
     }
 
     #[test]
     fn a_message_keeps_all_it_has() {
-        let request = send(
-            &message(Some("bed-1")),
-            Some("inst"),
-            "gw",
-            1_700_000_000_123,
-        );
+        let request = send(&message(Some("bed-1")), Some("inst"), "gw", 1_700_000_000_123);
         let sent = &request.messages[0];
         assert_eq!(sent.topic, Some(resource(Some("inst"), "ward")));
         assert_eq!(sent.user_properties["sw_seq"], "42");
         assert_eq!(&sent.body[..], [0, 159, 255]);
         let system = sent.system_properties.as_ref().unwrap();
-        assert_eq!(
-            (system.message_id.as_str(), system.tag.as_deref()),
-            ("r-1", Some("Sync"))
-        );
+        assert_eq!((system.message_id.as_str(), system.tag.as_deref()), ("r-1", Some("Sync")));
         assert_eq!(system.keys, ["patient-7"]);
         assert_eq!(system.message_group.as_deref(), Some("bed-1"));
         assert_eq!(system.message_type(), v2::MessageType::Fifo);
         assert_eq!(
             system.born_timestamp,
-            Some(Timestamp {
-                seconds: 1_700_000_000,
-                nanos: 123_000_000
-            })
+            Some(Timestamp { seconds: 1_700_000_000, nanos: 123_000_000 })
         );
     }
 

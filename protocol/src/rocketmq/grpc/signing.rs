@@ -120,11 +120,7 @@ mod tests {
         Caller {
             client_id: "gw-1@1",
             namespace: Some("MQ_INST_1"),
-            key: Some(AccessKey {
-                id: "AKIDEXAMPLE",
-                secret: SECRET,
-                security_token: Some("sts"),
-            }),
+            key: Some(AccessKey { id: "AKIDEXAMPLE", secret: SECRET, security_token: Some("sts") }),
         }
     }
 
@@ -176,12 +172,7 @@ mod tests {
     #[test]
     fn a_signed_call_carries_all_headers_and_a_bare_one_no_signature() {
         let headers = caller().headers("r-1", 1_709_837_398_000);
-        let value = |name: &str| {
-            headers
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, v)| &v[..])
-        };
+        let value = |name: &str| headers.iter().find(|(n, _)| *n == name).map(|(_, v)| &v[..]);
         assert_eq!(value("x-mq-client-id"), Some("gw-1@1"));
         assert_eq!(value("x-mq-namespace"), Some("MQ_INST_1"));
         assert_eq!(value("x-mq-date-time"), Some("20240307T184958Z"));
@@ -193,11 +184,7 @@ mod tests {
                  Signature=A92106EECB72184B8536457D9EDF03CE86B824BA"
             )
         );
-        let bare = Caller {
-            namespace: None,
-            key: None,
-            ..caller()
-        };
+        let bare = Caller { namespace: None, key: None, ..caller() };
         let names: Vec<_> = bare.headers("r-1", 0).into_iter().map(|(n, _)| n).collect();
         assert!(!names.contains(&"authorization") && !names.contains(&"x-mq-namespace"));
     }
@@ -205,9 +192,6 @@ mod tests {
     #[test]
     fn no_secret_is_shown() {
         let shown = format!("{:?}", caller());
-        assert!(
-            shown.contains("AKIDEXAMPLE") && !shown.contains("Secret"),
-            "{shown}"
-        );
+        assert!(shown.contains("AKIDEXAMPLE") && !shown.contains("Secret"), "{shown}");
     }
 }

@@ -27,10 +27,7 @@ pub fn parse_request(text: &str) -> Result<Vec<String>, XmlError> {
     let root = Element::parse(text, "ReceiptHandles")?;
     let handles = root.children.into_iter();
     let handles = handles.filter(|child| child.name == "ReceiptHandle");
-    Ok(handles
-        .map(|child| child.text.trim().to_owned())
-        .filter(|h| !h.is_empty())
-        .collect())
+    Ok(handles.map(|child| child.text.trim().to_owned()).filter(|h| !h.is_empty()).collect())
 }
 
 /// The answer's body when some handles failed (status 404).
@@ -67,10 +64,7 @@ mod tests {
 
     #[test]
     fn handles_are_read_from_entities_and_cdata() {
-        assert_eq!(
-            parse_request(&request_xml(&["a<b", "c"])).unwrap(),
-            ["a<b", "c"]
-        );
+        assert_eq!(parse_request(&request_xml(&["a<b", "c"])).unwrap(), ["a<b", "c"]);
         let node = "<ReceiptHandles><ReceiptHandle><![CDATA[h1]]></ReceiptHandle></ReceiptHandles>";
         assert_eq!(parse_request(node).unwrap(), ["h1"]);
         assert!(parse_request(&request_xml(&[""; 0])).unwrap().is_empty());

@@ -76,10 +76,7 @@ impl Consumed {
             xml::push_field(out, "MessageTag", tag);
         }
         if !self.properties.is_empty() {
-            let pairs = self
-                .properties
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str()));
+            let pairs = self.properties.iter().map(|(n, v)| (n.as_str(), v.as_str()));
             xml::push_field(out, "Properties", &(properties::join(pairs) + "|"));
         }
     }
@@ -87,20 +84,14 @@ impl Consumed {
     fn from_element(element: &Element) -> Result<Self, XmlError> {
         Ok(Self {
             message_id: element.required("MessageId")?.to_owned(),
-            body_md5: element
-                .field("MessageBodyMD5")
-                .unwrap_or_default()
-                .to_owned(),
+            body_md5: element.field("MessageBodyMD5").unwrap_or_default().to_owned(),
             body: element.field("MessageBody").unwrap_or_default().to_owned(),
             receipt_handle: element.required("ReceiptHandle")?.to_owned(),
             publish_ms: element.number("PublishTime")?,
             first_consume_ms: element.number("FirstConsumeTime")?,
             next_consume_ms: element.number("NextConsumeTime")?,
             consumed_times: element.number("ConsumedTimes")?,
-            tag: element
-                .field("MessageTag")
-                .filter(|t| !t.is_empty())
-                .map(str::to_owned),
+            tag: element.field("MessageTag").filter(|t| !t.is_empty()).map(str::to_owned),
             properties: properties::split_lenient(element.field("Properties").unwrap_or_default()),
         })
     }
@@ -121,10 +112,7 @@ mod tests {
             next_consume_ms: 3,
             consumed_times: 4,
             tag: Some("T".into()),
-            properties: vec![
-                ("KEYS".into(), "k".into()),
-                ("__SHARDINGKEY".into(), "s".into()),
-            ],
+            properties: vec![("KEYS".into(), "k".into()), ("__SHARDINGKEY".into(), "s".into())],
         }
     }
 

@@ -42,9 +42,6 @@ mod tests {
 
     #[test]
     fn the_header_is_base64_of_hex() {
-        assert_eq!(
-            content_md5(b"hello"),
-            STANDARD.encode("5d41402abc4b2a76b9719d911017c592")
-        );
+        assert_eq!(content_md5(b"hello"), STANDARD.encode("5d41402abc4b2a76b9719d911017c592"));
     }
 }

@@ -94,8 +94,7 @@ impl Code {
 impl Meaning {
     /// What an error answer means: by its code if that is known, else by its status.
     pub fn of(status: u16, code: Option<&str>) -> Self {
-        code.and_then(Code::parse)
-            .map_or_else(|| Self::of_status(status), Code::meaning)
+        code.and_then(Code::parse).map_or_else(|| Self::of_status(status), Code::meaning)
     }
 
     fn of_status(status: u16) -> Self {
@@ -153,10 +152,7 @@ mod tests {
 
     #[test]
     fn the_code_decides_before_the_status() {
-        assert_eq!(
-            Meaning::of(400, Some("QpsLimitExceeded")),
-            Meaning::Throttle
-        );
+        assert_eq!(Meaning::of(400, Some("QpsLimitExceeded")), Meaning::Throttle);
         assert_eq!(Meaning::of(403, Some("TimeExpired")), Meaning::Clock);
         assert_eq!(Meaning::of(404, Some("MessageNotExist")), Meaning::Empty);
         assert_eq!(Meaning::of(400, Some("TopicNotExist")), Meaning::Missing);
@@ -182,14 +178,8 @@ mod tests {
         for code in Code::ALL {
             assert_eq!(Code::parse(code.as_str()), Some(*code));
         }
-        assert_eq!(
-            Code::parse("InvalidDigest").unwrap().meaning(),
-            Meaning::Refused
-        );
-        assert_eq!(
-            Code::parse("InvalidDegist").unwrap().meaning(),
-            Meaning::Refused
-        );
+        assert_eq!(Code::parse("InvalidDigest").unwrap().meaning(), Meaning::Refused);
+        assert_eq!(Code::parse("InvalidDegist").unwrap().meaning(), Meaning::Refused);
         assert_eq!(Code::parse("invaliddigest"), None);
     }
 

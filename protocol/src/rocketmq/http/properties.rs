@@ -56,9 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter()
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect()
+        list.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
     }
 
     #[test]
@@ -66,9 +64,7 @@ mod tests {
         let two = pairs(&[("a", "1"), ("b", "2")]);
         assert_eq!(split("a:1|b:2").unwrap(), two);
         assert_eq!(split("a:1|b:2|").unwrap(), two);
-        for bad in [
-            "", "|", "a", "a:", ":1", "a:1:2", "a:1||b:2", "a:<", "a:1|b",
-        ] {
+        for bad in ["", "|", "a", "a:", ":1", "a:1:2", "a:1||b:2", "a:<", "a:1|b"] {
             assert!(split(bad).is_err(), "{bad}");
         }
         assert_eq!(split_lenient("a:1|broken|x:1:2||b:2|"), two);

@@ -27,12 +27,9 @@ impl<'a> Publish<'a> {
         let body = std::str::from_utf8(&message.body).map_err(|_| XmlError::Character)?;
         let order_key = message.order_key.as_deref();
         let head = [(KEYS, message.key.as_str())].into_iter();
-        let pairs = head.chain(order_key.map(|key| (SHARDING_KEY, key))).chain(
-            message
-                .properties
-                .iter()
-                .map(|(n, v)| (n.as_str(), v.as_str())),
-        );
+        let pairs = head
+            .chain(order_key.map(|key| (SHARDING_KEY, key)))
+            .chain(message.properties.iter().map(|(n, v)| (n.as_str(), v.as_str())));
         Ok(Self {
             body: Cow::Borrowed(body),
             tag: message.tag.as_ref().map(|tag| Cow::Borrowed(tag.as_str())),
@@ -97,9 +94,7 @@ impl Published {
         let root = Element::parse(text, "Message")?;
         Ok(Self {
             message_id: root.required("MessageId")?.trim().to_owned(),
-            body_md5: root
-                .field("MessageBodyMD5")
-                .map(|md5| md5.trim().to_owned()),
+            body_md5: root.field("MessageBodyMD5").map(|md5| md5.trim().to_owned()),
         })
     }
 }
@@ -126,10 +121,7 @@ mod tests {
     fn keys_and_sharding_key_travel_among_the_properties() {
         let message = message("x");
         let publish = Publish::of(&message).unwrap();
-        assert_eq!(
-            publish.properties,
-            "KEYS:key-1|__SHARDINGKEY:bed-12|sw_seq:7|unit:°C"
-        );
+        assert_eq!(publish.properties, "KEYS:key-1|__SHARDINGKEY:bed-12|sw_seq:7|unit:°C");
         assert_eq!(publish.tag.as_deref(), Some("Sync<Event>&co"));
     }
 
@@ -153,10 +145,7 @@ mod tests {
                   <Properties>KEYS:k|</Properties></Message>";
         for request in [node, python, go] {
             let publish = Publish::parse(request).unwrap();
-            assert_eq!(
-                (&*publish.body, publish.tag.as_deref()),
-                ("a <b> & c", Some("T"))
-            );
+            assert_eq!((&*publish.body, publish.tag.as_deref()), ("a <b> & c", Some("T")));
             assert_eq!(
                 properties::split(&publish.properties).unwrap(),
                 [("KEYS".to_owned(), "k".to_owned())]
@@ -168,10 +157,7 @@ mod tests {
 
     #[test]
     fn an_answer_without_an_id_is_none() {
-        let answer = Published {
-            message_id: "1E05".into(),
-            body_md5: Some("AB".into()),
-        };
+        let answer = Published { message_id: "1E05".into(), body_md5: Some("AB".into()) };
         assert_eq!(Published::parse(&answer.to_xml()), Ok(answer));
         let empty = Published::parse("<Message><MessageId/></Message>");
         assert_eq!(empty, Err(XmlError::Field("MessageId")));

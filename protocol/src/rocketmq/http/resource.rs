@@ -111,10 +111,7 @@ impl Parsed {
             .and_then(|topic| decode(topic, false))
             .filter(|topic| !topic.is_empty() && !topic.contains('/'))
             .ok_or(ResourceError::Url)?;
-        Ok(Self {
-            topic,
-            query: query.map_or_else(|| Ok(Vec::new()), parse_query)?,
-        })
+        Ok(Self { topic, query: query.map_or_else(|| Ok(Vec::new()), parse_query)? })
     }
 
     /// The value of `name` in the query.
@@ -153,9 +150,7 @@ fn decode(text: &str, plus_is_space: bool) -> Option<String> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|d| u8::try_from(d).ok())
+    char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
 
 #[cfg(test)]
@@ -175,10 +170,7 @@ mod tests {
     #[test]
     fn resources_are_encoded_as_the_signed_examples_are() {
         assert_eq!(publish("t", None), "/topics/t/messages");
-        assert_eq!(
-            publish("t", Some("MQ_INST")),
-            "/topics/t/messages?ns=MQ_INST"
-        );
+        assert_eq!(publish("t", Some("MQ_INST")), "/topics/t/messages?ns=MQ_INST");
         assert_eq!(ack("t", None, "G"), "/topics/t/messages?consumer=G");
         assert_eq!(
             CONSUME.resource(),
@@ -201,22 +193,12 @@ mod tests {
     #[test]
     fn resources_of_another_form_are_refused() {
         let long = format!("/topics/{}/messages", "x".repeat(RESOURCE_MAX));
-        for url in [
-            "/",
-            "/topics//messages",
-            "/topics/t",
-            "/topics/a/b/messages",
-            &long,
-        ] {
+        for url in ["/", "/topics//messages", "/topics/t", "/topics/a/b/messages", &long] {
             assert_eq!(Parsed::parse(url), Err(ResourceError::Url), "{url}");
         }
         for query in ["ns", "ns=a&ns=b", "=a", "ns=%4", "ns=%zz", "ns=%ff", ""] {
             let resource = format!("/topics/t/messages?{query}");
-            assert_eq!(
-                Parsed::parse(&resource),
-                Err(ResourceError::Query),
-                "{query}"
-            );
+            assert_eq!(Parsed::parse(&resource), Err(ResourceError::Query), "{query}");
         }
     }
 }

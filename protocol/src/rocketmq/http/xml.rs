@@ -53,10 +53,7 @@ impl Element {
         let element = Self::parse_any(text)?;
         if element.name != root {
             let found = element.name.chars().take(40).collect();
-            return Err(XmlError::Root {
-                expected: root,
-                found,
-            });
+            return Err(XmlError::Root { expected: root, found });
         }
         Ok(element)
     }
@@ -132,10 +129,7 @@ impl Tree {
             attribute.map_err(XmlError::malformed)?;
         }
         let name = start.local_name().as_ref().to_owned();
-        self.open.push(Element {
-            name,
-            ..Element::default()
-        });
+        self.open.push(Element { name, ..Element::default() });
         Ok(())
     }
 
@@ -262,10 +256,7 @@ mod tests {
         ] {
             assert!(matches!(text(bad), Err(XmlError::Malformed(_))), "{bad}");
         }
-        let other = XmlError::Root {
-            expected: "a",
-            found: "html".into(),
-        };
+        let other = XmlError::Root { expected: "a", found: "html".into() };
         assert_eq!(text("<html></html>"), Err(other));
     }
 }

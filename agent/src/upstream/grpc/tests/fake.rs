@@ -100,11 +100,7 @@ impl Fake {
                 accepting.connections.lock().unwrap().push(handle);
             }
         });
-        Self {
-            port,
-            shared,
-            listener,
-        }
+        Self { port, shared, listener }
     }
 
     pub(super) fn reply(&self, reply: Reply) {
@@ -125,31 +121,19 @@ impl Fake {
 
     /// Cuts all connections; new ones are taken.
     pub(super) fn cut(&self) {
-        self.shared
-            .connections
-            .lock()
-            .unwrap()
-            .iter()
-            .for_each(AbortHandle::abort);
+        self.shared.connections.lock().unwrap().iter().for_each(AbortHandle::abort);
     }
 
     /// Cuts all and takes none any more.
     pub(super) async fn stop(self) {
         self.listener.abort();
         let _ = self.listener.await;
-        self.shared
-            .connections
-            .lock()
-            .unwrap()
-            .iter()
-            .for_each(AbortHandle::abort);
+        self.shared.connections.lock().unwrap().iter().for_each(AbortHandle::abort);
     }
 
     pub(super) async fn until(&self, what: &str, times: usize) {
         let mut seen = self.shared.seen.subscribe();
-        seen.wait_for(|seen| seen.count(what) >= times)
-            .await
-            .unwrap();
+        seen.wait_for(|seen| seen.count(what) >= times).await.unwrap();
     }
 
     pub(super) async fn until_sent(&self, times: usize) {
@@ -193,10 +177,7 @@ where
 }
 
 fn status(code: i32, message: &str) -> Option<v2::Status> {
-    Some(v2::Status {
-        code,
-        message: message.to_owned(),
-    })
+    Some(v2::Status { code, message: message.to_owned() })
 }
 
 fn queue(accepts: MessageType, permission: i32) -> v2::MessageQueue {
@@ -223,10 +204,7 @@ impl MessagingService for Shared {
             "readonly" => (20_000, vec![queue(MessageType::Normal, 2)]),
             _ => (40_402, vec![]),
         };
-        let response = v2::QueryRouteResponse {
-            status: status(code, ""),
-            message_queues: queues,
-        };
+        let response = v2::QueryRouteResponse { status: status(code, ""), message_queues: queues };
         Ok(Response::new(response))
     }
 
@@ -234,15 +212,9 @@ impl MessagingService for Shared {
         &self,
         _: Request<v2::HeartbeatRequest>,
     ) -> Result<Response<v2::HeartbeatResponse>, Status> {
-        let code = if *self.settled.lock().unwrap() {
-            20_000
-        } else {
-            40_015
-        };
+        let code = if *self.settled.lock().unwrap() { 20_000 } else { 40_015 };
         self.note("heartbeat");
-        Ok(Response::new(v2::HeartbeatResponse {
-            status: status(code, ""),
-        }))
+        Ok(Response::new(v2::HeartbeatResponse { status: status(code, "") }))
     }
 
     async fn send_message(
@@ -251,11 +223,7 @@ impl MessagingService for Shared {
     ) -> Result<Response<v2::SendMessageResponse>, Status> {
         let headers = request.metadata().clone().into_headers();
         let message = request.into_inner().messages.remove(0);
-        let message_id = message
-            .system_properties
-            .clone()
-            .unwrap_or_default()
-            .message_id;
+        let message_id = message.system_properties.clone().unwrap_or_default().message_id;
         self.seen.send_modify(|seen| {
             seen.order.push("send");
             seen.messages.push(message);
@@ -264,21 +232,15 @@ impl MessagingService for Shared {
         let reply = *self.reply.lock().unwrap();
         let (top, entries) = match reply {
             Reply::Entry(code, text) => {
-                let entry = v2::SendResultEntry {
-                    status: status(code, text),
-                    message_id,
-                    offset: 0,
-                };
+                let entry =
+                    v2::SendResultEntry { status: status(code, text), message_id, offset: 0 };
                 (status(20_000, "OK"), vec![entry])
             }
             Reply::Top(code, text) => (status(code, text), vec![]),
             Reply::Grpc(code) => return Err(Status::new(code, "as told")),
             Reply::Silence | Reply::Page(_) => std::future::pending().await,
         };
-        Ok(Response::new(v2::SendMessageResponse {
-            status: top,
-            entries,
-        }))
+        Ok(Response::new(v2::SendMessageResponse { status: top, entries }))
     }
 
     async fn telemetry(
@@ -313,9 +275,7 @@ impl MessagingService for Shared {
     ) -> Result<Response<v2::NotifyClientTerminationResponse>, Status> {
         self.note("goodbye");
         let status = status(20_000, "");
-        Ok(Response::new(v2::NotifyClientTerminationResponse {
-            status,
-        }))
+        Ok(Response::new(v2::NotifyClientTerminationResponse { status }))
     }
 
     async fn receive_message(

@@ -27,11 +27,7 @@ impl WallClock for Still {
 const NOW_MS: u64 = 1_709_837_398_000;
 
 fn endpoint(port: u16, tls: bool) -> config::Endpoint {
-    config::Endpoint {
-        host: "127.0.0.1".into(),
-        port,
-        tls,
-    }
+    config::Endpoint { host: "127.0.0.1".into(), port, tls }
 }
 
 fn configured(endpoints: Vec<config::Endpoint>) -> config::Upstream {
@@ -53,9 +49,7 @@ fn upstream(config: &config::Upstream) -> GrpcUpstream {
 }
 
 fn upstream_to(ports: &[u16]) -> GrpcUpstream {
-    upstream(&configured(
-        ports.iter().map(|port| endpoint(*port, false)).collect(),
-    ))
+    upstream(&configured(ports.iter().map(|port| endpoint(*port, false)).collect()))
 }
 
 fn message() -> Message {
@@ -95,28 +89,17 @@ async fn a_message_arrives_signed_after_the_settings_and_is_delivered() {
     let fake = Fake::start().await;
     let upstream = upstream_to(&[fake.port]);
     let outcome = upstream.send(&message()).await;
-    assert_eq!(
-        outcome,
-        Outcome::Delivered {
-            message_id: "r-1".into()
-        }
-    );
+    assert_eq!(outcome, Outcome::Delivered { message_id: "r-1".into() });
     let seen = fake.seen();
     assert_eq!(seen.order, ["settings", "send"]);
     assert_eq!(&seen.messages[0].body[..], [0, 159, 255]);
     assert_eq!(seen.header("x-mq-client-id"), "gw-1@7");
-    let key = AccessKey {
-        id: "AKIDEXAMPLE",
-        secret: "sk-Example/Secret+Key",
-        security_token: None,
-    };
+    let key =
+        AccessKey { id: "AKIDEXAMPLE", secret: "sk-Example/Secret+Key", security_token: None };
     // The settings' answer has told the server's date, so it is not this clock's.
     let date = seen.header("x-mq-date-time");
     assert_ne!(date, signing::date_time(NOW_MS));
-    assert_eq!(
-        seen.header("authorization"),
-        signing::authorization(&key, &date)
-    );
+    assert_eq!(seen.header("authorization"), signing::authorization(&key, &date));
 }
 
 #[tokio::test]
@@ -138,24 +121,14 @@ async fn the_brokers_words_become_outcomes() {
     let outcome = upstream.send(&message()).await;
     assert!(matches!(
         outcome,
-        Outcome::Misconfigured {
-            scope: Scope::Topic,
-            code: "topic_type",
-            ..
-        }
+        Outcome::Misconfigured { scope: Scope::Topic, code: "topic_type", .. }
     ));
     fake.reply(Reply::Top(77_777, "never heard of"));
     let outcome = upstream.send(&message()).await;
     assert!(matches!(outcome, Outcome::Unknown { link: false, .. }));
     fake.reply(Reply::Grpc(tonic::Code::Unauthenticated));
     let outcome = upstream.send(&message()).await;
-    assert!(matches!(
-        outcome,
-        Outcome::Misconfigured {
-            scope: Scope::Link,
-            ..
-        }
-    ));
+    assert!(matches!(outcome, Outcome::Misconfigured { scope: Scope::Link, .. }));
 }
 
 #[tokio::test]
@@ -200,10 +173,7 @@ async fn a_connection_closed_while_idle_costs_nothing() {
     let fake = Fake::start().await;
     let upstream = upstream_to(&[fake.port]);
     for round in 1..=3 {
-        assert!(
-            is_delivered(&upstream.send(&message()).await),
-            "round {round}"
-        );
+        assert!(is_delivered(&upstream.send(&message()).await), "round {round}");
         fake.cut();
         until_closed(&upstream).await;
     }
@@ -228,10 +198,7 @@ async fn the_next_access_point_is_used_where_one_does_not_answer() {
     let (first, second) = (Fake::start().await, Fake::start().await);
     let upstream = upstream_to(&[first.port, second.port]);
     assert!(is_delivered(&upstream.send(&message()).await));
-    assert_eq!(
-        (first.seen().messages.len(), second.seen().messages.len()),
-        (1, 0)
-    );
+    assert_eq!((first.seen().messages.len(), second.seen().messages.len()), (1, 0));
     first.stop().await;
     until_closed(&upstream).await;
     assert!(is_delivered(&upstream.send(&message()).await));
@@ -304,10 +271,7 @@ async fn the_clocks_offset_is_learnt_from_the_date_header() {
     assert!(is_delivered(&upstream.send(&message()).await));
     let real_s = crate::clock::SystemClock.now_ms() / 1_000;
     let offset_s = u64::try_from(upstream.clock_offset_s().unwrap()).unwrap();
-    assert!(
-        (real_s - NOW_MS / 1_000).abs_diff(offset_s) <= 2,
-        "{offset_s}"
-    );
+    assert!((real_s - NOW_MS / 1_000).abs_diff(offset_s) <= 2, "{offset_s}");
 }
 
 #[tokio::test]
@@ -325,31 +289,20 @@ async fn a_topics_type_is_compared_with_the_lanes_order() {
     assert!(bad == Verdict::Bad && detail.contains("FIFO"), "{detail}");
     assert_eq!(verdict("fifo", true).await.0, Verdict::Good);
     let (bad, detail) = verdict("missing", false).await;
-    assert!(
-        bad == Verdict::Bad && detail.contains("does not exist"),
-        "{detail}"
-    );
+    assert!(bad == Verdict::Bad && detail.contains("does not exist"), "{detail}");
     let (bad, detail) = verdict("readonly", false).await;
-    assert!(
-        bad == Verdict::Bad && detail.contains("written"),
-        "{detail}"
-    );
+    assert!(bad == Verdict::Bad && detail.contains("written"), "{detail}");
 }
 
 #[test]
 fn a_configuration_that_cannot_work_is_refused_at_once() {
     let build = |config: &config::Upstream| {
-        GrpcUpstream::new(config, "gw".into(), Arc::new(Still(0)))
-            .err()
-            .unwrap()
+        GrpcUpstream::new(config, "gw".into(), Arc::new(Still(0))).err().unwrap()
     };
     assert!(matches!(build(&configured(vec![])), BuildError::NoEndpoint));
     let mut namespace = configured(vec![endpoint(1, false)]);
     namespace.namespace = Some("ü".into());
-    assert!(matches!(
-        build(&namespace),
-        BuildError::Header("upstream.namespace")
-    ));
+    assert!(matches!(build(&namespace), BuildError::Header("upstream.namespace")));
     let mut ca = configured(vec![endpoint(1, true)]);
     ca.tls.ca = Some("/nowhere/ca.pem".into());
     assert!(build(&ca).to_string().contains("/nowhere/ca.pem"));

@@ -83,10 +83,7 @@ async fn a_server_of_another_authority_is_refused_with_the_reason() {
     let Outcome::LinkDown { reason } = &outcome else {
         panic!("{outcome:?}");
     };
-    assert!(
-        reason.contains("TLS") && reason.contains("certificate"),
-        "{reason}"
-    );
+    assert!(reason.contains("TLS") && reason.contains("certificate"), "{reason}");
     assert!(upstream.probe().await.is_err());
     assert!(fake.seen().messages.is_empty());
 }

@@ -12,12 +12,7 @@ async fn a_message_arrives_with_everything_it_has() {
     let upstream = upstream(broker.address().port());
     let outcome = upstream.send(&message("a ]]> <b> & \r\n 🩺 &amp;")).await;
     let stored = stored(&broker);
-    assert_eq!(
-        outcome,
-        Outcome::Delivered {
-            message_id: stored[0].message_id.clone()
-        }
-    );
+    assert_eq!(outcome, Outcome::Delivered { message_id: stored[0].message_id.clone() });
     assert_eq!(stored[0].body, "a ]]> <b> & \r\n 🩺 &amp;");
     assert_eq!(stored[0].tag.as_deref(), Some("SyncEvent"));
     assert_eq!(stored[0].key.as_deref(), Some("key-1"));
@@ -30,22 +25,12 @@ async fn a_message_arrives_with_everything_it_has() {
 async fn what_xml_cannot_carry_arrives_as_flagged_base64_or_is_refused_here() {
     let broker = start_broker().await;
     let upstream = upstream(broker.address().port());
-    assert!(is_delivered(
-        &upstream.send(&message(vec![0, 159, 1])).await
-    ));
+    assert!(is_delivered(&upstream.send(&message(vec![0, 159, 1])).await));
     let first = stored(&broker).remove(0);
-    assert_eq!(
-        (&*first.body, first.property("sw_flags")),
-        ("AJ8B", Some("base64"))
-    );
+    assert_eq!((&*first.body, first.property("sw_flags")), ("AJ8B", Some("base64")));
     let large = upstream.send(&message(vec![0; 3 * 1024 * 1024 + 1])).await;
-    assert!(
-        matches!(large, Outcome::Rejected { own: true, .. }),
-        "{large:?}"
-    );
-    assert!(is_delivered(
-        &upstream.send(&message(vec![b'<'; 4 * 1024 * 1024])).await
-    ));
+    assert!(matches!(large, Outcome::Rejected { own: true, .. }), "{large:?}");
+    assert!(is_delivered(&upstream.send(&message(vec![b'<'; 4 * 1024 * 1024])).await));
     assert_eq!(stored(&broker).len(), 2);
 }
 
@@ -55,12 +40,7 @@ async fn many_are_sent_at_once() {
     let upstream = upstream(broker.address().port());
     let messages: Vec<Message> = (0..200).map(|n| message(format!("body {n}"))).collect();
     let sends = messages.iter().map(|message| upstream.send(message));
-    assert!(
-        futures::future::join_all(sends)
-            .await
-            .iter()
-            .all(is_delivered)
-    );
+    assert!(futures::future::join_all(sends).await.iter().all(is_delivered));
     assert_eq!(stored(&broker).len(), 200);
 }
 
@@ -81,58 +61,26 @@ async fn every_fault_of_a_broker_is_what_it_is() {
             0,
             |o| matches!(o, Outcome::Throttled { after: Some(a), .. } if a.as_secs() == 2),
         ),
-        (Kind::ServerError, None, 0, |o| {
-            matches!(o, Outcome::Unknown { link: false, .. })
-        }),
-        (Kind::ServerError, Some(2), 0, |o| {
-            matches!(o, Outcome::Throttled { after: Some(_), .. })
-        }),
-        (Kind::LostReply, None, 1, |o| {
-            matches!(o, Outcome::Unknown { link: true, .. })
-        }),
-        (Kind::Cut, None, 0, |o| {
-            matches!(o, Outcome::Unknown { link: true, .. })
-        }),
+        (Kind::ServerError, None, 0, |o| matches!(o, Outcome::Unknown { link: false, .. })),
+        (Kind::ServerError, Some(2), 0, |o| matches!(o, Outcome::Throttled { after: Some(_), .. })),
+        (Kind::LostReply, None, 1, |o| matches!(o, Outcome::Unknown { link: true, .. })),
+        (Kind::Cut, None, 0, |o| matches!(o, Outcome::Unknown { link: true, .. })),
         (Kind::RefuseSignature, None, 0, |o| {
-            matches!(
-                o,
-                Outcome::Misconfigured {
-                    scope: Scope::Link,
-                    code: "credentials",
-                    ..
-                }
-            )
+            matches!(o, Outcome::Misconfigured { scope: Scope::Link, code: "credentials", .. })
         }),
         (Kind::TopicMissing, None, 0, |o| {
-            matches!(
-                o,
-                Outcome::Misconfigured {
-                    scope: Scope::Topic,
-                    code: "topic_missing",
-                    ..
-                }
-            )
+            matches!(o, Outcome::Misconfigured { scope: Scope::Topic, code: "topic_missing", .. })
         }),
-        (Kind::RefuseRecord, None, 0, |o| {
-            matches!(o, Outcome::Rejected { own: false, .. })
-        }),
-        (Kind::WrongMd5, None, 1, |o| {
-            matches!(o, Outcome::Unknown { link: false, .. })
-        }),
+        (Kind::RefuseRecord, None, 0, |o| matches!(o, Outcome::Rejected { own: false, .. })),
+        (Kind::WrongMd5, None, 1, |o| matches!(o, Outcome::Unknown { link: false, .. })),
         (Kind::Lose, None, 0, is_delivered),
     ] {
         let before = stored(&broker).len();
-        broker.faults().set_rules([Rule {
-            retry_after_s,
-            ..Rule::times(kind, 1)
-        }]);
+        broker.faults().set_rules([Rule { retry_after_s, ..Rule::times(kind, 1) }]);
         let outcome = upstream.send(&message("x")).await;
         assert!(right(&outcome), "{kind:?}: {outcome:?}");
         assert_eq!(stored(&broker).len() - before, kept, "{kind:?}");
-        assert!(
-            is_delivered(&upstream.send(&message("x")).await),
-            "after {kind:?}"
-        );
+        assert!(is_delivered(&upstream.send(&message("x")).await), "after {kind:?}");
     }
 }
 
@@ -143,11 +91,7 @@ async fn a_wrong_secret_is_an_operators_matter() {
     settings.credentials.as_mut().unwrap().secret = Secret::new("other");
     let upstream = HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap();
     match upstream.send(&message("x")).await {
-        Outcome::Misconfigured {
-            scope: Scope::Link,
-            code: "credentials",
-            reason,
-        } => {
+        Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason } => {
             assert!(reason.contains("SignatureDoesNotMatch"), "{reason}");
         }
         other => panic!("{other:?}"),
@@ -155,16 +99,7 @@ async fn a_wrong_secret_is_an_operators_matter() {
     settings.credentials.as_mut().unwrap().id = "line\nbreak".into();
     let upstream = HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap();
     let outcome = upstream.send(&message("x")).await;
-    assert!(
-        matches!(
-            outcome,
-            Outcome::Misconfigured {
-                code: "credentials",
-                ..
-            }
-        ),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Outcome::Misconfigured { code: "credentials", .. }), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -195,9 +130,7 @@ async fn the_doctor_sees_signature_and_clock_and_publishes_nothing() {
         verdicts.collect::<Vec<_>>()
     };
     let verdict = |list: &[(String, Verdict)], subject: &str| {
-        list.iter()
-            .find(|(s, _)| s == subject)
-            .map(|(_, verdict)| *verdict)
+        list.iter().find(|(s, _)| s == subject).map(|(_, verdict)| *verdict)
     };
     let good = inspect(&settings, Arc::new(SystemClock)).await;
     for subject in ["name 127.0.0.1", "connection", "clock", "signature"] {

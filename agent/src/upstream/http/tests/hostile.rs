@@ -43,9 +43,7 @@ async fn read_request(stream: &mut TcpStream) {
 
 fn http(head: &str, body: &str) -> Option<String> {
     let length = body.len();
-    Some(format!(
-        "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
-    ))
+    Some(format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
 }
 
 async fn outcome(answer: Option<String>) -> Outcome {
@@ -72,11 +70,7 @@ async fn a_captive_portal_is_a_broken_link_and_its_clock_is_not_taken() {
             other => panic!("{head}: {other:?}"),
         }
         assert_eq!(upstream.clock_offset_s(), None);
-        assert_eq!(
-            count.load(Ordering::Relaxed),
-            1,
-            "no redirect is followed, nothing repeated"
-        );
+        assert_eq!(count.load(Ordering::Relaxed), 1, "no redirect is followed, nothing repeated");
     }
 }
 
@@ -87,10 +81,7 @@ async fn what_breaks_off_after_the_request_may_be_stored() {
     let half = Some("HTTP/1.1 201 Created\r\ncontent-length: 500\r\n\r\n<Message>".to_owned());
     for answer in [garbage, nothing, half] {
         let outcome = outcome(answer.clone()).await;
-        assert!(
-            matches!(outcome, Outcome::Unknown { link: true, .. }),
-            "{answer:?}: {outcome:?}"
-        );
+        assert!(matches!(outcome, Outcome::Unknown { link: true, .. }), "{answer:?}: {outcome:?}");
     }
 }
 
@@ -100,10 +91,7 @@ async fn a_server_that_never_answers_runs_into_the_deadline() {
     let mut upstream = upstream(port);
     upstream.deadline = Duration::from_millis(200);
     let outcome = upstream.send(&message("x")).await;
-    assert!(
-        matches!(outcome, Outcome::Unknown { link: true, .. }),
-        "{outcome:?}"
-    );
+    assert!(matches!(outcome, Outcome::Unknown { link: true, .. }), "{outcome:?}");
     assert_eq!(count.load(Ordering::Relaxed), 1);
 }
 
@@ -127,11 +115,7 @@ async fn a_date_refused_again_and_again_is_tried_twice_then_told() {
     let (port, count) = serve(http(head, error)).await;
     let upstream = upstream(port);
     match upstream.send(&message("x")).await {
-        Outcome::Misconfigured {
-            scope: Scope::Link,
-            code: "clock",
-            reason,
-        } => {
+        Outcome::Misconfigured { scope: Scope::Link, code: "clock", reason } => {
             assert!(reason.contains("TimeExpired"), "{reason}");
         }
         other => panic!("{other:?}"),

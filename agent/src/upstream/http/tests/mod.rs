@@ -28,11 +28,7 @@ impl WallClock for SetClock {
 fn settings(port: u16) -> config::Upstream {
     config::Upstream {
         transport: Transport::Http,
-        endpoints: vec![Endpoint {
-            host: "127.0.0.1".into(),
-            port,
-            tls: false,
-        }],
+        endpoints: vec![Endpoint { host: "127.0.0.1".into(), port, tls: false }],
         namespace: Some("MQ_INST_1".into()),
         credentials: Some(Credentials {
             id: "ak".into(),
@@ -49,9 +45,7 @@ fn upstream(port: u16) -> HttpUpstream {
 
 async fn start_broker() -> Broker {
     let keys = vec![("ak".to_owned(), Secret::new("sk"))];
-    Broker::start(BrokerOptions::new("127.0.0.1:0".parse().unwrap(), keys))
-        .await
-        .unwrap()
+    Broker::start(BrokerOptions::new("127.0.0.1:0".parse().unwrap(), keys)).await.unwrap()
 }
 
 fn message(body: impl Into<Bytes>) -> Message {

@@ -41,10 +41,7 @@ impl Authority {
 
     fn identity(&self, name: &str) -> (PathBuf, PathBuf) {
         let (certificate, key) = self.issue(name);
-        let paths = (
-            self.dir.path().join("client.pem"),
-            self.dir.path().join("client.key"),
-        );
+        let paths = (self.dir.path().join("client.pem"), self.dir.path().join("client.key"));
         std::fs::write(&paths.0, certificate.pem()).unwrap();
         std::fs::write(&paths.1, key.serialize_pem()).unwrap();
         paths
@@ -64,9 +61,7 @@ impl Authority {
             false => builder.with_no_client_auth(),
         };
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        builder
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap()
+        builder.with_single_cert(vec![certificate.der().clone()], key).unwrap()
     }
 }
 
@@ -95,20 +90,13 @@ async fn terminate(server: ServerConfig, broker: &Broker) -> (u16, Arc<AtomicUsi
 
 fn over_tls(port: u16, host: &str, tls: Tls) -> HttpUpstream {
     let mut settings = settings(port);
-    settings.endpoints[0] = Endpoint {
-        host: host.into(),
-        port,
-        tls: true,
-    };
+    settings.endpoints[0] = Endpoint { host: host.into(), port, tls: true };
     settings.tls = tls;
     HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap()
 }
 
 fn trusting(authority: &Authority) -> Tls {
-    Tls {
-        ca: Some(authority.ca()),
-        ..Tls::default()
-    }
+    Tls { ca: Some(authority.ca()), ..Tls::default() }
 }
 
 fn link_down(outcome: Outcome) -> String {
@@ -142,13 +130,8 @@ async fn a_server_of_another_authority_or_name_is_not_sent_to() {
     assert!(reason.contains("upstream.tls.ca"), "{reason}");
     let other_name = over_tls(port, "localhost", trusting(&authority));
     assert!(link_down(other_name.send(&message("x")).await).contains("TLS"));
-    let named = Tls {
-        server_name: Some("mq.example".into()),
-        ..trusting(&authority)
-    };
-    assert!(is_delivered(
-        &over_tls(port, "localhost", named).send(&message("x")).await
-    ));
+    let named = Tls { server_name: Some("mq.example".into()), ..trusting(&authority) };
+    assert!(is_delivered(&over_tls(port, "localhost", named).send(&message("x")).await));
     assert_eq!(broker.messages(Some("MQ_INST_1"), TOPIC).len(), 1);
 }
 
@@ -157,13 +140,8 @@ async fn a_client_certificate_is_shown_and_its_lack_is_a_broken_link() {
     let (broker, authority) = (start_broker().await, Authority::new());
     let (port, _) = terminate(authority.server("localhost", true), &broker).await;
     let identity = Some(authority.identity("gw-1"));
-    let shown = Tls {
-        identity,
-        ..trusting(&authority)
-    };
-    assert!(is_delivered(
-        &over_tls(port, "localhost", shown).send(&message("x")).await
-    ));
+    let shown = Tls { identity, ..trusting(&authority) };
+    assert!(is_delivered(&over_tls(port, "localhost", shown).send(&message("x")).await));
     let bare = over_tls(port, "localhost", trusting(&authority));
     let reason = link_down(bare.send(&message("x")).await);
     assert!(reason.contains("upstream.tls.certificate"), "{reason}");
