@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod drain;
+pub mod entropy;
 pub mod intake;
 pub mod link;
 pub mod logs;

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, output, signal};
+use crate::broker::faults::Plan;
+use crate::broker::{self, BrokerOptions};
 use crate::config::Secret;
+use crate::entropy;
 
 /// Arguments of `broker`.
 #[derive(Debug, Args)]
@@ -22,6 +25,12 @@ pub(super) struct Broker {
     /// Keeps messages in this folder instead of in memory
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+    /// Faults from the start, as JSON; at run time POST the same to /_faults. For example
+    /// {"latency_ms": 200, "rules": [{"kind": "lost_reply", "probability": 0.1}]}. Kinds: throttle,
+    /// server_error, lost_reply, cut, refuse_signature, topic_missing, refuse_record, wrong_md5,
+    /// lose
+    #[arg(long, value_name = "JSON", value_parser = faults)]
+    faults: Option<Plan>,
 }
 
 #[derive(Debug, Args)]
@@ -62,12 +71,33 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
     Err("is not on this machine; the development broker listens on 127.0.0.1 or [::1] only".into())
 }
 
-/// PLACEHOLDER: the embedded broker is wired here.
+fn faults(text: &str) -> Result<Plan, String> {
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 pub(super) async fn run(args: Broker) -> Exit {
-    if let Err(failure) = args.secret.read() {
-        return failure.report();
+    match start(args).await {
+        Ok(broker) => {
+            output::out(&format!(
+                "MQ HTTP API on {}, for development; Ctrl-C stops it\n",
+                broker.endpoint()
+            ));
+            signal::stop().await;
+            broker.stop().await;
+            Exit::Done
+        }
+        Err(failure) => failure.report(),
     }
-    let (listen, access_key, dir) = (args.listen, args.access_key, args.dir);
-    tracing::debug!(%listen, access_key, ?dir, "broker");
-    Failure::new(Exit::Usage, "broker is not wired yet").report()
+}
+
+async fn start(args: Broker) -> Result<broker::Broker, Failure> {
+    let keys = vec![(args.access_key, args.secret.read()?)];
+    let options = BrokerOptions {
+        dir: args.dir,
+        faults: args.faults.unwrap_or_default(),
+        seed: entropy::seed(),
+        ..BrokerOptions::new(args.listen, keys)
+    };
+    let started = broker::Broker::start(options).await;
+    started.map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))
 }

@@ -12,6 +12,7 @@ mod queue;
 mod records;
 mod run;
 mod send;
+mod signal;
 mod status;
 
 use std::path::{Path, PathBuf};

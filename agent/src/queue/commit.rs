@@ -48,6 +48,29 @@ pub(super) struct Committer {
     pub(super) unwritten: Vec<Sealed>,
 }
 
+/// Records to be stored together: each with whether it is a replay, and whom to answer.
+pub(super) type Group = Vec<(Record, bool, Answer)>;
+
+/// A group that the disk did not take. Nothing of it counts.
+#[must_use]
+pub(super) struct Failed {
+    error: io::Error,
+    answers: Vec<Answer>,
+}
+
+impl Failed {
+    /// Answers the group, and those who came too late to be tried.
+    pub(super) fn refuse(self, late: Group) {
+        let late = late.into_iter().map(|(_, _, answer)| answer);
+        let answers: Vec<Answer> = self.answers.into_iter().chain(late).collect();
+        let (error, records) = (&self.error, answers.len());
+        tracing::error!(%error, records, "records could not be stored and were refused");
+        for answer in answers {
+            drop(answer.send(Err(refusal(error))));
+        }
+    }
+}
+
 /// A group on its way to the disk.
 #[derive(Default)]
 struct Batch {
@@ -87,17 +110,23 @@ impl Committer {
     /// Commits groups until told to close or until nobody can ask any more.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         while let Ok(first) = commands.recv() {
-            let (group, close) = gather(first, commands);
-            self.commit(group);
+            let (group, mut close) = gather(first, commands);
+            if let Err(failed) = self.commit(group) {
+                // What was submitted since must fail too: of one order key, a later record may
+                // not be stored before an earlier one that its app will bring again.
+                let (late, closing) = gather_all(commands);
+                close |= closing;
+                failed.refuse(late);
+            }
             if close {
                 break;
             }
         }
-        self.close();
+        self.rotate(true);
     }
 
-    /// Stores a group and answers each of it.
-    pub(super) fn commit(&mut self, group: Vec<(Record, bool, Answer)>) {
+    /// Stores a group and answers each of it; if the disk fails, the caller answers.
+    pub(super) fn commit(&mut self, group: Group) -> Result<(), Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
         for (record, replay, answer) in group {
@@ -115,7 +144,7 @@ impl Committer {
                 Err(error) => drop(answer.send(Err(error))),
             }
         }
-        self.store(batch);
+        self.store(batch)
     }
 
     /// Decides whether a record is new.
@@ -179,9 +208,9 @@ impl Committer {
         }
     }
 
-    fn store(&mut self, batch: Batch) {
+    fn store(&mut self, batch: Batch) -> Result<(), Failed> {
         if batch.candidates.is_empty() {
-            return;
+            return Ok(());
         }
         let (mut rows, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
         for (candidate, position) in batch.candidates.into_iter().zip(self.tail.next()..) {
@@ -196,8 +225,13 @@ impl Committer {
             Ok(()) => {
                 self.lane.touch();
                 acknowledge(answers, batch.repeats);
+                Ok(())
             }
-            Err(error) => refuse(&error, answers, batch.repeats),
+            Err(error) => {
+                let answers = answers.into_iter().map(|(_, answer)| answer);
+                let repeats = batch.repeats.into_iter().map(|(_, answer)| answer);
+                Err(Failed { error, answers: answers.chain(repeats).collect() })
+            }
         }
     }
 
@@ -224,14 +258,10 @@ impl Committer {
             }
         });
     }
-
-    fn close(mut self) {
-        self.rotate(true);
-    }
 }
 
 /// All that is there already, up to a group's size; whether to close after it.
-fn gather(first: Command, commands: &Receiver<Command>) -> (Vec<(Record, bool, Answer)>, bool) {
+fn gather(first: Command, commands: &Receiver<Command>) -> (Group, bool) {
     let mut group = Vec::new();
     let mut bytes = 0;
     let mut command = first;
@@ -253,6 +283,18 @@ fn gather(first: Command, commands: &Receiver<Command>) -> (Vec<(Record, bool, A
     }
 }
 
+/// All that is there already.
+fn gather_all(commands: &Receiver<Command>) -> (Group, bool) {
+    let mut group = Vec::new();
+    while let Ok(command) = commands.try_recv() {
+        match command {
+            Command::Close => return (group, true),
+            Command::Append { record, replay, answer } => group.push((record, replay, answer)),
+        }
+    }
+    (group, false)
+}
+
 fn acknowledge(answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
     for (first, answer) in repeats {
         let receipt = Receipt { duplicate: true, ..answers[first].0.clone() };
@@ -260,14 +302,6 @@ fn acknowledge(answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
     }
     // Who has hung up gets no answer; the record is stored all the same.
     answers.into_iter().for_each(|(receipt, answer)| drop(answer.send(Ok(receipt))));
-}
-
-fn refuse(error: &io::Error, answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
-    tracing::error!(%error, records = answers.len(), "records could not be stored and were refused");
-    let answers = answers.into_iter().map(|(_, answer)| answer);
-    for answer in answers.chain(repeats.into_iter().map(|(_, answer)| answer)) {
-        drop(answer.send(Err(refusal(error))));
-    }
 }
 
 fn reused(record: &Record, by: &Receipt) -> AppendError {

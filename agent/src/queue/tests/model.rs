@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock::WallClock;
+use crate::queue::commit::Group;
 use crate::queue::dead::Leave;
 use crate::queue::identity::StreamOf;
 use crate::queue::recover::{Parts, Stores, recover};
@@ -122,11 +123,17 @@ impl World {
             group.push((record(&id, self.next_id % 5, *size), false, sender));
             answers.push((id, receiver));
         }
-        self.parts.committers[0].commit(group);
+        self.commit(group);
         for (id, mut answer) in answers {
             if answer.try_recv().unwrap().is_ok() {
                 self.owed.insert(id);
             }
+        }
+    }
+
+    fn commit(&mut self, group: Group) {
+        if let Err(failed) = self.parts.committers[0].commit(group) {
+            failed.refuse(Vec::new());
         }
     }
 
@@ -181,7 +188,7 @@ impl World {
         };
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
-            self.parts.committers[0].commit(vec![(letter.record, true, sender)]);
+            self.commit(vec![(letter.record, true, sender)]);
             if receiver.try_recv().unwrap().is_ok() {
                 drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
             }
