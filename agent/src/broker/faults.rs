@@ -7,6 +7,7 @@
 //! ```
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -150,6 +151,10 @@ impl Faults {
     /// What is in force, with the counts that are left.
     pub fn plan(&self) -> Plan {
         self.state().plan.clone()
+    }
+
+    pub(super) fn latency(&self) -> Duration {
+        Duration::from_millis(self.state().plan.latency_ms)
     }
 
     /// The fault that hits `request`, if one does; counts it.

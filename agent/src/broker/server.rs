@@ -66,7 +66,7 @@ impl Server {
         if parts.uri.path().starts_with("/_") {
             return Ok(admin::handle(self, &parts, &body));
         }
-        let latency = Duration::from_millis(self.faults.plan().latency_ms);
+        let latency = self.faults.latency();
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }

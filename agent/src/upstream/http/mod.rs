@@ -72,9 +72,29 @@ pub struct HttpUpstream {
 impl HttpUpstream {
     /// Builds it from `[upstream]`; opens no connection yet.
     pub fn new(upstream: &config::Upstream, clock: Arc<dyn WallClock>) -> Result<Self, BuildError> {
-        let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
-        let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls { tls::client_config(&upstream.tls)? } else { no_tls()? };
+        Self::with_deadlines(upstream, clock, CONNECT_DEADLINE, REQUEST_DEADLINE)
+    }
+
+    fn with_deadlines(
+        upstream: &config::Upstream,
+        clock: Arc<dyn WallClock>,
+        connect: Duration,
+        request: Duration,
+    ) -> Result<Self, BuildError> {
+        let endpoint = upstream
+            .endpoints
+            .first()
+            .ok_or(BuildError::NoEndpoint)?
+            .clone();
+        let credentials = upstream
+            .credentials
+            .clone()
+            .ok_or(BuildError::NoCredentials)?;
+        let tls = if endpoint.tls {
+            tls::client_config(&upstream.tls)?
+        } else {
+            no_tls()?
+        };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .http1_only()
@@ -82,7 +102,7 @@ impl HttpUpstream {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
-            .connect_timeout(CONNECT_DEADLINE)
+            .connect_timeout(connect)
             .pool_idle_timeout(IDLE_MAX)
             .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -94,7 +114,7 @@ impl HttpUpstream {
             credentials,
             clock,
             skew: Skew::default(),
-            deadline: REQUEST_DEADLINE,
+            deadline: request,
         })
     }
 
@@ -103,9 +123,11 @@ impl HttpUpstream {
         let resource = resource::publish(message.topic.as_str(), self.instance.as_deref());
         match self.exchange("POST", &resource, publish.to_xml()).await {
             Ok(Exchanged::Answered(answer)) => answer.outcome(&message.body),
-            Ok(Exchanged::DateRefused(answer)) => {
-                Outcome::Misconfigured { scope: Scope::Link, code: "clock", reason: answer.words() }
-            }
+            Ok(Exchanged::DateRefused(answer)) => Outcome::Misconfigured {
+                scope: Scope::Link,
+                code: "clock",
+                reason: answer.words(),
+            },
             Err(outcome) => outcome,
         }
     }

@@ -40,7 +40,7 @@ impl<'a> Publish<'a> {
     /// The request body.
     pub fn to_xml(&self) -> String {
         xml::document("Message", |out| {
-            out.reserve(self.body.len() + self.properties.len() + 128);
+            out.reserve(xml::escaped_len(&self.body) + self.properties.len() + 256);
             xml::push_field(out, "MessageBody", &self.body);
             if let Some(tag) = &self.tag {
                 xml::push_field(out, "MessageTag", tag);

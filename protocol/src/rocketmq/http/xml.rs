@@ -193,6 +193,12 @@ pub fn push_escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
+/// Bytes that [`push_escaped`] appends at most, so that a body of megabytes is copied once.
+pub fn escaped_len(text: &str) -> usize {
+    let grows = |byte: &u8| matches!(byte, b'&' | b'<' | b'>' | b'\r');
+    text.len() + 4 * text.bytes().filter(grows).count()
+}
+
 /// Appends `<name>text</name>`.
 pub fn push_field(out: &mut String, name: &str, text: &str) {
     out.extend(["<", name, ">"]);

@@ -26,9 +26,11 @@ async fn serve(answer: Option<String>) -> (u16, Arc<AtomicUsize>) {
 }
 
 async fn say(mut stream: TcpStream, answer: Option<String>) {
-    read_request(&mut stream).await;
     match answer {
-        Some(answer) => stream.write_all(answer.as_bytes()).await.unwrap(),
+        Some(answer) => {
+            read_request(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
         None => std::future::pending().await,
     }
 }
@@ -88,11 +90,27 @@ async fn what_breaks_off_after_the_request_may_be_stored() {
 #[tokio::test]
 async fn a_server_that_never_answers_runs_into_the_deadline() {
     let (port, count) = serve(None).await;
-    let mut upstream = upstream(port);
-    upstream.deadline = Duration::from_millis(200);
+    let upstream = impatient(&settings(port));
     let outcome = upstream.send(&message("x")).await;
     assert!(matches!(outcome, Outcome::Unknown { link: true, .. }), "{outcome:?}");
     assert_eq!(count.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_stored_nothing() {
+    let (port, _) = serve(None).await;
+    let authority = super::tls::Authority::new();
+    let mut settings = settings(port);
+    settings.endpoints[0].tls = true;
+    settings.tls.ca = Some(authority.ca());
+    let outcome = impatient(&settings).send(&message("x")).await;
+    assert!(matches!(outcome, Outcome::LinkDown { .. }), "{outcome:?}");
+}
+
+/// Gives up a connection after 100 ms, a request after 300.
+fn impatient(settings: &config::Upstream) -> HttpUpstream {
+    let (connect, request) = (Duration::from_millis(100), Duration::from_millis(300));
+    HttpUpstream::with_deadlines(settings, Arc::new(SystemClock), connect, request).unwrap()
 }
 
 #[tokio::test]

@@ -63,3 +63,16 @@ fn message(body: impl Into<Bytes>) -> Message {
 fn is_delivered(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Delivered { .. })
 }
+
+#[test]
+fn what_is_missing_is_named_by_its_setting() {
+    let build = |settings: &config::Upstream| {
+        let error = HttpUpstream::new(settings, Arc::new(SystemClock)).err();
+        error.map(|error| error.to_string()).unwrap_or_default()
+    };
+    let mut settings = settings(80);
+    settings.credentials = None;
+    assert!(build(&settings).contains("upstream.access_key_id"));
+    settings.endpoints.clear();
+    assert!(build(&settings).contains("upstream.endpoint"));
+}
