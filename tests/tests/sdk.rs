@@ -3,11 +3,7 @@
 //!
 //! The packages lie under `tests/.cache/sdk/`, where `tests/run` installs them.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a step that fails is a failed test"
-)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a step that fails is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -38,10 +34,7 @@ struct Case {
 fn cases() -> Vec<Case> {
     let bodies: [(&[u8], bool); 11] = [
         (b"plain", false),
-        (
-            b"<Message><MessageBody>nested &amp; escaped</MessageBody></Message>",
-            false,
-        ),
+        (b"<Message><MessageBody>nested &amp; escaped</MessageBody></Message>", false),
         ("emoji 🩺 and 日本語, é, \u{10FFFF}".as_bytes(), false),
         (b"a CDATA end ]]> inside <![CDATA[ text ]]>", false),
         (b"lines\r\nof Windows\rand old Macs\n", false),
@@ -95,17 +88,11 @@ fn upstream(broker: &Broker) -> HttpUpstream {
 async fn broker_with_cases() -> Broker {
     let keys = vec![("sdk-key".to_owned(), Secret::new("sdk/secret+"))];
     let listen = "127.0.0.1:0".parse().expect("address");
-    let broker = Broker::start(BrokerOptions::new(listen, keys))
-        .await
-        .expect("broker");
+    let broker = Broker::start(BrokerOptions::new(listen, keys)).await.expect("broker");
     let upstream = upstream(&broker);
     for case in cases() {
         let outcome = upstream.send(&message(&case)).await;
-        assert!(
-            matches!(outcome, Outcome::Delivered { .. }),
-            "{}: {outcome:?}",
-            case.key
-        );
+        assert!(matches!(outcome, Outcome::Delivered { .. }), "{}: {outcome:?}", case.key);
     }
     broker
 }
@@ -134,21 +121,12 @@ async fn run(broker: &Broker, program: &str, script: &str, path_name: &str, pack
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = tokio::time::timeout(SCRIPT_DEADLINE, child)
+    let Output { status, stdout, stderr } = tokio::time::timeout(SCRIPT_DEADLINE, child)
         .await
         .expect("the script did not end in time")
         .unwrap_or_else(|error| panic!("{program} cannot be run: {error}; install it"));
     let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        status.success(),
-        "{program} {script}\n{}{}",
-        words(&stdout),
-        words(&stderr)
-    );
+    assert!(status.success(), "{program} {script}\n{}{}", words(&stdout), words(&stderr));
 }
 
 /// What an SDK published under `topic` is byte for byte what it was given.
@@ -158,10 +136,7 @@ fn assert_published(broker: &Broker, topic: &str, count: usize) {
     for message in stored {
         let key = message.key.as_deref();
         let all = cases();
-        let case = all
-            .iter()
-            .find(|case| key == Some(&case.key))
-            .expect("a known key");
+        let case = all.iter().find(|case| key == Some(&case.key)).expect("a known key");
         assert_eq!(message.body.as_bytes(), case.body, "{key:?}");
         assert_eq!(message.tag.as_deref(), Some("T"));
         assert_eq!(message.property("unit"), Some("°C indoor"));
@@ -180,14 +155,7 @@ async fn the_node_sdk_and_the_agent_understand_each_other_through_the_broker() {
 #[tokio::test]
 async fn the_python_sdk_and_the_agent_understand_each_other_through_the_broker() {
     let broker = broker_with_cases().await;
-    run(
-        &broker,
-        "python3",
-        "sdk/python/sdk.py",
-        "PYTHONPATH",
-        ".cache/sdk/python",
-    )
-    .await;
+    run(&broker, "python3", "sdk/python/sdk.py", "PYTHONPATH", ".cache/sdk/python").await;
     // Of eight texts it cannot publish the one with CR.
     assert_published(&broker, "from-python", 7);
 }

@@ -17,6 +17,7 @@ mod admin;
 pub mod faults;
 mod gate;
 mod operation;
+mod query;
 mod refusal;
 mod server;
 mod store;

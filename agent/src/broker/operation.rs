@@ -12,7 +12,8 @@ use spillway_protocol::rocketmq::http::resource::Parsed;
 use spillway_protocol::rocketmq::http::{ack, consume};
 use tokio::time::Instant;
 
-use super::faults::{Kind, Operation, Request, Rule};
+use super::faults::{Kind, Operation, Request};
+use super::query::{self, group, instance, only};
 use super::refusal::Refusal;
 use super::server::{Server, stopped};
 use super::store::{Ask, Draft, Now, TopicId};
@@ -47,9 +48,7 @@ pub(super) async fn run(server: &Server, parts: &Parts, body: &[u8]) -> Result<D
 fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Result<Done, Refusal> {
     only(target, &["ns"])?;
     let draft = Draft::check(Publish::parse(text(body)?)?, server.now_ms())?;
-    let request = Request { operation: Operation::Publish, topic: &id.topic, key: draft.key() };
-    let hit = trip(server, request)?;
-    let kind = hit.map(|rule| rule.kind);
+    let kind = trip(server, Operation::Publish, id, draft.key())?;
     if kind == Some(Kind::Cut) {
         return Ok(Done::Cut);
     }
@@ -69,32 +68,15 @@ fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Resul
 }
 
 async fn receive(server: &Server, target: &Parsed, id: &TopicId) -> Result<Done, Refusal> {
-    only(target, &["consumer", "ns", "tag", "numOfMessages", "waitseconds", "trans"])?;
-    let orderly = match target.get("trans") {
-        None => false,
-        Some("order") => true,
-        Some(_) => return Err(Refusal::argument("this broker has no transactions")),
-    };
-    let options = &server.options;
-    let ask = Ask {
-        group: group(target)?,
-        tags: target.get("tag").filter(|tag| *tag != "*"),
-        count: number(target, "numOfMessages", 1, 16)?
-            .ok_or_else(|| Refusal::argument("numOfMessages is missing"))?,
-        orderly,
-        invisible: if orderly { options.invisible_orderly } else { options.invisible },
-    };
-    let wait = Duration::from_secs(number(target, "waitseconds", 0, 30)?.unwrap_or(0));
-    let hit = trip(server, Request { operation: Operation::Consume, topic: &id.topic, key: "" })?;
-    match hit.map(|rule| rule.kind) {
-        Some(Kind::Cut) => return Ok(Done::Cut),
-        Some(Kind::LostReply) => {
-            wait_for_messages(server, id, &ask, wait).await;
-            return Ok(Done::Cut);
-        }
-        _ => {}
+    let (ask, wait) = query::ask(target, &server.options)?;
+    let kind = trip(server, Operation::Consume, id, "")?;
+    if kind == Some(Kind::Cut) {
+        return Ok(Done::Cut);
     }
     let messages = wait_for_messages(server, id, &ask, wait).await;
+    if kind == Some(Kind::LostReply) {
+        return Ok(Done::Cut);
+    }
     if messages.is_empty() {
         return Err(Refusal::new(Code::MessageNotExist, "there is no message to consume"));
     }
@@ -139,8 +121,7 @@ fn acknowledge(
     }
     let group = group(target)?;
     let handles = ack::parse_request(text(body)?)?;
-    let hit = trip(server, Request { operation: Operation::Ack, topic: &id.topic, key: "" })?;
-    let kind = hit.map(|rule| rule.kind);
+    let kind = trip(server, Operation::Ack, id, "")?;
     if handles.is_empty() {
         return Err(Refusal::new(Code::MissingReceiptHandle, "no receipt handle is given"));
     }
@@ -156,7 +137,13 @@ fn acknowledge(
 }
 
 /// The fault that hits a request; those that are mere refusals come as such.
-fn trip(server: &Server, request: Request<'_>) -> Result<Option<Rule>, Refusal> {
+fn trip(
+    server: &Server,
+    operation: Operation,
+    id: &TopicId,
+    key: &str,
+) -> Result<Option<Kind>, Refusal> {
+    let request = Request { operation, topic: &id.topic, key };
     let Some(rule) = server.faults.trip(request) else {
         return Ok(None);
     };
@@ -166,7 +153,7 @@ fn trip(server: &Server, request: Request<'_>) -> Result<Option<Rule>, Refusal> 
         Kind::RefuseSignature => Code::SignatureDoesNotMatch,
         Kind::TopicMissing => Code::TopicNotExist,
         Kind::RefuseRecord => Code::MalformedXML,
-        Kind::LostReply | Kind::Cut | Kind::WrongMd5 | Kind::Lose => return Ok(Some(rule)),
+        Kind::LostReply | Kind::Cut | Kind::WrongMd5 | Kind::Lose => return Ok(Some(rule.kind)),
     };
     let refusal = Refusal::new(code, "a fault on request");
     Err(Refusal { retry_after_s: rule.retry_after_s, ..refusal })
@@ -175,45 +162,4 @@ fn trip(server: &Server, request: Request<'_>) -> Result<Option<Rule>, Refusal> 
 fn text(body: &[u8]) -> Result<&str, Refusal> {
     let not_utf8 = |_| Refusal::new(Code::MalformedXML, "the body is not UTF-8");
     std::str::from_utf8(body).map_err(not_utf8)
-}
-
-fn only(target: &Parsed, known: &[&str]) -> Result<(), Refusal> {
-    match target.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let message = format!("{name} means nothing here");
-            Err(Refusal::new(Code::InvalidQueryString, message))
-        }
-    }
-}
-
-fn instance(target: &Parsed) -> Result<Option<&str>, Refusal> {
-    named(target, "ns")
-}
-
-fn group(target: &Parsed) -> Result<&str, Refusal> {
-    let missing = || Refusal::new(Code::InvalidQueryString, "consumer is missing");
-    named(target, "consumer")?.ok_or_else(missing)
-}
-
-fn named<'a>(target: &'a Parsed, name: &str) -> Result<Option<&'a str>, Refusal> {
-    match target.get(name) {
-        Some(value) if Topic::parse(value).is_err() => {
-            Err(Refusal::argument(format!("{name} has letters, digits, _ and - only")))
-        }
-        value => Ok(value),
-    }
-}
-
-fn number<T>(target: &Parsed, name: &str, min: T, max: T) -> Result<Option<T>, Refusal>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display + Copy,
-{
-    let Some(text) = target.get(name) else {
-        return Ok(None);
-    };
-    match text.parse::<T>() {
-        Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
-        _ => Err(Refusal::argument(format!("{name} is a number from {min} to {max}"))),
-    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -75,7 +76,7 @@ impl Server {
             Err(refusal) => Err(refusal),
         };
         match done {
-            Ok(Done::Answer(status, xml)) => Ok(self.answer(status, xml, None)),
+            Ok(Done::Answer(status, xml)) => Ok(self.answer(status, xml, self.next_request_id())),
             Ok(Done::Cut) => Err(Cut),
             Err(refusal) => Ok(self.refuse(&refusal)),
         }
@@ -86,29 +87,29 @@ impl Server {
             Some(_) if refusal.code.status() == 500 => 503,
             _ => refusal.code.status(),
         };
-        let request_id = self.requests.load(Ordering::Relaxed).to_string();
+        let request_id = self.next_request_id();
         let xml = refusal.to_xml(&request_id, &format!("http://{}", self.address));
-        self.answer(status, xml, refusal.retry_after_s)
+        let mut response = self.answer(status, xml, request_id);
+        if let Some(seconds) = refusal.retry_after_s {
+            let seconds = HeaderValue::from(seconds);
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 
-    fn answer(
-        &self,
-        status: u16,
-        xml: String,
-        retry_after_s: Option<u64>,
-    ) -> Response<Full<Bytes>> {
-        let request_id = self.requests.fetch_add(1, Ordering::Relaxed);
+    fn next_request_id(&self) -> String {
+        format!("{:024X}", self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn answer(&self, status: u16, xml: String, request_id: String) -> Response<Full<Bytes>> {
         let now = UNIX_EPOCH + Duration::from_millis(self.now_ms());
         let mut response = Response::builder()
             .status(status)
-            .header(REQUEST_ID_HEADER, format!("{request_id:024X}"))
+            .header(REQUEST_ID_HEADER, request_id)
             .header(VERSION_HEADER, VERSION)
             .header("date", httpdate::fmt_http_date(now));
         if !xml.is_empty() {
             response = response.header("content-type", CONTENT_TYPE);
-        }
-        if let Some(seconds) = retry_after_s {
-            response = response.header("retry-after", seconds);
         }
         response.body(Full::from(xml)).unwrap_or_else(|_| internal_error())
     }

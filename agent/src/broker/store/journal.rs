@@ -36,13 +36,17 @@ pub(super) struct Loaded {
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
+    /// Bytes of whole lines.
+    len: u64,
 }
 
 impl Journal {
     /// Opens the file of a topic, new or not.
     pub(super) fn create(dir: &Path, id: &TopicId) -> std::io::Result<Self> {
         let path = dir.join(format!("{}@{}{SUFFIX}", id.instance, id.topic));
-        Ok(Self { file: OpenOptions::new().create(true).append(true).open(path)? })
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file, len })
     }
 
     /// Appends one line. It is with the operating system, not yet on disk: a broker for
@@ -50,7 +54,13 @@ impl Journal {
     pub(super) fn append(&mut self, entry: &Entry<&Stored>) -> std::io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        self.file.write_all(&line)
+        if let Err(error) = self.file.write_all(&line) {
+            // A torn line must not run into the next one; what was refused is not kept either.
+            self.file.set_len(self.len)?;
+            return Err(error);
+        }
+        self.len += line.len() as u64;
+        Ok(())
     }
 }
 
@@ -100,24 +110,4 @@ fn read(path: &Path) -> Result<Vec<Entry<Stored>>, StoreError> {
         entries.push(entry);
     }
     Ok(entries)
-}
-
-/// A text as base64 in JSON, so that every body is readable whatever it holds.
-pub(super) mod as_base64 {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::de::Error;
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(in super::super) fn serialize<S: Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&STANDARD.encode(text))
-    }
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<String, D::Error> {
-        let encoded = String::deserialize(from)?;
-        let bytes = STANDARD.decode(encoded).map_err(D::Error::custom)?;
-        String::from_utf8(bytes).map_err(D::Error::custom)
-    }
 }

@@ -3,6 +3,7 @@
 mod draft;
 mod group;
 mod journal;
+mod stored;
 mod topic;
 
 use std::collections::HashMap;
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spillway_protocol::rocketmq::http::ack::AckFailure;
 use spillway_protocol::rocketmq::http::consume::Consumed;
@@ -22,6 +22,7 @@ use super::BrokerOptions;
 pub(super) use draft::Draft;
 use group::{Group, Handle};
 use journal::{Entry, Journal, Loaded};
+pub use stored::Stored;
 use topic::Topic;
 
 /// The broker's folder cannot be used.
@@ -57,38 +58,6 @@ pub(super) struct TopicId {
 impl TopicId {
     pub(super) fn new(instance: Option<&str>, topic: &str) -> Self {
         Self { instance: instance.unwrap_or_default().to_owned(), topic: topic.to_owned() }
-    }
-}
-
-/// A stored message, as `/_topics/{topic}/messages` lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stored {
-    /// Place in the topic, from 0.
-    pub offset: u64,
-    /// The broker's id.
-    pub message_id: String,
-    /// When it was published, ms since 1970.
-    pub publish_ms: u64,
-    /// KEYS.
-    pub key: Option<String>,
-    /// Sharding key.
-    pub order_key: Option<String>,
-    /// Tag.
-    pub tag: Option<String>,
-    /// All properties in the order sent, KEYS and the sharding key among them.
-    pub properties: Vec<(String, String)>,
-    /// Not handed out before, ms since 1970.
-    pub start_deliver_ms: Option<u64>,
-    /// Payload, in base64 where it is JSON.
-    #[serde(rename = "body_base64", with = "journal::as_base64")]
-    pub body: String,
-}
-
-impl Stored {
-    /// The value of a property.
-    pub fn property(&self, name: &str) -> Option<&str> {
-        let pair = self.properties.iter().find(|(n, _)| n == name);
-        pair.map(|(_, value)| value.as_str())
     }
 }
 

@@ -56,10 +56,15 @@ async fn question(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<
     let body = ack::request_xml(&[""; 0]);
     let answer = match upstream.exchange("DELETE", &resource, body).await {
         Ok(Exchanged::Answered(answer) | Exchanged::DateRefused(answer)) => answer,
-        Err(Outcome::LinkDown { reason } | Outcome::Unknown { reason, .. }) => {
-            return vec![finding("answer", Verdict::Bad, reason)];
-        }
-        Err(other) => return vec![finding("answer", Verdict::Bad, format!("{other:?}"))],
+        Err(
+            Outcome::LinkDown { reason }
+            | Outcome::Unknown { reason, .. }
+            | Outcome::Misconfigured { reason, .. }
+            | Outcome::Throttled { reason, .. }
+            | Outcome::Rejected { reason, .. },
+        ) => return vec![finding("answer", Verdict::Bad, reason)],
+        // Without an answer nothing is delivered.
+        Err(Outcome::Delivered { .. }) => return Vec::new(),
     };
     if !answer.is_mq() {
         return vec![finding("answer", Verdict::Bad, answer.words())];

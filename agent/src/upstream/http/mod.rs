@@ -81,20 +81,9 @@ impl HttpUpstream {
         connect: Duration,
         request: Duration,
     ) -> Result<Self, BuildError> {
-        let endpoint = upstream
-            .endpoints
-            .first()
-            .ok_or(BuildError::NoEndpoint)?
-            .clone();
-        let credentials = upstream
-            .credentials
-            .clone()
-            .ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls {
-            tls::client_config(&upstream.tls)?
-        } else {
-            no_tls()?
-        };
+        let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
+        let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
+        let tls = if endpoint.tls { tls::client_config(&upstream.tls)? } else { no_tls()? };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .http1_only()
@@ -123,11 +112,9 @@ impl HttpUpstream {
         let resource = resource::publish(message.topic.as_str(), self.instance.as_deref());
         match self.exchange("POST", &resource, publish.to_xml()).await {
             Ok(Exchanged::Answered(answer)) => answer.outcome(&message.body),
-            Ok(Exchanged::DateRefused(answer)) => Outcome::Misconfigured {
-                scope: Scope::Link,
-                code: "clock",
-                reason: answer.words(),
-            },
+            Ok(Exchanged::DateRefused(answer)) => {
+                Outcome::Misconfigured { scope: Scope::Link, code: "clock", reason: answer.words() }
+            }
             Err(outcome) => outcome,
         }
     }
