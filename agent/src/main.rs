@@ -6,6 +6,7 @@ use clap::Parser;
 use spillway::cli::Cli;
 
 fn main() -> ExitCode {
+    spillway::allocator::tune();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {

@@ -1,8 +1,15 @@
-//! `spillway run`.
+//! `spillway run`: the agent.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
 
 use clap::Args;
 
-use super::{ConfigFile, Exit, Failure, load};
+use super::{ConfigFile, Exit, Failure, load, signal};
+use crate::app::{Agent, StartError};
+use crate::clock::SystemClock;
+use crate::intake::socket::BindError;
+use crate::queue::OpenError;
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -11,10 +18,43 @@ pub(super) struct Run {
     file: ConfigFile,
 }
 
-/// PLACEHOLDER: the agent is wired here.
 pub(super) async fn run(args: Run) -> Exit {
-    match load(&args.file.config) {
-        Ok(_config) => Failure::new(Exit::Usage, "run is not wired yet").report(),
+    match start(&args).await {
+        Ok(agent) => {
+            signal::stop().await;
+            tracing::info!("stopping: what is under way finishes, then the queue is synced");
+            agent.stop().await;
+            tracing::info!("stopped");
+            Exit::Done
+        }
         Err(failure) => failure.report(),
     }
+}
+
+async fn start(args: &Run) -> Result<Agent, Failure> {
+    let config = load(&args.file.config)?;
+    let file = args.file.config.display().to_string();
+    let (gateway, socket) = (config.gateway.id.clone(), config.listen.socket.clone());
+    let agent = Agent::start(config, file, Arc::new(SystemClock)).await.map_err(failure)?;
+    let version = env!("CARGO_PKG_VERSION");
+    tracing::info!(version, gateway, socket = %socket.display(), "ready: records are taken in");
+    Ok(agent)
+}
+
+fn failure(error: StartError) -> Failure {
+    let denied = |source: &std::io::Error| source.kind() == ErrorKind::PermissionDenied;
+    let exit = match &error {
+        StartError::Upstream(_) => Exit::Configuration,
+        StartError::Queue(OpenError::Io { source, .. })
+        | StartError::Socket(BindError::Io { source, .. })
+            if denied(source) =>
+        {
+            Exit::NotPermitted
+        }
+        StartError::Socket(BindError::NotASocket { .. } | BindError::NoFolder { .. }) => {
+            Exit::Configuration
+        }
+        StartError::Queue(_) | StartError::Socket(_) => Exit::TryAgain,
+    };
+    Failure::new(exit, error.to_string())
 }

@@ -219,8 +219,9 @@ impl Breaker {
         if self.accepted.contains_key("unknown") {
             return Verdict::Bury;
         }
-        // Where others pass meanwhile, the record alone waits.
-        if self.order != Order::Key && (!vouched || full) {
+        // One that passes ends the hold; from then on, while others pass, the record waits alone.
+        let news = tries == UNKNOWN_TRIES || !vouched || full;
+        if self.order != Order::Key && news {
             let reason = format!("{tries} tries without a valid answer; {reason}");
             self.hold("unknown", reason, full, issued, now);
         }

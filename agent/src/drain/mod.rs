@@ -1,7 +1,61 @@
-//! drain
-mod breaker;
+//! The drain: takes records out of the queue, sends them as link, pace and order allow, and
+//! settles each by what became of it.
+//!
+//! - [`driver`](self) is the only loop; it wakes on a new record, an answer, a timer, an operator.
+//! - `state` holds everything decided, without the records: [`crate::link::Link`], the [`pacer`],
+//!   the [`plan`] and one [`breaker`] per lane and topic. It is pure, so the same seed and the
+//!   same answers give the same run.
+//! - `settle` says what an answer means; `stock` keeps the few records leased and not yet sent.
+
+pub mod breaker;
+mod driver;
+mod handle;
+mod load;
 mod meter;
-mod pacer;
-mod plan;
+mod notice;
+pub mod pacer;
+pub mod plan;
 mod ramp;
-mod spread;
+mod settle;
+pub mod source;
+pub mod spread;
+mod state;
+mod status;
+mod stock;
+
+pub use handle::{Drain, DrainHandle};
+pub use status::{DrainStatus, LaneDrain};
+
+use crate::config::{self, Config};
+
+/// What the drain is told.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Gateway id: its slot in a fleet's return, and the order key of records without one.
+    pub gateway: String,
+    /// Lanes, in the order of the configuration.
+    pub lanes: Vec<config::Lane>,
+    /// `[drain]`
+    pub drain: config::Drain,
+    /// `[backoff]`
+    pub backoff: config::Backoff,
+    /// A fresh install: nothing was ever delivered, so there is no fleet to return with, and the
+    /// first record need not wait for this gateway's slot.
+    pub fresh: bool,
+}
+
+impl Options {
+    /// What `config` says.
+    pub fn new(config: &Config, fresh: bool) -> Self {
+        Self {
+            gateway: config.gateway.id.clone(),
+            lanes: config.lanes.clone(),
+            drain: config.drain.clone(),
+            backoff: config.backoff.clone(),
+            fresh,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

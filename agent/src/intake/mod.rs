@@ -1,1 +1,144 @@
-//! intake
+//! The intake socket: local apps hand over records, and are answered once those are on disk.
+//!
+//! One Unix socket ([`socket`]), two dialects told apart by the first bytes (`listener`): HTTP/1.1
+//! with JSON (`http`, `ndjson`) and binary frames (`binary`). Every request is proven (`verdict`)
+//! and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
+//! bodies being received, records waiting for the disk, answers nobody reads, is counted against
+//! one budget ([`admission`]); beyond it they are refused and asked to come back.
+
+pub mod admission;
+mod binary;
+mod body;
+#[cfg(test)]
+mod fake;
+mod http;
+mod listener;
+mod ndjson;
+pub mod socket;
+#[cfg(test)]
+mod tests;
+mod verdict;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use spillway_protocol::local::status::Status;
+use spillway_protocol::message::StreamId;
+use spillway_protocol::record::{LaneName, Record, RecordId};
+
+pub use self::listener::serve;
+
+use self::admission::Budget;
+use crate::queue::{AppendError, Ordering, Place, Receipt};
+
+/// Resolves once the record is on disk, or will not be.
+pub type Storing = BoxFuture<'static, Result<Receipt, AppendError>>;
+
+/// What the intake needs of the agent. None of these may block for long; `submit` and `lanes` not
+/// at all.
+pub trait Intaking: Send + Sync + 'static {
+    /// Takes a record, in the order of the calls per lane. When storing fails because of the disk,
+    /// what was submitted to the lane after it and before the failure was reported must fail too:
+    /// order keys rely on it.
+    fn submit(&self, lane: &LaneName, record: Record) -> Storing;
+
+    /// The lanes that apps may use, in the order of the configuration; one of them is the default.
+    fn lanes(&self) -> Arc<[LaneInfo]>;
+
+    /// The stream that new records are numbered in.
+    fn stream(&self) -> StreamId;
+
+    /// Where the record with the app's own id is.
+    fn find_id(&self, id: &RecordId) -> Place;
+
+    /// Where the record with this number is.
+    fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place;
+
+    /// The agent's state.
+    fn status(&self) -> Status;
+}
+
+/// A lane as the intake sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneInfo {
+    /// Name.
+    pub name: LaneName,
+    /// Takes records that name no lane.
+    pub default: bool,
+    /// Which records wait for each other.
+    pub ordering: Ordering,
+}
+
+/// How the intake behaves.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Bytes that clients may make the agent hold, all together.
+    pub memory_bytes: usize,
+    /// Most connections at a time.
+    pub connections_max: usize,
+    /// The upstream is the MQ HTTP API: a topic has at most 64 characters, and a body that XML
+    /// cannot carry at most 3 MiB.
+    pub http_limits: bool,
+    /// A connection without a request for this long is closed, and so is one whose request head
+    /// or NDJSON line does not come on.
+    pub idle_max: Duration,
+    /// Longest pause within a body or frame.
+    pub pause_max: Duration,
+    /// Longest time for the body of one record.
+    pub body_max: Duration,
+    /// Longest time without any progress while the client does not read its answers.
+    pub stall_max: Duration,
+    /// Longest wait for the disk before a record is answered with 503.
+    pub commit_max: Duration,
+    /// Time that requests under way get when the agent stops.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 32 * 1024 * 1024,
+            connections_max: 256,
+            http_limits: false,
+            idle_max: Duration::from_secs(300),
+            pause_max: Duration::from_secs(30),
+            body_max: Duration::from_secs(600),
+            stall_max: Duration::from_secs(60),
+            commit_max: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The intake. Cheap to clone.
+#[derive(Clone)]
+pub struct Intake {
+    queue: Arc<dyn Intaking>,
+    options: Arc<Options>,
+    budget: Budget,
+    fresh_id: Arc<dyn Fn() -> RecordId + Send + Sync>,
+}
+
+impl Intake {
+    /// An intake before `queue`. `fresh_id` draws the ids of records that bring none; they must be
+    /// unique (the agent's are UUIDv7).
+    pub fn new(
+        queue: Arc<dyn Intaking>,
+        options: Options,
+        fresh_id: impl Fn() -> RecordId + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            queue,
+            budget: Budget::new(options.memory_bytes),
+            options: Arc::new(options),
+            fresh_id: Arc::new(fresh_id),
+        }
+    }
+
+    /// What clients make the agent hold at this moment.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+}

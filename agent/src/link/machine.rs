@@ -157,15 +157,6 @@ impl Link {
         }
     }
 
-    /// The probe ended without a verdict (its task died): the next one is due at once.
-    pub fn abandon(&mut self, now: Instant) {
-        self.attempting = false;
-        self.next_attempt_at = Some(now);
-        if self.state == LinkState::Probing {
-            self.enter(LinkState::Offline, None, now);
-        }
-    }
-
     /// RocketMQ answered, whatever it said.
     pub fn answered(&mut self, era: u64, now: Instant) {
         self.answered_at = now;

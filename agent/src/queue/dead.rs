@@ -33,6 +33,8 @@ struct Inner {
     settled: Settled,
     left: BTreeMap<LaneName, Left>,
     letters: BTreeMap<u64, Origin>,
+    /// How many of each lane.
+    here: BTreeMap<LaneName, u64>,
     bytes: u64,
 }
 
@@ -65,7 +67,14 @@ impl Dead {
         let tail = Tail::new(chain.clone(), SEGMENT_BYTES, StreamId(0), 0, rng);
         let settled = Settled::restore(saved.watermark.max(1), &saved.above);
         let left = saved.left.into_iter().collect();
-        let inner = Inner { tail, settled, left, letters: BTreeMap::new(), bytes: 0 };
+        let inner = Inner {
+            tail,
+            settled,
+            left,
+            letters: BTreeMap::new(),
+            here: BTreeMap::new(),
+            bytes: 0,
+        };
         let dead =
             Self { gateway: gateway.to_owned(), chain, keep_bytes, inner: Mutex::new(inner) };
         dead.index()?;
@@ -132,7 +141,7 @@ impl Dead {
     /// Letters of `lane` that are here, and those that left.
     pub(super) fn figures(&self, lane: &LaneName) -> (u64, Left) {
         let inner = self.lock();
-        let here = inner.letters.values().filter(|origin| origin.lane == *lane).count() as u64;
+        let here = inner.here.get(lane).copied().unwrap_or_default();
         (here, inner.left.get(lane).copied().unwrap_or_default())
     }
 
@@ -198,6 +207,7 @@ impl Dead {
                 continue;
             };
             inner.bytes -= u64::from(origin.bytes);
+            *inner.here.entry(origin.lane.clone()).or_default() -= 1;
             let left = inner.left.entry(origin.lane).or_default();
             match leave {
                 Leave::Replayed => left.replayed += 1,
@@ -231,6 +241,7 @@ impl Inner {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes += u64::from(bytes);
         let origin = Origin { lane: letter.lane.clone(), position: letter.position, bytes };
+        *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.letters.insert(position, origin);
     }
 

@@ -13,8 +13,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::api::{
-    AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place, Recovery,
-    SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place,
+    Recovery, SettleError, Ticket,
 };
 use super::commit::Command;
 use super::dead::{Dead, Leave};
@@ -141,6 +141,11 @@ impl Queue {
     /// Changes whenever a record was accepted, settled or put back.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
+    }
+
+    /// A lane's accounts. Cheap.
+    pub fn accounts(&self, lane: &LaneName) -> Option<Accounts> {
+        Some(self.lane(lane)?.accounts())
     }
 
     /// A lane in numbers. Reads the disk's metadata.

@@ -143,6 +143,13 @@ name!(
     }
 );
 
+impl From<uuid::Uuid> for RecordId {
+    /// 36 characters, all of which any transport carries.
+    fn from(id: uuid::Uuid) -> Self {
+        Self(id.to_string().into())
+    }
+}
+
 impl From<&RecordId> for MessageKey {
     /// An id is always a valid key: the same characters, and shorter.
     fn from(id: &RecordId) -> Self {

@@ -1,0 +1,210 @@
+//! The agent as a whole: the one place that knows all parts and how they hang together.
+
+mod intaking;
+mod meter;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spillway_protocol::local::status::Configuration;
+use spillway_protocol::record::RecordId;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::clock::WallClock;
+use crate::config::{Config, Order, Transport};
+use crate::control::{self, Desk};
+use crate::drain::{self, Drain, DrainHandle};
+use crate::intake::{self, Intake, socket::SocketFile};
+use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue};
+use crate::upstream::grpc::{self, GrpcUpstream};
+use crate::upstream::http::{self, HttpUpstream};
+use crate::upstream::{Upstream, tls::TlsError};
+use crate::{entropy, host};
+use intaking::Intaking;
+use report::Report;
+
+/// Time that requests in flight get when the agent stops.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why the agent cannot start. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The queue.
+    #[error(transparent)]
+    Queue(#[from] OpenError),
+    /// The way to RocketMQ.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamError),
+    /// A socket.
+    #[error(transparent)]
+    Socket(#[from] intake::socket::BindError),
+}
+
+/// Why the way to RocketMQ cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Over HTTP.
+    #[error(transparent)]
+    Http(#[from] http::BuildError),
+    /// Over gRPC.
+    #[error(transparent)]
+    Grpc(#[from] grpc::BuildError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A running agent.
+pub struct Agent {
+    queue: Queue,
+    drain: Arc<DrainHandle>,
+    stop: CancellationToken,
+    servers: Vec<JoinHandle<()>>,
+    report: Arc<Report>,
+    /// Removed when the agent is gone.
+    _sockets: [SocketFile; 2],
+}
+
+impl Agent {
+    /// Starts everything. From the moment this returns, records are taken in.
+    ///
+    /// # Errors
+    /// See [`StartError`]; the parts that had started are stopped again.
+    pub async fn start(
+        config: Config,
+        file: String,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, StartError> {
+        let upstream = config.upstream.as_ref().map(|u| upstream(u, &clock)).transpose()?;
+        let listen = &config.listen;
+        // Another agent is seen by its socket first: that message helps more than the lock's.
+        let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
+        let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
+        let (queue, fresh) = open(&config, &clock)?;
+        let drain = Drain::spawn(
+            drain::Options::new(&config, fresh),
+            Arc::new(queue.clone()),
+            upstream.clone(),
+            entropy::seed(),
+            clock.clone(),
+        );
+        let drain = Arc::new(drain);
+        let configuration = Configuration { file, state: "in force".to_owned() };
+        let report =
+            Report::new(&config, configuration, queue.clone(), drain.clone(), upstream, clock);
+        let report = Arc::new(report);
+        let stop = CancellationToken::new();
+        let intake = self::intake(&config, queue.clone(), report.clone());
+        let accepting = drain.clone();
+        let desk = Desk::new(queue.clone(), Arc::new(move |lane| accepting.accept(lane)));
+        let servers = vec![
+            tokio::spawn(intake::serve(listener, intake, stop.clone())),
+            tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
+            tokio::spawn(report::sample(report.clone(), stop.clone())),
+        ];
+        let sockets = [socket, desk_socket];
+        Ok(Self { queue, drain, stop, servers, report, _sockets: sockets })
+    }
+
+    /// The same as `GET /v1/status`.
+    pub fn status(&self) -> spillway_protocol::local::status::Status {
+        self.report.status()
+    }
+
+    /// Refuses new records, lets what is under way finish within a grace time, and syncs.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.drain.stop(GRACE).await;
+        for server in self.servers {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "a part of the agent had ended before");
+            }
+        }
+        let queue = self.queue.clone();
+        if tokio::task::spawn_blocking(move || queue.close()).await.is_err() {
+            tracing::error!("the queue could not be closed; what was acknowledged is safe");
+        }
+    }
+}
+
+/// The way to RocketMQ that the configuration describes.
+pub fn upstream(
+    upstream: &crate::config::Upstream,
+    clock: &Arc<dyn WallClock>,
+) -> Result<Arc<dyn Upstream>, UpstreamError> {
+    Ok(match upstream.transport {
+        Transport::Http => Arc::new(HttpUpstream::new(upstream, clock.clone())?),
+        Transport::Grpc => {
+            let client_id = format!("spillway@{}", Uuid::new_v4().simple());
+            Arc::new(GrpcUpstream::new(upstream, client_id, clock.clone())?)
+        }
+    })
+}
+
+fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Queue, bool), OpenError> {
+    let lane = |lane: &crate::config::Lane| LaneOptions {
+        name: lane.name.clone(),
+        ordering: ordering(lane.order),
+    };
+    let options = Options {
+        data_dir: config.gateway.data_dir.clone(),
+        gateway: config.gateway.id.clone(),
+        host: host::fingerprint(),
+        lanes: config.lanes.iter().map(lane).collect(),
+        segment_bytes: segment_bytes(config),
+        dead_keep_bytes: config.dead.keep_bytes,
+        seed: entropy::seed(),
+    };
+    let (queue, recovery) = Queue::open(options, clock.clone())?;
+    let (waiting, stream) = (recovery.waiting, queue.stream());
+    tracing::info!(waiting, %stream, fresh = recovery.fresh, "queue open");
+    for (lane, waiting) in &recovery.orphans {
+        tracing::warn!(
+            lane,
+            waiting,
+            "records wait in a lane that is not configured; they stay until it is again"
+        );
+    }
+    Ok((queue, recovery.fresh))
+}
+
+/// A lane costs about a segment in memory: all of them together take a quarter of `memory`.
+fn segment_bytes(config: &Config) -> u64 {
+    let share = config.limits.memory_bytes / 4 / config.lanes.len().max(1) as u64;
+    share.clamp(1 << 20, 8 << 20)
+}
+
+fn ordering(order: Order) -> Ordering {
+    match order {
+        Order::None => Ordering::None,
+        Order::Key => Ordering::Key,
+        Order::Lane => Ordering::Lane,
+    }
+}
+
+fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
+    let http_limits =
+        config.upstream.as_ref().is_some_and(|upstream| upstream.transport == Transport::Http);
+    let options = intake::Options {
+        // The rest is for segments and for what is in flight.
+        memory_bytes: usize::try_from(config.limits.memory_bytes / 2).unwrap_or(usize::MAX),
+        http_limits,
+        ..intake::Options::default()
+    };
+    Intake::new(Arc::new(Intaking::new(config, queue, report)), options, fresh_id)
+}
+
+/// Ids in the order of time, so that they compress and sort well.
+fn fresh_id() -> RecordId {
+    RecordId::from(Uuid::now_v7())
+}
+
+async fn serve_desk(listener: tokio::net::UnixListener, desk: Desk, stop: CancellationToken) {
+    let stopped = async move { stop.cancelled().await };
+    if let Err(error) = control::serve(listener, desk, stopped).await {
+        tracing::error!(%error, "the control socket ended");
+    }
+}

@@ -1,0 +1,134 @@
+//! The agent's state at one moment, gathered from its parts.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use spillway_protocol::local::status::{Configuration, Lane, Rates, Status};
+use spillway_protocol::record::LaneName;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::meter::Meter;
+use crate::clock::WallClock;
+use crate::config::Config;
+use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
+use crate::queue::{LaneFigures, Queue};
+use crate::upstream::Upstream;
+
+/// How often the rate of accepted records is sampled.
+const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub(super) struct Report {
+    gateway: String,
+    configuration: Configuration,
+    queue: Queue,
+    lanes: Vec<LaneName>,
+    drain: Arc<DrainHandle>,
+    upstream: Option<Arc<dyn Upstream>>,
+    clock: Arc<dyn WallClock>,
+    started: Instant,
+    accepted: Mutex<Meter>,
+}
+
+impl Report {
+    pub(super) fn new(
+        config: &Config,
+        configuration: Configuration,
+        queue: Queue,
+        drain: Arc<DrainHandle>,
+        upstream: Option<Arc<dyn Upstream>>,
+        clock: Arc<dyn WallClock>,
+    ) -> Self {
+        Self {
+            gateway: config.gateway.id.clone(),
+            configuration,
+            queue,
+            lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
+            drain,
+            upstream,
+            clock,
+            started: Instant::now(),
+            accepted: Mutex::default(),
+        }
+    }
+
+    /// `GET /v1/status`.
+    pub(super) fn status(&self) -> Status {
+        let drain = self.drain.status();
+        let figures: Vec<LaneFigures> =
+            self.lanes.iter().map(|name| self.queue.figures(name).unwrap_or_default()).collect();
+        let waiting = figures.iter().map(|figures| figures.accounts.waiting).sum();
+        let accepted_per_s = self.meter().per_second();
+        let now_ms = self.clock.now_ms();
+        Status {
+            gateway: self.gateway.clone(),
+            stream: self.queue.stream().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_s: self.started.elapsed().as_secs(),
+            configuration: self.configuration.clone(),
+            lanes: lanes(&self.lanes, &figures, &drain, now_ms),
+            rates: Rates {
+                accepted_per_s,
+                delivered_per_s: drain.delivered_per_s,
+                delivered_bytes_per_s: drain.delivered_bytes_per_s,
+            },
+            drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
+            first_send_in_s: drain.first_send_in_s,
+            clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
+            link: drain.link,
+        }
+    }
+
+    fn meter(&self) -> MutexGuard<'_, Meter> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Samples what was accepted until the agent stops.
+pub(super) async fn sample(report: Arc<Report>, stop: CancellationToken) {
+    let mut ticks = interval(SAMPLE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            now = ticks.tick() => {
+                let accounts = report.lanes.iter().filter_map(|lane| report.queue.accounts(lane));
+                let accepted = accounts.map(|accounts| accounts.accepted).sum();
+                report.meter().sample(accepted, now);
+            }
+        }
+    }
+}
+
+fn lanes(
+    names: &[LaneName],
+    figures: &[LaneFigures],
+    drain: &DrainStatus,
+    now_ms: u64,
+) -> Vec<Lane> {
+    let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
+    names.iter().zip(figures).map(|(name, figures)| lane(name, figures, of(name), now_ms)).collect()
+}
+
+fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_ms: u64) -> Lane {
+    let accounts = figures.accounts;
+    Lane {
+        name: name.to_string(),
+        accepted: accounts.accepted,
+        delivered: accounts.delivered,
+        waiting: accounts.waiting,
+        dead: accounts.dead,
+        expired: accounts.expired,
+        dropped: accounts.dropped,
+        damaged: accounts.damaged,
+        oldest_age_s: figures.oldest_accepted_ms.map(|at| now_ms.saturating_sub(at) / 1000),
+        live_bytes: figures.live_bytes,
+        disk_bytes: figures.disk_bytes,
+        hold: drain.and_then(|lane| lane.hold.clone()),
+        held_keys: drain.map_or(0, |lane| lane.held_keys),
+        last_error: drain.and_then(|lane| lane.last_error.clone()),
+    }
+}

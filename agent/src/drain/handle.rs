@@ -1,0 +1,92 @@
+//! The drain as the rest of the agent sees it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use spillway_protocol::record::LaneName;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::driver::Driver;
+use super::source::Source;
+use super::state::State;
+use super::{DrainStatus, Options};
+use crate::clock::WallClock;
+use crate::upstream::Upstream;
+
+/// Starts drains.
+pub struct Drain;
+
+impl Drain {
+    /// Starts draining `source` into `upstream`; without one, records wait. `seed` draws the
+    /// jitter. Must be called within a tokio runtime.
+    pub fn spawn<S: Source>(
+        options: Options,
+        source: Arc<S>,
+        upstream: Option<Arc<dyn Upstream>>,
+        seed: u64,
+        clock: Arc<dyn WallClock>,
+    ) -> DrainHandle {
+        let state = State::new(&options, upstream.is_some(), seed, Instant::now());
+        let shared = Arc::new(Shared { state: Mutex::new(state), poke: Notify::new() });
+        let (stop, stopped) = watch::channel(None);
+        let driver = Driver::new(options, source, upstream, shared.clone(), stopped);
+        DrainHandle { shared, clock, stop, task: Mutex::new(Some(tokio::spawn(driver.run()))) }
+    }
+}
+
+/// A running drain. Dropping it stops the drain at once; requests in flight are then cut and
+/// their records stay in the queue.
+pub struct DrainHandle {
+    shared: Arc<Shared>,
+    clock: Arc<dyn WallClock>,
+    stop: watch::Sender<Option<Instant>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DrainHandle {
+    /// How it stands.
+    pub fn status(&self) -> DrainStatus {
+        let wall_ms = self.clock.now_ms();
+        self.shared.state().status(Instant::now(), wall_ms)
+    }
+
+    /// An operator accepts that what the broker refuses in `lane` is dead: dead-lettering goes
+    /// on. False if nothing is held for a refusal there.
+    pub fn accept(&self, lane: &LaneName) -> bool {
+        let accepted = self.shared.state().accept(lane.as_str());
+        if accepted {
+            self.shared.poke.notify_one();
+        }
+        accepted
+    }
+
+    /// Sends nothing new, gives what is in flight `grace` to finish, leaves the rest in the queue.
+    pub async fn stop(&self, grace: Duration) {
+        self.stop.send_replace(Some(Instant::now() + grace));
+        let task = locked(&self.task).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!("the drain had ended before: {error}");
+        }
+    }
+}
+
+/// What the driver and its handle share. The lock is held for a decision, never across a wait.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// An operator changed something.
+    pub(super) poke: Notify,
+}
+
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,217 @@
+//! What an answer means for the record, the link, the pace and the lane: three kinds of trouble
+//! that are never mixed.
+
+use tokio::time::Instant;
+
+use super::breaker::{ROUND, Refusal, Verdict};
+use super::state::{Flight, State};
+use crate::queue::SettleError;
+use crate::upstream::{Outcome, Scope};
+
+/// What becomes of the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Settlement {
+    /// It is delivered.
+    Ack,
+    /// Back into the queue.
+    Defer {
+        /// Not before.
+        until: Option<Instant>,
+        /// It counts as an attempt of this record.
+        charged: bool,
+    },
+    /// To the dead letters.
+    Bury {
+        /// The broker's code.
+        code: String,
+        /// Its words.
+        reason: String,
+    },
+}
+
+const FREE: Settlement = Settlement::Defer { until: None, charged: false };
+
+impl State {
+    /// A request ended.
+    pub(super) fn judge(&mut self, flight: &Flight, outcome: Outcome, now: Instant) -> Settlement {
+        let (link, lane) = (self.link.state(), flight.facts.lane);
+        let held = self.hold_code(flight);
+        self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
+        let settlement = match outcome {
+            Outcome::Delivered { .. } => self.delivered(flight, now),
+            Outcome::Throttled { after, reason } => {
+                self.answered(flight.era, now);
+                self.fault(lane, "throttled", &reason, now);
+                let pause = self.pacer.throttled(after, flight.sent_at, now, &mut self.rng);
+                Settlement::Defer { until: Some(pause), charged: false }
+            }
+            Outcome::LinkDown { reason } => {
+                self.link.down(flight.era, &reason, now, &mut self.rng);
+                FREE
+            }
+            Outcome::Unknown { reason, link: true } => self.silent(flight, &reason, now),
+            Outcome::Unknown { reason, link: false } => self.unknown(flight, &reason, now),
+            Outcome::Rejected { code, reason, own } => {
+                let refusal = Refusal { code: &code, reason: &reason, own };
+                self.refused(flight, &refusal, now)
+            }
+            Outcome::Misconfigured { scope, code, reason } => {
+                self.misconfigured(flight, scope, code, &reason, now)
+            }
+        };
+        self.log_link(link);
+        self.log_hold(flight, held);
+        settlement
+    }
+
+    /// The record is in the dead letters, or could not be brought there.
+    pub(super) fn buried(
+        &mut self,
+        flight: &Flight,
+        code: &str,
+        result: Result<(), SettleError>,
+        now: Instant,
+    ) {
+        let (held, issued) = (self.hold_code(flight), self.issued);
+        let facts = &flight.facts;
+        let lane = &mut self.lanes[facts.lane];
+        match result {
+            Ok(()) => {
+                if let Some(breaker) = lane.breaker_mut(&facts.topic) {
+                    breaker.buried(facts.position, now);
+                }
+                lane.forget(&facts.topic);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                let breaker = lane.trouble(&facts.topic);
+                breaker.dead_full(facts.position, code, &reason, issued, now);
+                self.fault(facts.lane, "dead_letters", &reason, now);
+            }
+        }
+        self.log_hold(flight, held);
+    }
+
+    /// A probe without a record ended.
+    pub(super) fn probed(&mut self, era: u64, result: Result<(), String>, now: Instant) {
+        let link = self.link.state();
+        match result {
+            Ok(()) => self.answered(era, now),
+            Err(reason) => self.link.down(era, &reason, now, &mut self.rng),
+        }
+        self.log_link(link);
+    }
+
+    /// RocketMQ answered: the link is up.
+    fn answered(&mut self, era: u64, now: Instant) {
+        let was_up = self.link.is_up();
+        self.link.answered(era, now);
+        if !was_up && self.link.is_up() {
+            self.pacer.restart(now);
+        }
+    }
+
+    fn delivered(&mut self, flight: &Flight, now: Instant) -> Settlement {
+        self.answered(flight.era, now);
+        self.pacer.clean(now);
+        self.meter.count(flight.facts.body_bytes, now);
+        let facts = &flight.facts;
+        let lane = &mut self.lanes[facts.lane];
+        if let Some(breaker) = lane.breaker_mut(&facts.topic) {
+            breaker.passed(facts.position, flight.number, now);
+        }
+        lane.forget(&facts.topic);
+        Settlement::Ack
+    }
+
+    fn silent(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
+        self.link.silent(flight.era, reason, now, &mut self.rng);
+        self.fault(flight.facts.lane, "no answer", reason, now);
+        let up = self.link.is_up();
+        Settlement::Defer {
+            until: up.then(|| now + self.silence.wait(0, &mut self.rng)),
+            charged: false,
+        }
+    }
+
+    fn unknown(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
+        self.answered(flight.era, now);
+        self.fault(flight.facts.lane, "unknown", reason, now);
+        let (facts, issued) = (&flight.facts, self.issued);
+        let breaker = self.lanes[facts.lane].trouble(&facts.topic);
+        let verdict = breaker.unknown(facts.position, reason, issued, now);
+        self.carry_out(verdict, "unknown", reason, now)
+    }
+
+    fn refused(&mut self, flight: &Flight, refusal: &Refusal<'_>, now: Instant) -> Settlement {
+        self.answered(flight.era, now);
+        self.fault(flight.facts.lane, refusal.code, refusal.reason, now);
+        let (facts, issued) = (&flight.facts, self.issued);
+        let breaker = self.lanes[facts.lane].trouble(&facts.topic);
+        let verdict = breaker.refused(facts.position, refusal, issued, now);
+        self.carry_out(verdict, refusal.code, refusal.reason, now)
+    }
+
+    fn misconfigured(
+        &mut self,
+        flight: &Flight,
+        scope: Scope,
+        code: &'static str,
+        reason: &str,
+        now: Instant,
+    ) -> Settlement {
+        self.fault(flight.facts.lane, code, reason, now);
+        match scope {
+            Scope::Link => self.link.misconfigured(flight.era, code, reason, now),
+            Scope::Topic => {
+                self.answered(flight.era, now);
+                let issued = self.issued;
+                let lane = &mut self.lanes[flight.facts.lane];
+                let breaker = lane.trouble(&flight.facts.topic);
+                breaker.misconfigured(code, reason, issued, now);
+            }
+        }
+        FREE
+    }
+
+    fn carry_out(
+        &mut self,
+        verdict: Verdict,
+        code: &str,
+        reason: &str,
+        now: Instant,
+    ) -> Settlement {
+        let wait = match verdict {
+            Verdict::Bury => {
+                return Settlement::Bury { code: code.to_owned(), reason: reason.to_owned() };
+            }
+            Verdict::Round => ROUND,
+            // At least half of the bound: a refused record is not asked for twice at once.
+            Verdict::Retry(tries) => {
+                let failures = tries.saturating_sub(1);
+                (self.retry.bound(failures) + self.retry.wait(failures, &mut self.rng)) / 2
+            }
+        };
+        Settlement::Defer { until: Some(now + wait), charged: true }
+    }
+
+    fn hold_code(&self, flight: &Flight) -> Option<&'static str> {
+        let breaker = self.lanes[flight.facts.lane].breaker(&flight.facts.topic)?;
+        breaker.held().map(|held| held.code)
+    }
+
+    fn log_hold(&self, flight: &Flight, before: Option<&'static str>) {
+        let after = self.hold_code(flight);
+        let lane = &self.lanes[flight.facts.lane];
+        let topic = &flight.facts.topic;
+        match lane.breaker(topic).and_then(|breaker| breaker.held()) {
+            Some(held) if after != before => {
+                tracing::warn!(lane = %lane.config.name, %topic, code = held.code, "held: {}", held.reason);
+            }
+            None if before.is_some() => {
+                tracing::info!(lane = %lane.config.name, %topic, "goes on");
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The little the drain needs of the queue.
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use spillway_protocol::message::Stamp;
+use spillway_protocol::record::{LaneName, Record};
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::queue::{Lease, Queue, SettleError};
+
+/// Where records wait. Its ordering rules (see [`crate::queue::Ordering`]) are part of it: what
+/// it leases may be sent at once, side by side.
+pub trait Source: Send + Sync + 'static {
+    /// A leased record.
+    type Parcel: Parcel;
+
+    /// Up to `count` records of at most `bytes` (but always one) that may be sent, oldest first.
+    fn lease(
+        &self,
+        lane: &LaneName,
+        count: usize,
+        bytes: usize,
+    ) -> BoxFuture<'static, Vec<Self::Parcel>>;
+
+    /// When the earliest deferred record is due, if there is nothing to lease before.
+    fn next_due(&self, lane: &LaneName) -> Option<Instant>;
+
+    /// Changes whenever a record was accepted or settled.
+    fn changed(&self) -> watch::Receiver<u64>;
+
+    /// Changes whenever a record came into the lane from outside: accepted, or from the dead
+    /// letters.
+    fn mark(&self, lane: &LaneName) -> Mark;
+}
+
+/// Accepted and dead so far.
+pub type Mark = (u64, u64);
+
+/// A leased record. Dropping it gives it back as it was.
+pub trait Parcel: Send + 'static {
+    /// Its place in the lane.
+    fn position(&self) -> u64;
+
+    /// The record.
+    fn record(&self) -> &Record;
+
+    /// What the agent knows of it.
+    fn stamp(&self) -> &Stamp;
+
+    /// RocketMQ has it.
+    fn ack(self);
+
+    /// Back into the queue, not before `not_before`; `charged` counts an attempt.
+    fn defer(self, not_before: Option<Instant>, charged: bool);
+
+    /// To the dead letters; on an error it is back in the queue.
+    fn dead_letter(
+        self,
+        code: String,
+        reason: String,
+    ) -> BoxFuture<'static, Result<(), SettleError>>;
+}
+
+impl Source for Queue {
+    type Parcel = Lease;
+
+    fn lease(&self, lane: &LaneName, count: usize, bytes: usize) -> BoxFuture<'static, Vec<Lease>> {
+        let (queue, lane) = (self.clone(), lane.clone());
+        let leased = spawn_blocking(move || queue.lease(&lane, count, bytes));
+        async move { leased.await.unwrap_or_default() }.boxed()
+    }
+
+    fn next_due(&self, lane: &LaneName) -> Option<Instant> {
+        self.next_due(lane)
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed()
+    }
+
+    fn mark(&self, lane: &LaneName) -> Mark {
+        let accounts = self.figures(lane).unwrap_or_default().accounts;
+        (accounts.accepted, accounts.dead)
+    }
+}
+
+impl Parcel for Lease {
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    fn ack(self) {
+        self.ack();
+    }
+
+    fn defer(self, not_before: Option<Instant>, charged: bool) {
+        self.defer(not_before, charged);
+    }
+
+    fn dead_letter(
+        self,
+        code: String,
+        reason: String,
+    ) -> BoxFuture<'static, Result<(), SettleError>> {
+        let buried = spawn_blocking(move || Lease::dead_letter(self, &code, &reason));
+        async move {
+            let died = |error: tokio::task::JoinError| SettleError::Disk(error.to_string());
+            buried.await.map_err(died)?
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,213 @@
+//! Everything the drain has decided and remembers, without the records themselves. Pure: time
+//! comes with each call, chance from its own seeded generator.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use spillway_protocol::local::status::LinkState;
+use spillway_protocol::record::Topic;
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use super::load::Load;
+use super::meter::Meter;
+use super::notice::Notices;
+use super::pacer::Pacer;
+use super::plan::{LaneView, Plan, Readiness};
+use super::{Options, spread};
+use crate::config;
+use crate::link::{Backoff, Link, Start};
+
+/// Topics of one lane that have a breaker of their own; further ones share the lane's.
+const BREAKERS: usize = 256;
+
+pub(super) struct State {
+    pub(super) link: Link,
+    pub(super) pacer: Pacer,
+    pub(super) plan: Plan,
+    pub(super) lanes: Vec<LaneState>,
+    pub(super) load: Load,
+    pub(super) meter: Meter,
+    pub(super) notices: Notices,
+    pub(super) rng: StdRng,
+    /// Waits of records that were refused while the link is up.
+    pub(super) retry: Backoff,
+    /// Waits of records whose requests were not answered.
+    pub(super) silence: Backoff,
+    /// Sends so far; the number of each is its own.
+    pub(super) issued: u64,
+}
+
+pub(super) struct LaneState {
+    pub(super) config: config::Lane,
+    pub(super) breakers: BTreeMap<Topic, Breaker>,
+    pub(super) last_error: Option<String>,
+}
+
+/// A record as the state knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Facts {
+    pub(super) lane: usize,
+    pub(super) topic: Topic,
+    pub(super) position: u64,
+    /// Of the message as it is sent.
+    pub(super) bytes: usize,
+    pub(super) body_bytes: usize,
+}
+
+/// A request under way.
+#[derive(Debug, Clone)]
+pub(super) struct Flight {
+    pub(super) facts: Facts,
+    pub(super) number: u64,
+    pub(super) era: u64,
+    pub(super) sent_at: Instant,
+}
+
+impl State {
+    pub(super) fn new(options: &Options, connected: bool, seed: u64, now: Instant) -> Self {
+        let slot = spread::slot(&options.gateway, options.drain.reconnect_spread);
+        let start = match (connected, options.fresh) {
+            (false, _) => Start::Unconfigured,
+            (true, true) => Start::After(Duration::ZERO),
+            (true, false) => Start::After(slot),
+        };
+        let backoff = Backoff::new(&options.backoff);
+        let retry = config::Backoff { initial: Duration::from_secs(1), max: super::breaker::ROUND };
+        let lane = |config: &config::Lane| LaneState {
+            config: config.clone(),
+            breakers: BTreeMap::new(),
+            last_error: None,
+        };
+        Self {
+            link: Link::new(backoff.clone(), slot, start, now),
+            pacer: Pacer::new(&options.drain, now),
+            plan: Plan::default(),
+            lanes: options.lanes.iter().map(lane).collect(),
+            load: Load::default(),
+            meter: Meter::new(now),
+            notices: Notices::default(),
+            rng: StdRng::seed_from_u64(seed),
+            retry: Backoff::new(&retry),
+            silence: backoff,
+            issued: 0,
+        }
+    }
+
+    /// Whether the record may leave now, and if not, what it waits for.
+    pub(super) fn readiness(&self, facts: &Facts, now: Instant) -> Readiness {
+        let breaker = self.lanes[facts.lane].breaker(&facts.topic);
+        let due = breaker.map_or(Some(now), |breaker| breaker.due(facts.position, now));
+        match due {
+            None => Readiness::Held,
+            Some(at) if at > now => Readiness::Due(at),
+            Some(_) if self.load.has_room(facts.lane, &facts.topic, facts.bytes) => {
+                Readiness::Ready
+            }
+            Some(_) => Readiness::Busy,
+        }
+    }
+
+    /// Whether the record failed before and its topic is held.
+    pub(super) fn is_held_suspect(&self, facts: &Facts) -> bool {
+        let breaker = self.lanes[facts.lane].breaker(&facts.topic);
+        breaker.is_some_and(|b| b.held().is_some() && b.suspects(facts.position))
+    }
+
+    /// Whether the record, if it may leave, is a probe of a held topic by one that did not fail.
+    pub(super) fn is_probe(&self, facts: &Facts) -> bool {
+        let breaker = self.lanes[facts.lane].breaker(&facts.topic);
+        breaker.is_some_and(|b| b.held().is_some() && !b.suspects(facts.position))
+    }
+
+    /// The record leaves.
+    pub(super) fn depart(&mut self, facts: Facts, views: &[LaneView], now: Instant) -> Flight {
+        if !self.link.is_up() {
+            self.link.attempt(now);
+        }
+        self.issued += 1;
+        self.plan.sent(facts.lane, views);
+        self.pacer.spend(facts.bytes, now);
+        self.load.add(facts.lane, &facts.topic, facts.bytes);
+        if let Some(breaker) = self.lanes[facts.lane].breaker_mut(&facts.topic) {
+            breaker.sent(facts.position, now);
+        }
+        Flight { facts, number: self.issued, era: self.link.era(), sent_at: now }
+    }
+
+    /// An operator accepts that what is refused in the lane is dead.
+    pub(super) fn accept(&mut self, name: &str) -> bool {
+        let lanes = self.lanes.iter_mut();
+        let mut named = lanes.filter(|lane| lane.config.name.as_str() == name);
+        let breakers = named.next().map(|lane| lane.breakers.values_mut());
+        let accepted = breakers.into_iter().flatten().map(Breaker::accept);
+        accepted.fold(false, |any, one| any | one)
+    }
+
+    /// Notes that slow start is over: the pace is at its bound, or nothing is left to send.
+    pub(super) fn note_ramp(&mut self, idle: bool, now: Instant) {
+        let before = self.link.state();
+        if before == LinkState::Ramping && (self.pacer.is_full() || idle) {
+            self.link.ramped(now);
+            self.log_link(before);
+        }
+    }
+
+    /// Logs a change of the link, once.
+    pub(super) fn log_link(&self, before: LinkState) {
+        let (state, reason) = (self.link.state(), self.link.reason());
+        if state == before || state == LinkState::Probing {
+            return;
+        }
+        match state {
+            LinkState::Online => tracing::info!("link online"),
+            LinkState::Ramping => tracing::info!("link back: {reason}"),
+            LinkState::Held => tracing::warn!("link held: {reason}"),
+            // A failed probe is no news.
+            _ if before == LinkState::Probing => tracing::debug!("link offline: {reason}"),
+            _ => tracing::warn!("link offline: {reason}"),
+        }
+    }
+
+    /// Notes what went wrong for `status`, and logs it at most once a minute.
+    pub(super) fn fault(&mut self, lane: usize, kind: &str, words: &str, now: Instant) {
+        let state = &mut self.lanes[lane];
+        if let Some(times) = self.notices.due(lane, kind, now) {
+            tracing::warn!(lane = %state.config.name, times, "{kind}: {words}");
+        }
+        state.last_error = Some(format!("{kind}: {words}"));
+    }
+}
+
+impl LaneState {
+    pub(super) fn breaker(&self, topic: &Topic) -> Option<&Breaker> {
+        self.breakers.get(self.home(topic))
+    }
+
+    pub(super) fn breaker_mut(&mut self, topic: &Topic) -> Option<&mut Breaker> {
+        let home = self.home(topic).clone();
+        self.breakers.get_mut(&home)
+    }
+
+    /// The topic's breaker, made where there is none.
+    pub(super) fn trouble(&mut self, topic: &Topic) -> &mut Breaker {
+        let (order, on_reject) = (self.config.order, self.config.on_reject);
+        let home = self.home(topic).clone();
+        let breakers = self.breakers.entry(home);
+        breakers.or_insert_with(|| Breaker::new(order, on_reject))
+    }
+
+    /// Drops the topic's breaker where it has nothing to remember.
+    pub(super) fn forget(&mut self, topic: &Topic) {
+        if self.breaker(topic).is_some_and(Breaker::is_clean) {
+            self.breakers.remove(topic);
+        }
+    }
+
+    fn home<'a>(&'a self, topic: &'a Topic) -> &'a Topic {
+        let own = self.breakers.contains_key(topic) || self.breakers.len() < BREAKERS;
+        if own { topic } else { &self.config.topic }
+    }
+}

@@ -1,0 +1,130 @@
+//! What the drain tells of itself.
+
+use spillway_protocol::local::status::{self, Hold};
+use spillway_protocol::record::{LaneName, Topic};
+use tokio::time::Instant;
+
+use super::breaker::{Breaker, Held};
+use super::state::{LaneState, State};
+use crate::link::HeldLink;
+
+/// The drain's part of `GET /v1/status`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DrainStatus {
+    /// The link.
+    pub link: status::Link,
+    /// Lanes in the order of the configuration.
+    pub lanes: Vec<LaneDrain>,
+    /// Records delivered per second, over the last minute.
+    pub delivered_per_s: f64,
+    /// Body bytes delivered per second, over the last minute.
+    pub delivered_bytes_per_s: f64,
+    /// Seconds until the first send after a start or an outage is due.
+    pub first_send_in_s: Option<u64>,
+}
+
+/// The drain's part of a lane's status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneDrain {
+    /// Name.
+    pub name: LaneName,
+    /// Why nothing leaves although the link is up.
+    pub hold: Option<Hold>,
+    /// Order keys held on their own.
+    pub held_keys: u64,
+    /// The last refusal or failure.
+    pub last_error: Option<String>,
+}
+
+impl DrainStatus {
+    /// Seconds until `waiting` records are delivered at the present rate, with `accepted_per_s`
+    /// coming in meanwhile; `None` if never.
+    pub fn drained_in_s(&self, waiting: u64, accepted_per_s: f64) -> Option<u64> {
+        let net = self.delivered_per_s - accepted_per_s;
+        match waiting {
+            0 => Some(0),
+            _ if net <= 0.0 => None,
+            _ => Some((waiting as f64 / net).ceil() as u64),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn status(&self, now: Instant, wall_ms: u64) -> DrainStatus {
+        let (delivered_per_s, delivered_bytes_per_s) = self.meter.rates(now);
+        let link = self.link.status(now, wall_ms);
+        let held = self.link.held().map(|held| link_hold(held, link.since_s));
+        let first = self.link.first_send_at(now);
+        DrainStatus {
+            lanes: self.lanes.iter().map(|lane| lane.status(held.as_ref(), now)).collect(),
+            link,
+            delivered_per_s,
+            delivered_bytes_per_s,
+            first_send_in_s: first.map(|at| at.duration_since(now).as_secs_f64().ceil() as u64),
+        }
+    }
+}
+
+impl LaneState {
+    fn status(&self, link: Option<&Hold>, now: Instant) -> LaneDrain {
+        LaneDrain {
+            name: self.config.name.clone(),
+            hold: link.cloned().or_else(|| self.hold(now)),
+            held_keys: self.breakers.values().map(|b| b.held_keys() as u64).sum(),
+            last_error: self.last_error.clone(),
+        }
+    }
+
+    /// The hold of the lane's own topic, else of any topic its records named.
+    fn hold(&self, now: Instant) -> Option<Hold> {
+        let own = self.breakers.get_key_value(&self.config.topic);
+        let mut holds = own.into_iter().chain(&self.breakers);
+        holds.find_map(|(topic, breaker): (&Topic, &Breaker)| {
+            let held = breaker.held()?;
+            Some(Hold {
+                code: held.code.to_owned(),
+                reason: format!("topic {topic}: {}", held.reason),
+                remedy: self.remedy(held, topic),
+                since_s: now.duration_since(held.since).as_secs(),
+            })
+        })
+    }
+
+    fn remedy(&self, held: &Held, topic: &Topic) -> String {
+        let lane = &self.config.name;
+        match held.code {
+            "topic_missing" => format!("create topic {topic} at the broker, or name another"),
+            "topic_type" => format!(
+                "give topic {topic} the message type that lane {lane} needs (FIFO where order is \
+                 \"key\" or \"lane\", else NORMAL), or name another topic"
+            ),
+            "permission" => format!("allow this access key to publish to topic {topic}"),
+            "dead_letters_full" => {
+                "make room: spillway dead purge, or a larger [dead] keep".to_owned()
+            }
+            "unknown" => format!(
+                "see why the broker's answers are not valid; spillway dead accept {lane} moves \
+                 these records to the dead letters"
+            ),
+            _ => format!(
+                "put right what the broker refuses; spillway dead accept {lane} moves what it \
+                 refuses to the dead letters"
+            ),
+        }
+    }
+}
+
+fn link_hold(held: &HeldLink, since_s: u64) -> Hold {
+    let remedy = match held.code {
+        "credentials" => "put the access key of [upstream] right; records go on by themselves",
+        "permission" => "allow this access key to publish; records go on by themselves",
+        "clock" => "set this machine's clock; records go on by themselves",
+        _ => "put right what the broker refuses; records go on by themselves",
+    };
+    Hold {
+        code: held.code.to_owned(),
+        reason: held.reason.clone(),
+        remedy: remedy.to_owned(),
+        since_s,
+    }
+}

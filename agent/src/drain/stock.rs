@@ -1,0 +1,132 @@
+//! Leased records of one lane that have not left: a few that may go next, and those that wait for
+//! their topic.
+
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
+
+use super::breaker::ROUND;
+use super::plan::Readiness;
+use super::source::{Mark, Parcel};
+use super::state::{Facts, State};
+
+/// Leased records at most.
+const PARCELS: usize = 64;
+/// Bytes of leased records; one may be larger.
+const BYTES: usize = 1 << 20;
+/// Failed records of held topics kept at hand; others keep their place in the queue, so that
+/// some that did not fail are at hand for probes, too.
+const SUSPECTS: usize = 4;
+
+/// Leased, unsent records of a lane, oldest first.
+#[derive(Debug)]
+pub(super) struct Stock<P> {
+    parcels: VecDeque<(Facts, P)>,
+    dry: Option<Dry>,
+    /// A record went back into the queue since the last lease; it may come before these.
+    stale: bool,
+}
+
+/// The queue had nothing more.
+#[derive(Debug)]
+struct Dry {
+    mark: Mark,
+    due: Option<Instant>,
+}
+
+impl<P: Parcel> Stock<P> {
+    pub(super) fn new() -> Self {
+        Self { parcels: VecDeque::new(), dry: None, stale: false }
+    }
+
+    /// Takes what was leased. With nothing, the lane is dry: `mark` as it was before the lease,
+    /// `due` when a deferred record comes.
+    pub(super) fn add(
+        &mut self,
+        leased: Vec<(Facts, P)>,
+        mark: Mark,
+        due: Option<Instant>,
+        state: &State,
+        now: Instant,
+    ) {
+        self.dry = leased.is_empty().then_some(Dry { mark, due });
+        let held = |facts: &Facts| state.is_held_suspect(facts);
+        let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
+        for (facts, parcel) in leased {
+            suspects += usize::from(held(&facts));
+            match held(&facts) && suspects > SUSPECTS {
+                true => parcel.defer(Some(now + ROUND), false),
+                false => self.parcels.push_back((facts, parcel)),
+            }
+        }
+    }
+
+    /// Whether the queue may have something that is not here. `mark` is its present one.
+    pub(super) fn wants(&self, mark: Mark, now: Instant) -> bool {
+        let dry = |dry: &Dry| dry.mark == mark && dry.due.is_none_or(|due| due > now);
+        !self.is_full() && !self.dry.as_ref().is_some_and(dry)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        let bytes: usize = self.parcels.iter().map(|(facts, _)| facts.bytes).sum();
+        self.parcels.len() >= PARCELS || bytes >= BYTES
+    }
+
+    /// Bytes that may still be leased.
+    pub(super) fn room(&self) -> (usize, usize) {
+        let bytes: usize = self.parcels.iter().map(|(facts, _)| facts.bytes).sum();
+        (PARCELS - self.parcels.len().min(PARCELS), BYTES.saturating_sub(bytes))
+    }
+
+    /// Something of the lane was settled: the queue may have more now.
+    pub(super) fn wet(&mut self) {
+        self.dry = None;
+        self.stale = true;
+    }
+
+    /// Gives everything back to the queue.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// A stock full of records that may not leave hides what went back into the queue or came
+    /// due there (at `due`), such as the only record that could end a hold. It is given back; the
+    /// queue leases the oldest first.
+    pub(super) fn refresh(&mut self, due: impl FnOnce() -> Option<Instant>, now: Instant) {
+        if self.is_full() && (self.stale || due().is_some_and(|due| due <= now)) {
+            self.clear();
+        }
+    }
+
+    /// What the lane has to send.
+    pub(super) fn readiness(&self, state: &State, now: Instant) -> Readiness {
+        let dry = self.dry.as_ref().filter(|_| !self.is_full());
+        let due = dry.and_then(|dry| dry.due);
+        let mut best = due.map_or(Readiness::Empty, Readiness::Due);
+        for (facts, _) in &self.parcels {
+            best = match (best, state.readiness(facts, now)) {
+                (_, Readiness::Ready) => return Readiness::Ready,
+                (Readiness::Due(a), Readiness::Due(b)) => Readiness::Due(a.min(b)),
+                (Readiness::Due(at), _) | (_, Readiness::Due(at)) => Readiness::Due(at),
+                (Readiness::Busy, _) | (_, Readiness::Busy) => Readiness::Busy,
+                (_, other) => other,
+            };
+        }
+        best
+    }
+
+    /// Takes the record to leave next: the first that may. A probe of a held topic is the last,
+    /// which is likelier to differ from those that were refused.
+    pub(super) fn take(&mut self, state: &State, now: Instant) -> Option<(Facts, P)> {
+        let ready = |facts: &Facts| state.readiness(facts, now) == Readiness::Ready;
+        let first = self.parcels.iter().position(|(facts, _)| ready(facts))?;
+        let topic = &self.parcels[first].0.topic;
+        let index = match state.is_probe(&self.parcels[first].0) {
+            true => self.parcels.iter().rposition(|(facts, _)| {
+                facts.topic == *topic && state.is_probe(facts) && ready(facts)
+            }),
+            false => None,
+        };
+        self.parcels.remove(index.unwrap_or(first))
+    }
+}

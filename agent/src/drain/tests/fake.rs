@@ -1,0 +1,410 @@
+//! A queue in memory that keeps the real one's ordering rules, and an upstream that follows a
+//! script. Both write down what happened and fail on what must never happen.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use spillway_protocol::message::{Message, Stamp, StreamId};
+use spillway_protocol::record::{Draft, LaneName, Record, RecordId, Topic};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use crate::config::Order;
+use crate::drain::source::{Mark, Parcel, Source};
+use crate::queue::SettleError;
+use crate::upstream::{Finding, Outcome, Upstream};
+
+#[derive(Debug)]
+struct Entry {
+    record: Record,
+    leased: bool,
+    not_before: Option<Instant>,
+    attempts: u32,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct FakeLane {
+    name: LaneName,
+    order: Order,
+    entries: Vec<Entry>,
+    first: usize,
+}
+
+impl FakeLane {
+    /// Positions that the lane's order lets go first, due or not.
+    fn heads(&self) -> Vec<usize> {
+        let mut keys = BTreeSet::new();
+        let waiting = (self.first..self.entries.len()).filter(|at| !self.entries[*at].gone);
+        let heads = waiting.filter(|at| {
+            let entry = &self.entries[*at];
+            let key = match self.order {
+                Order::None => return !entry.leased,
+                Order::Key => entry.record.order_key.as_ref().map(|key| key.as_str()),
+                Order::Lane => None,
+            };
+            keys.insert(key) && !entry.leased
+        });
+        heads.collect()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    lanes: Vec<FakeLane>,
+    delivered: Vec<(usize, usize)>,
+    dead: Vec<(usize, usize, String)>,
+    dead_full: bool,
+}
+
+/// The queue. Records are named `<lane>-<position>`.
+#[derive(Clone)]
+pub(super) struct FakeQueue {
+    inner: Arc<Mutex<Inner>>,
+    changed: watch::Sender<u64>,
+}
+
+/// A record to be.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Spec {
+    pub(super) order_key: Option<String>,
+    pub(super) topic: Option<String>,
+    pub(super) bytes: usize,
+}
+
+impl FakeQueue {
+    pub(super) fn new(lanes: &[(&str, Order)]) -> Self {
+        let lanes = lanes.iter().map(|(name, order)| FakeLane {
+            name: LaneName::parse(*name).unwrap(),
+            order: *order,
+            entries: Vec::new(),
+            first: 0,
+        });
+        let inner = Inner { lanes: lanes.collect(), ..Inner::default() };
+        Self { inner: Arc::new(Mutex::new(inner)), changed: watch::channel(0).0 }
+    }
+
+    pub(super) fn submit(&self, lane: usize, spec: Spec) {
+        let mut inner = self.lock();
+        let at = inner.lanes[lane].entries.len();
+        let draft = Draft {
+            id: Some(format!("{lane}-{at}")),
+            order_key: spec.order_key,
+            topic: spec.topic,
+            body: Bytes::from(vec![b'x'; spec.bytes.max(1)]),
+            ..Draft::default()
+        };
+        inner.lanes[lane].entries.push(Entry {
+            record: draft.parse(|| RecordId::parse("none").unwrap()).unwrap(),
+            leased: false,
+            not_before: None,
+            attempts: 0,
+            gone: false,
+        });
+        drop(inner);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
+    pub(super) fn fill(&self, lane: usize, count: usize) {
+        (0..count).for_each(|_| self.submit(lane, Spec::default()));
+    }
+
+    pub(super) fn set_dead_full(&self, full: bool) {
+        self.lock().dead_full = full;
+    }
+
+    pub(super) fn delivered(&self) -> Vec<(usize, usize)> {
+        self.lock().delivered.clone()
+    }
+
+    pub(super) fn dead(&self) -> Vec<(usize, usize, String)> {
+        self.lock().dead.clone()
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        let inner = self.lock();
+        let entries = inner.lanes.iter().flat_map(|lane| &lane.entries);
+        entries.filter(|entry| !entry.gone).count()
+    }
+
+    pub(super) fn leased(&self) -> usize {
+        let inner = self.lock();
+        let entries = inner.lanes.iter().flat_map(|lane| &lane.entries);
+        entries.filter(|entry| entry.leased).count()
+    }
+
+    pub(super) fn most_attempts(&self) -> u32 {
+        let inner = self.lock();
+        let entries = inner.lanes.iter().flat_map(|lane| &lane.entries);
+        entries.map(|entry| entry.attempts).max().unwrap_or(0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    fn lane(inner: &mut Inner, name: &LaneName) -> usize {
+        inner.lanes.iter().position(|lane| lane.name == *name).unwrap()
+    }
+}
+
+impl Source for FakeQueue {
+    type Parcel = FakeParcel;
+
+    fn lease(
+        &self,
+        lane: &LaneName,
+        count: usize,
+        bytes: usize,
+    ) -> BoxFuture<'static, Vec<FakeParcel>> {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let (mut parcels, mut used) = (Vec::new(), 0);
+        for at in inner.lanes[lane].heads() {
+            let entry = &mut inner.lanes[lane].entries[at];
+            let due = entry.not_before.is_none_or(|due| due <= Instant::now());
+            let fits = parcels.is_empty() || used + entry.record.size_bytes() <= bytes;
+            if !due || parcels.len() == count || !fits {
+                continue;
+            }
+            used += entry.record.size_bytes();
+            entry.leased = true;
+            parcels.push(FakeParcel::new(self.clone(), lane, at, entry.record.clone()));
+        }
+        async move { parcels }.boxed()
+    }
+
+    fn next_due(&self, lane: &LaneName) -> Option<Instant> {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let lane = &inner.lanes[lane];
+        let heads = lane.heads().into_iter();
+        heads.filter_map(|at| lane.entries[at].not_before).min()
+    }
+
+    fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn mark(&self, lane: &LaneName) -> Mark {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let dead = inner.dead.iter().filter(|dead| dead.0 == lane).count();
+        (inner.lanes[lane].entries.len() as u64, dead as u64)
+    }
+}
+
+/// A lease.
+pub(super) struct FakeParcel {
+    queue: FakeQueue,
+    lane: usize,
+    at: usize,
+    record: Record,
+    stamp: Stamp,
+}
+
+impl FakeParcel {
+    fn new(queue: FakeQueue, lane: usize, at: usize, record: Record) -> Self {
+        let stamp = Stamp {
+            gateway: "gw".to_owned(),
+            lane: LaneName::parse("lane").unwrap(),
+            stream: StreamId(1),
+            seq: at as u64 + 1,
+            accepted_ms: 0,
+            clock_set: true,
+            replay: false,
+        };
+        Self { queue, lane, at, record, stamp }
+    }
+
+    fn settle(&self, change: impl FnOnce(&mut Inner)) {
+        let mut inner = self.queue.lock();
+        assert!(inner.lanes[self.lane].entries[self.at].leased);
+        change(&mut inner);
+        let lane = &mut inner.lanes[self.lane];
+        lane.entries[self.at].leased = false;
+        while lane.entries.get(lane.first).is_some_and(|entry| entry.gone) {
+            lane.first += 1;
+        }
+        drop(inner);
+        self.queue.changed.send_modify(|n| *n += 1);
+    }
+}
+
+impl Drop for FakeParcel {
+    fn drop(&mut self) {
+        let mut inner = self.queue.lock();
+        inner.lanes[self.lane].entries[self.at].leased = false;
+    }
+}
+
+impl Parcel for FakeParcel {
+    fn position(&self) -> u64 {
+        self.at as u64
+    }
+
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
+    fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    fn ack(self) {
+        self.settle(|inner| {
+            inner.lanes[self.lane].entries[self.at].gone = true;
+            inner.delivered.push((self.lane, self.at));
+        });
+    }
+
+    fn defer(self, not_before: Option<Instant>, charged: bool) {
+        self.settle(|inner| {
+            let entry = &mut inner.lanes[self.lane].entries[self.at];
+            entry.not_before = not_before;
+            entry.attempts += u32::from(charged);
+        });
+    }
+
+    fn dead_letter(
+        self,
+        code: String,
+        _reason: String,
+    ) -> BoxFuture<'static, Result<(), SettleError>> {
+        let full = self.queue.lock().dead_full;
+        self.settle(|inner| {
+            if !full {
+                inner.lanes[self.lane].entries[self.at].gone = true;
+                inner.dead.push((self.lane, self.at, code));
+            }
+        });
+        let result = if full { Err(SettleError::DeadFull(1)) } else { Ok(()) };
+        async move { result }.boxed()
+    }
+}
+
+/// What a script says to one message at one time since the start.
+pub(super) type Script = Box<dyn FnMut(&Message, Duration) -> (Duration, Outcome) + Send>;
+
+/// Something that was seen at the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) at: Duration,
+    pub(super) id: String,
+    pub(super) order_key: Option<String>,
+}
+
+/// The far end.
+pub(super) struct FakeUpstream {
+    start: Instant,
+    script: Mutex<Script>,
+    /// When, and whether the far end can be reached.
+    reachable: Box<dyn Fn(Duration) -> bool + Send + Sync>,
+    pub(super) seen: Mutex<Vec<Seen>>,
+    in_flight: Mutex<Vec<String>>,
+    pub(super) most_in_flight: Mutex<usize>,
+    pub(super) flowing: Mutex<Vec<bool>>,
+}
+
+impl FakeUpstream {
+    pub(super) fn new(
+        script: impl FnMut(&Message, Duration) -> (Duration, Outcome) + Send + 'static,
+    ) -> Arc<Self> {
+        Self::reachable(|_| true, script)
+    }
+
+    pub(super) fn reachable(
+        reachable: impl Fn(Duration) -> bool + Send + Sync + 'static,
+        script: impl FnMut(&Message, Duration) -> (Duration, Outcome) + Send + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            start: Instant::now(),
+            script: Mutex::new(Box::new(script)),
+            reachable: Box::new(reachable),
+            seen: Mutex::default(),
+            in_flight: Mutex::default(),
+            most_in_flight: Mutex::default(),
+            flowing: Mutex::default(),
+        })
+    }
+
+    pub(super) fn start_elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+
+    pub(super) fn sends_between(&self, from_s: f64, to_s: f64) -> usize {
+        let range = Duration::from_secs_f64(from_s)..Duration::from_secs_f64(to_s);
+        self.seen().iter().filter(|seen| range.contains(&seen.at)).count()
+    }
+
+    fn enter(&self, message: &Message) -> (Duration, Outcome) {
+        let at = self.start.elapsed();
+        let key = message.order_key.clone();
+        let mut in_flight = self.in_flight.lock().unwrap();
+        let order = format!("{}/{:?}", lane_of(message), key);
+        assert!(key.is_none() || !in_flight.contains(&order), "two of {order} in flight");
+        in_flight.push(order);
+        let mut most = self.most_in_flight.lock().unwrap();
+        *most = in_flight.len().max(*most);
+        self.seen.lock().unwrap().push(Seen { at, id: message.id.to_string(), order_key: key });
+        (self.script.lock().unwrap())(message, at)
+    }
+
+    fn leave(&self, message: &Message) {
+        let order = format!("{}/{:?}", lane_of(message), message.order_key);
+        let mut in_flight = self.in_flight.lock().unwrap();
+        let index = in_flight.iter().position(|other| *other == order).unwrap();
+        in_flight.remove(index);
+    }
+}
+
+/// The lane's number in the message's id.
+pub(super) fn lane_of(message: &Message) -> usize {
+    message.id.as_str().split('-').next().unwrap().parse().unwrap()
+}
+
+/// The record's number in the message's id.
+pub(super) fn place_of(message: &Message) -> usize {
+    message.id.as_str().split('-').nth(1).unwrap().parse().unwrap()
+}
+
+impl Upstream for FakeUpstream {
+    fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
+        async move {
+            let (latency, outcome) = self.enter(message);
+            sleep(latency).await;
+            self.leave(message);
+            outcome
+        }
+        .boxed()
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        let reachable = (self.reachable)(self.start.elapsed());
+        async move {
+            sleep(Duration::from_millis(20)).await;
+            if reachable { Ok(()) } else { Err("no route".to_owned()) }
+        }
+        .boxed()
+    }
+
+    fn inspect<'a>(&'a self, _topic: &'a Topic, _ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
+        async { Vec::new() }.boxed()
+    }
+
+    fn clock_offset_s(&self) -> Option<i64> {
+        None
+    }
+
+    fn flowing(&self, flowing: bool) {
+        self.flowing.lock().unwrap().push(flowing);
+    }
+}

@@ -1,0 +1,259 @@
+//! Holds, dead letters, recovery.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use super::fake::{Spec, place_of};
+use super::*;
+use crate::upstream::Scope;
+
+fn wrong(scope: Scope, code: &'static str) -> Outcome {
+    Outcome::Misconfigured { scope, code, reason: "as the broker says".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_signature_holds_everything_and_goes_on_by_itself() {
+    let options = options(vec![lane("a", Order::None), lane("b", Order::Key)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, at| match (5..65).contains(&at.as_secs()) {
+        true => (MS * 50, wrong(Scope::Link, "credentials")),
+        false => (MS * 50, delivered()),
+    });
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 6).await;
+    queue.fill(0, 500);
+    queue.fill(1, 5);
+    until(&handle, LinkState::Held).await;
+    sleep(SECOND * 2).await;
+    let status = handle.status();
+    for lane in &status.lanes {
+        let hold = lane.hold.as_ref().unwrap();
+        assert_eq!(
+            (hold.code.as_str(), hold.reason.as_str()),
+            ("credentials", "as the broker says")
+        );
+    }
+    assert!(upstream.sends_between(6.5, 60.0) <= 2, "probes only");
+    drained(&queue, SECOND * 90).await;
+    assert!(queue.dead().is_empty());
+    assert_eq!((queue.delivered().len(), queue.most_attempts()), (505, 0));
+    assert_eq!(handle.status().lanes[0].hold, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_thousand_records_for_a_topic_of_another_type_are_held_not_thrown_away() {
+    for order in [Order::None, Order::Key, Order::Lane] {
+        let mut options = options(vec![lane("a", order), lane("b", Order::None)]);
+        options.drain.adaptive = false;
+        options.drain.bytes_per_second = 1 << 30;
+        let queue = queue(&options);
+        let repaired = Arc::new(AtomicBool::new(false));
+        let right = repaired.clone();
+        let upstream = FakeUpstream::new(move |message, _| {
+            match message.topic.as_str() == "topic-b" || right.load(Relaxed) {
+                true => (MS * 2, delivered()),
+                false => (MS * 2, wrong(Scope::Topic, "topic_type")),
+            }
+        });
+        for n in 0..5000 {
+            let order_key = Some(format!("key-{}", n % 100));
+            queue.submit(0, Spec { order_key, ..Spec::default() });
+        }
+        queue.fill(1, 100);
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 600).await;
+        assert_eq!(queue.delivered().len(), 100, "the other lane goes on");
+        let hold = handle.status().lanes[0].hold.clone().unwrap();
+        assert_eq!(hold.code, "topic_type");
+        assert!(hold.since_s >= 599 && hold.reason.contains("as the broker says"));
+        assert!(upstream.seen().len() <= 100 + 64 + 12, "{}", upstream.seen().len());
+        assert!(!handle.accept(&LaneName::parse("a").unwrap()));
+        repaired.store(true, Relaxed);
+        drained(&queue, SECOND * 120).await;
+        assert!(queue.dead().is_empty());
+        assert_eq!(handle.status().lanes[0].hold, None);
+        handle.stop(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_topic_that_records_name_themselves_holds_only_those() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, at| {
+        match message.topic.as_str() == "gone" && at < SECOND * 100 {
+            true => (MS * 50, wrong(Scope::Topic, "topic_missing")),
+            false => (MS * 50, delivered()),
+        }
+    });
+    for n in 0..60 {
+        let topic = (n % 2 == 0).then(|| "gone".to_owned());
+        queue.submit(0, Spec { topic, ..Spec::default() });
+    }
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 30).await;
+    assert_eq!(queue.delivered().len(), 30);
+    let hold = handle.status().lanes[0].hold.clone().unwrap();
+    assert!(hold.code == "topic_missing" && hold.reason.contains("topic gone"), "{hold:?}");
+    drained(&queue, SECOND * 200).await;
+    assert_eq!(queue.delivered().len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_themselves_wrong_are_dead_lettered_and_the_others_go_on() {
+    let mut options = options(vec![lane("a", Order::None), lane("b", Order::Key)]);
+    options.lanes[1].on_reject = OnReject::DeadLetter;
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) % 2 {
+        0 => (MS * 20, refused("too_many_properties", true)),
+        _ => (MS * 20, delivered()),
+    });
+    queue.fill(0, 200);
+    queue.fill(1, 20);
+    let handle = spawn(options, &queue, &upstream);
+    let took = drained(&queue, SECOND * 60).await;
+    assert!(took < SECOND * 15, "{took:?}");
+    assert_eq!((queue.delivered().len(), queue.dead().len()), (110, 110));
+    assert!(queue.dead().iter().all(|(_, _, code)| code == "too_many_properties"));
+    assert_eq!(upstream.seen().len(), 220, "none was tried twice");
+    assert!(handle.status().lanes[0].hold.is_none());
+    assert!(handle.status().lanes[0].last_error.as_ref().unwrap().contains("too_many"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ambiguous_refusal_of_everything_holds_and_loses_nothing() {
+    for order in [Order::None, Order::Key, Order::Lane] {
+        let options = options(vec![lane("a", order)]);
+        let queue = queue(&options);
+        let upstream = FakeUpstream::new(|_, at| match at < SECOND * 1800 {
+            true => (MS * 20, refused("40000", false)),
+            false => (MS * 20, delivered()),
+        });
+        for n in 0..5000 {
+            let order_key = Some(format!("key-{n}"));
+            queue.submit(0, Spec { order_key, ..Spec::default() });
+        }
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 1700).await;
+        let status = handle.status().lanes[0].clone();
+        assert_eq!(status.hold.map(|hold| hold.code).as_deref(), Some("refused"));
+        assert!(queue.dead().is_empty());
+        let sent = upstream.seen().len();
+        assert!(sent < 220, "{sent} sends in half an hour");
+        drained(&queue, SECOND * 6000).await;
+        assert!(queue.dead().is_empty());
+        assert_eq!(queue.delivered().len(), 5000);
+        handle.stop(SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ambiguously_refused_records_among_good_ones_are_dead_lettered_in_the_end() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match (50..90).contains(&place_of(message)) {
+        true => (MS * 20, refused("40000", false)),
+        false => (MS * 20, delivered()),
+    });
+    queue.fill(0, 300);
+    let handle = spawn(options, &queue, &upstream);
+    drained(&queue, SECOND * 600).await;
+    assert_eq!((queue.delivered().len(), queue.dead().len()), (260, 40));
+    assert!(handle.status().lanes[0].hold.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_may_accept_what_is_refused() {
+    let mut options = options(vec![lane("a", Order::Key), lane("b", Order::Lane)]);
+    options.lanes[0].on_reject = OnReject::Hold;
+    options.lanes[1].on_reject = OnReject::Hold;
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
+        0 => (MS * 20, refused("40000", false)),
+        _ => (MS * 20, delivered()),
+    });
+    for lane in 0..2 {
+        for n in 0..10 {
+            let order_key = Some(format!("key-{}", n % 2));
+            queue.submit(lane, Spec { order_key, ..Spec::default() });
+        }
+    }
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 200).await;
+    let status = handle.status();
+    assert_eq!((status.lanes[0].held_keys, status.lanes[0].hold.clone()), (1, None));
+    assert_eq!(status.lanes[1].hold.as_ref().unwrap().code, "refused");
+    assert_eq!(queue.delivered().len(), 5, "the other key");
+    assert!(handle.accept(&LaneName::parse("a").unwrap()));
+    assert!(handle.accept(&LaneName::parse("b").unwrap()));
+    drained(&queue, SECOND * 70).await;
+    assert_eq!((queue.delivered().len(), queue.dead().len()), (18, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_fate_is_tried_three_times_and_then_waits_alone() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, at| {
+        let reason = "wrong MD5".to_owned();
+        match place_of(message) == 5 && at < SECOND * 300 {
+            true => (MS * 20, Outcome::Unknown { reason, link: false }),
+            false => (MS * 20, delivered()),
+        }
+    });
+    queue.fill(0, 10);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 10).await;
+    let tries = |upstream: &FakeUpstream| upstream.seen().iter().filter(|s| s.id == "0-5").count();
+    assert_eq!((queue.delivered().len(), tries(&upstream)), (9, 3));
+    let status = handle.status().lanes[0].clone();
+    assert_eq!(status.hold.unwrap().code, "unknown");
+    queue.fill(0, 5);
+    sleep(SECOND * 10).await;
+    assert_eq!(queue.delivered().len(), 14, "another passes: the lane goes on");
+    assert_eq!(handle.status().lanes[0].hold, None);
+    drained(&queue, SECOND * 400).await;
+    assert!(queue.dead().is_empty() && tries(&upstream) < 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_dead_letters_hold_until_there_is_room() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
+        3 => (MS * 20, refused("size", true)),
+        _ => (MS * 20, delivered()),
+    });
+    queue.set_dead_full(true);
+    queue.fill(0, 500);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 300).await;
+    assert_eq!(handle.status().lanes[0].hold.as_ref().unwrap().code, "dead_letters_full");
+    assert!(queue.waiting() > 400 && upstream.seen().len() < 80);
+    queue.set_dead_full(false);
+    drained(&queue, SECOND * 90).await;
+    assert_eq!((queue.delivered().len(), queue.dead().len()), (499, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_far_end_that_falls_silent_is_offline_after_five_seconds() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::reachable(
+        |at| !(10..100).contains(&at.as_secs()),
+        |_, at| match (10..100).contains(&at.as_secs()) {
+            true => {
+                let reason = "deadline".to_owned();
+                (SECOND * 5, Outcome::Unknown { reason, link: true })
+            }
+            false => (MS * 20, delivered()),
+        },
+    );
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 9).await;
+    queue.fill(0, 2000);
+    until(&handle, LinkState::Offline).await;
+    assert!(upstream.start_elapsed() < SECOND * 20);
+    assert!(handle.status().link.reason.contains("without an answer"));
+    drained(&queue, SECOND * 400).await;
+    assert_eq!((queue.delivered().len(), queue.most_attempts()), (2000, 0));
+}

@@ -1,0 +1,16 @@
+//! What the agent knows of the machine it runs on.
+
+use sha2::{Digest, Sha256};
+
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// A fingerprint of this host, so that a cloned data folder is seen. It is a hash: the machine id
+/// itself must not leave the machine. A host without one is like any other without.
+pub fn fingerprint() -> String {
+    let id = std::fs::read_to_string(MACHINE_ID).unwrap_or_default();
+    let digest = Sha256::new()
+        .chain_update(b"spillway host, version 1\n")
+        .chain_update(id.trim())
+        .finalize();
+    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,271 @@
+//! Binary frames on one connection: hello, then appends, answered in the order in which they are
+//! stored. A client that does not read its answers is not read from either.
+
+mod hello;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use spillway_protocol::local::frame::{
+    self, CORRELATION_BYTES, FrameError, LENGTH_BYTES, ToAgent, ToClient, VERSION,
+};
+use spillway_protocol::local::{Code, Receipt, Refusal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::hello::hello;
+pub(super) use self::hello::turned_away;
+use super::admission::{Held, overloaded};
+use super::verdict::{stalled, stopping, verdict};
+use super::wire::Wire;
+use super::{Intake, Storing};
+
+/// Most appends of one connection that wait for the disk; beyond it the client is not read from.
+const PENDING_MAX: usize = 4096;
+/// Answers that wait for the client, in bytes; beyond it the client is not read from.
+const OUT_BYTES: usize = 128 * 1024;
+/// Read at a time, and counted with the connection.
+const IN_BYTES: usize = 16 * 1024;
+
+type Answer = (u64, Result<Receipt, Refusal>);
+
+/// Serves one connection until the client goes, or the agent stops.
+pub(super) async fn serve(mut wire: Wire, intake: Intake, stop: CancellationToken) {
+    let pause_max = intake.options.pause_max;
+    let ended = match timeout(pause_max, hello(&mut wire)).await {
+        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
+        Ok(Err(error)) => Err(error),
+        Ok(Ok(None)) => Ok(()),
+        Ok(Ok(Some(inbox))) => Session::new(intake, stop, inbox).run(&mut wire).await,
+    };
+    let closed = ended.and(wire.shutdown().await);
+    if let Err(error) = closed {
+        tracing::debug!(%error, "a binary connection broke off");
+    }
+}
+
+fn broken(error: &FrameError) -> Refusal {
+    let code = match error {
+        FrameError::TooLong { .. } => Code::TooLarge,
+        _ => Code::Malformed,
+    };
+    Refusal::new(code, error.to_string())
+}
+
+/// An append that waits for the disk.
+struct Waiting {
+    correlation: u64,
+    storing: Storing,
+    _held: Held,
+}
+
+impl Future for Waiting {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
+        let correlation = self.correlation;
+        self.storing.as_mut().poll(cx).map(|answer| (correlation, verdict(answer)))
+    }
+}
+
+struct Session {
+    intake: Intake,
+    stop: CancellationToken,
+    inbox: BytesMut,
+    out: Vec<u8>,
+    /// Bytes of `out` that the client has.
+    sent: usize,
+    pending: FuturesUnordered<Waiting>,
+    /// For the frame under way.
+    frame_held: Option<Held>,
+    /// Bytes of a refused frame that are still to come.
+    skip: usize,
+    /// No more is read: the client has said all, or broke the rules.
+    deaf: bool,
+    /// Why the agent ends the connection.
+    last_word: Option<Refusal>,
+    /// Last time something came in, or a record was stored.
+    heard: Instant,
+    stored: Instant,
+}
+
+impl Session {
+    fn new(intake: Intake, stop: CancellationToken, inbox: BytesMut) -> Self {
+        Self {
+            intake,
+            stop,
+            inbox,
+            out: Vec::new(),
+            sent: 0,
+            last_word: None,
+            pending: FuturesUnordered::new(),
+            frame_held: None,
+            skip: 0,
+            deaf: false,
+            heard: Instant::now(),
+            stored: Instant::now(),
+        }
+    }
+
+    async fn run(mut self, wire: &mut Wire) -> io::Result<()> {
+        let (mut reader, mut writer) = tokio::io::split(wire);
+        self.take_frames();
+        while !self.is_done() {
+            self.inbox.reserve(IN_BYTES);
+            let waiting = self.pending.len();
+            let wanted = !self.deaf && waiting < PENDING_MAX && self.out.len() < OUT_BYTES;
+            let part = wanted && (!self.inbox.is_empty() || self.skip > 0);
+            tokio::select! {
+                biased;
+                Some(answer) = self.pending.next(), if waiting > 0 => {
+                    self.stored = Instant::now();
+                    self.answer(answer);
+                }
+                read = reader.read_buf(&mut self.inbox), if wanted => match read? {
+                    0 => self.deaf = true,
+                    _ => {
+                        self.heard = Instant::now();
+                        self.take_frames();
+                    }
+                },
+                written = writer.write(&self.out[self.sent..]), if !self.out.is_empty() => {
+                    self.sent(written?);
+                }
+                () = self.stop.cancelled(), if !self.deaf => self.bye(stopping()),
+                () = sleep_until(self.heard + self.intake.options.pause_max), if part => {
+                    self.bye(Refusal::new(Code::Timeout, "a frame stopped coming"));
+                }
+                () = sleep_until(self.stored + self.intake.options.commit_max), if waiting > 0 => {
+                    self.pending.clear();
+                    self.bye(stalled());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything is said; the last word goes behind the last answer.
+    fn is_done(&mut self) -> bool {
+        if self.deaf && self.pending.is_empty() {
+            if let Some(refusal) = self.last_word.take() {
+                self.put(&ToClient::Bye(refusal));
+            }
+            return self.out.is_empty();
+        }
+        false
+    }
+
+    fn sent(&mut self, bytes: usize) {
+        self.sent += bytes;
+        if self.sent == self.out.len() {
+            self.out.clear();
+            self.sent = 0;
+        }
+    }
+
+    /// Takes every whole frame off the inbox.
+    fn take_frames(&mut self) {
+        while !self.deaf {
+            let skipped = self.skip.min(self.inbox.len());
+            self.inbox.advance(skipped);
+            self.skip -= skipped;
+            if self.skip > 0 {
+                return;
+            }
+            match frame::take(&mut self.inbox) {
+                Err(error) => self.bye(broken(&error)),
+                Ok(Some(content)) => {
+                    self.frame_held = None;
+                    self.message(&content);
+                }
+                Ok(None) if self.has_room() => return,
+                Ok(None) => {
+                    if !self.skip_frame() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the frame under way may grow to its length in memory.
+    fn has_room(&mut self) -> bool {
+        let Ok(Some(bytes)) = frame::length(&self.inbox) else {
+            return true;
+        };
+        if bytes > IN_BYTES && self.frame_held.is_none() {
+            self.frame_held = self.intake.budget.try_hold(bytes);
+            return self.frame_held.is_some();
+        }
+        true
+    }
+
+    /// Refuses the frame under way and passes over it; false if its correlation is still to come.
+    fn skip_frame(&mut self) -> bool {
+        let Ok(Some(bytes)) = frame::length(&self.inbox) else {
+            return false;
+        };
+        let beginning = &self.inbox[LENGTH_BYTES..];
+        match frame::correlation(VERSION, beginning) {
+            None if beginning.len() < CORRELATION_BYTES => return false,
+            None => {
+                let message = "a frame begins with no append";
+                self.bye(Refusal::new(Code::Malformed, message));
+            }
+            Some(correlation) => {
+                self.skip = LENGTH_BYTES + bytes;
+                self.answer((correlation, Err(overloaded())));
+            }
+        }
+        true
+    }
+
+    fn message(&mut self, content: &Bytes) {
+        match frame::read(VERSION, content) {
+            Err(error) => self.bye(broken(&error)),
+            Ok(ToAgent::Append(append)) => {
+                let (correlation, request) = append.into_request();
+                let submitted = self.intake.prove(request).and_then(|proven| {
+                    let held = self.intake.hold(&proven.record).ok_or_else(overloaded)?;
+                    let queue = &self.intake.queue;
+                    Ok((held, queue.submit(&proven.lane.name, proven.record)))
+                });
+                match submitted {
+                    Err(refusal) => self.answer((correlation, Err(refusal))),
+                    Ok((held, storing)) => self.wait_for(correlation, storing, held),
+                }
+            }
+        }
+    }
+
+    fn wait_for(&mut self, correlation: u64, storing: Storing, held: Held) {
+        if self.pending.is_empty() {
+            self.stored = Instant::now();
+        }
+        self.pending.push(Waiting { correlation, storing, _held: held });
+    }
+
+    fn answer(&mut self, (correlation, result): Answer) {
+        let result = result.map(Into::into);
+        self.put(&ToClient::Answer { correlation, result });
+    }
+
+    /// Reads no more, and says why once what is pending is answered.
+    fn bye(&mut self, refusal: Refusal) {
+        self.deaf = true;
+        self.last_word = Some(refusal);
+    }
+
+    fn put(&mut self, message: &ToClient) {
+        if let Err(error) = frame::put(VERSION, message, &mut self.out) {
+            // Texts and numbers: there is no reason for this. The client asks again elsewhere.
+            tracing::error!(%error, "an answer could not be written");
+            self.deaf = true;
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! HTTP/1.1 with JSON on one connection.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /v1/records` | one record (`application/json`, `application/octet-stream`), or many (`application/x-ndjson`) |
+//! | `GET /v1/records/{id}` | where the record with the app's own id is |
+//! | `GET /v1/records?lane=&stream=&seq=` | where the record with this number is; without `stream`, the current one |
+//! | `GET /v1/status` | the agent's state |
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use spillway_protocol::local::json::JSON_MAX;
+use spillway_protocol::local::{self, Code, Receipt, Refusal, headers, json};
+use spillway_protocol::record::BODY_MAX;
+use tokio_util::sync::CancellationToken;
+
+use super::admission::overloaded;
+use super::ndjson::{self, AnswerBody};
+use super::verdict::stopping;
+use super::wire::Wire;
+use super::{Intake, body};
+
+mod lookup;
+
+/// Largest request head, and the largest piece of a body that is read at once.
+const BUFFER_BYTES: usize = 64 * 1024;
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer's body: there at once, or coming line by line.
+pub(super) type Out = Either<Full<Bytes>, AnswerBody>;
+
+/// Serves one connection until the client goes, or the agent stops.
+pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) {
+    let asked = stop.clone();
+    let idle_max = intake.options.idle_max;
+    let service = service_fn(move |request| {
+        let (intake, stop) = (intake.clone(), asked.clone());
+        async move { Ok::<_, Infallible>(answer(request, &intake, stop).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_max)
+        .max_buf_size(BUFFER_BYTES)
+        .half_close(true)
+        .serve_connection(TokioIo::new(wire), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        ended = connection.as_mut() => ended,
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an HTTP connection broke off");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    intake: &Intake,
+    stop: CancellationToken,
+) -> Response<Out> {
+    let path = request.uri().path();
+    let id = path.strip_prefix("/v1/records/").filter(|id| !id.is_empty());
+    match (request.method().as_str(), path, id) {
+        ("POST", "/v1/records", _) => post(request, intake, stop).await,
+        ("GET", "/v1/records", _) => lookup::by_number(request.uri().query(), intake),
+        ("GET", "/v1/status", _) => lookup::status(intake),
+        ("GET", _, Some(id)) => lookup::by_id(id, intake),
+        (_, "/v1/records", _) => wrong_method(request, "GET, POST"),
+        (_, "/v1/status", _) | (_, _, Some(_)) => wrong_method(request, "GET"),
+        _ => {
+            let message = format!("there is nothing at {path}; POST /v1/records stores a record");
+            refuse_unread(request, &Refusal::new(Code::NotFound, message))
+        }
+    }
+}
+
+fn wrong_method(request: Request<Incoming>, allowed: &'static str) -> Response<Out> {
+    let message = format!("{} is not for this path; {allowed} is", request.method());
+    let refusal = Refusal::new(Code::MethodNotAllowed, message);
+    let mut response = refuse_unread(request, &refusal);
+    let allowed = HeaderValue::from_static(allowed);
+    response.headers_mut().insert(ALLOW, allowed);
+    response
+}
+
+/// How the body of a POST is to be read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Lines,
+    Plain,
+}
+
+async fn post(
+    request: Request<Incoming>,
+    intake: &Intake,
+    stop: CancellationToken,
+) -> Response<Out> {
+    let form = match check_head(request.headers()) {
+        Ok(_) if stop.is_cancelled() => return refuse_unread(request, &stopping()),
+        Ok(form) => form,
+        Err(refusal) => return refuse_unread(request, &refusal),
+    };
+    if form == Form::Lines {
+        return ndjson::answer(request.into_body(), intake.clone(), stop).await;
+    }
+    let expects = request.headers().contains_key(EXPECT);
+    let (head, mut incoming) = request.into_parts();
+    match one(form, &head.headers, &mut incoming, intake).await {
+        Ok(receipt) => stored(&receipt),
+        Err(refusal) => {
+            // Of a body that stopped coming there is no rest.
+            if !expects && refusal.code != Code::Timeout {
+                body::drain(incoming);
+            }
+            refused(&refusal)
+        }
+    }
+}
+
+fn check_head(headers: &HeaderMap) -> Result<Form, Refusal> {
+    let form = form(headers)?;
+    let stray = headers.keys().find(|name| name.as_str().starts_with(headers::PREFIX));
+    match stray {
+        Some(name) if form != Form::Plain => {
+            let message = "belongs to application/octet-stream; put the field into the JSON";
+            Err(Refusal::of(name.as_str(), Code::BadRecord, message))
+        }
+        _ => Ok(form),
+    }
+}
+
+fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let kind = given.split(';').next().unwrap_or("").trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "application/json" => Ok(Form::Json),
+        "application/x-ndjson" => Ok(Form::Lines),
+        "application/octet-stream" => Ok(Form::Plain),
+        _ => {
+            let message = format!(
+                "\"{kind}\" is no form of a record; application/json, application/x-ndjson and \
+                 application/octet-stream are"
+            );
+            Err(Refusal::of("content-type", Code::UnsupportedMediaType, message))
+        }
+    }
+}
+
+/// One record: received, proven, stored.
+async fn one(
+    form: Form,
+    headers: &HeaderMap,
+    incoming: &mut Incoming,
+    intake: &Intake,
+) -> Result<Receipt, Refusal> {
+    let max = if form == Form::Json { JSON_MAX } else { BODY_MAX };
+    let (text, mut held) = body::receive(incoming, max, intake).await?;
+    let request = match form {
+        Form::Json => {
+            // The text, and at most twice its size while its body is unescaped and copied.
+            if !held.try_resize(text.len() * 3) {
+                return Err(overloaded());
+            }
+            let mut request = json::parse(&text).map_err(|unreadable| unreadable.refusal)?;
+            add_trace(&mut request, headers)?;
+            request
+        }
+        _ => {
+            let pairs = headers.iter().map(|(n, v)| (n.as_str(), v.as_bytes()));
+            headers::parse(pairs, text.clone())?
+        }
+    };
+    let proven = intake.prove(request)?;
+    drop((text, held));
+    intake.store(proven).await
+}
+
+/// A `traceparent` header counts where the JSON has none of its own.
+fn add_trace(request: &mut local::Request, headers: &HeaderMap) -> Result<(), Refusal> {
+    let properties = &mut request.draft.properties;
+    if let Some(trace) = headers.get("traceparent").and_then(|v| v.to_str().ok())
+        && !properties.contains_key("traceparent")
+    {
+        json::add_traceparent(properties, trace.to_owned())?;
+    }
+    Ok(())
+}
+
+fn stored(receipt: &Receipt) -> Response<Out> {
+    let status = match receipt.duplicate {
+        true => StatusCode::OK,
+        false => StatusCode::CREATED,
+    };
+    json_response(status, receipt.to_json())
+}
+
+/// The answer to a request whose body nobody has read.
+fn refuse_unread(request: Request<Incoming>, refusal: &Refusal) -> Response<Out> {
+    // Reading would invite the client to send the body after all.
+    let expects = request.headers().contains_key(EXPECT);
+    if !expects && request.method() != Method::HEAD {
+        body::drain(request.into_body());
+    }
+    refused(refusal)
+}
+
+/// A refusal with its status, and when to come back.
+pub(super) fn refused(refusal: &Refusal) -> Response<Out> {
+    let status = StatusCode::from_u16(refusal.code.status());
+    let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_response(status, refusal.to_json());
+    if let Some(seconds) = refusal.retry_after_s() {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+/// `text` and a line end, for whoever reads it on a terminal.
+pub(super) fn json_response(status: StatusCode, mut text: String) -> Response<Out> {
+    text.push('\n');
+    let mut response = Response::new(Either::Left(Full::new(text.into())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response
+}
+
+/// A whole answer for a connection that will not be served.
+pub(super) fn turned_away(refusal: &Refusal) -> String {
+    let body = refusal.to_json();
+    let status = refusal.code.status();
+    let reason = StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error");
+    let retry = refusal
+        .retry_after_s()
+        .map(|seconds| format!("retry-after: {seconds}\r\n"))
+        .unwrap_or_default();
+    format!(
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n{retry}\
+         content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}

@@ -1,0 +1,183 @@
+//! Binding a Unix socket: never taking it from a live agent, always from a dead one, and reachable
+//! only with its mode already set.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+
+/// How long whoever listens there may take to accept.
+const CONNECT_MAX: Duration = Duration::from_secs(2);
+
+/// Why a socket could not be bound.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process listens there.
+    #[error(
+        "{path}: another agent listens there; stop it, or give this one its own [listen] socket"
+    )]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// There is something else at the path.
+    #[error("{path}: is there and is no socket; move it away, or choose another path")]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder does not exist.
+    #[error("{folder}: no such folder for the socket {path}; create it, or choose another path")]
+    NoFolder {
+        /// The folder.
+        folder: PathBuf,
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Anything else.
+    #[error("{path}: {doing}: {source}; may this user write to the folder?")]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The socket's file: removed when dropped, unless another agent has put its own there.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the socket stays behind");
+        }
+    }
+}
+
+/// Binds `path` with `mode`, such as 0o660. Keep the [`SocketFile`] as long as the listener.
+pub async fn bind(path: &Path, mode: u32) -> Result<(UnixListener, SocketFile), BindError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(BindError::NoFolder { folder: folder.to_owned(), path: path.to_owned() });
+    }
+    check_free(path).await?;
+    // Nobody knows this name, so nobody connects before the mode is set and the name is given.
+    let hidden = folder.join(format!(".spillway-{}", std::process::id()));
+    let bound = bind_hidden(&hidden, path, mode);
+    if bound.is_err() {
+        // It may not have come into being.
+        let _ = fs::remove_file(&hidden);
+    }
+    bound
+}
+
+fn bind_hidden(
+    hidden: &Path,
+    path: &Path,
+    mode: u32,
+) -> Result<(UnixListener, SocketFile), BindError> {
+    let fail = |doing| move |source| BindError::Io { path: path.to_owned(), doing, source };
+    match fs::remove_file(hidden) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(fail("clearing")(error));
+        }
+        _ => {}
+    }
+    let listener = UnixListener::bind(hidden).map_err(fail("binding"))?;
+    fs::set_permissions(hidden, Permissions::from_mode(mode)).map_err(fail("setting the mode"))?;
+    let inode = fs::symlink_metadata(hidden).map_err(fail("looking"))?.ino();
+    fs::rename(hidden, path).map_err(fail("naming"))?;
+    let file = SocketFile { path: path.to_owned(), inode };
+    Ok((listener, file))
+}
+
+/// Whether nobody listens at `path`, and nothing but a dead agent's socket is there.
+async fn check_free(path: &Path) -> Result<(), BindError> {
+    let path = path.to_owned();
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            let doing = "looking";
+            return Err(BindError::Io { path, doing, source });
+        }
+        Ok(meta) if !meta.file_type().is_socket() => return Err(BindError::NotASocket { path }),
+        Ok(_) => {}
+    }
+    match tokio::time::timeout(CONNECT_MAX, UnixStream::connect(&path)).await {
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+        Ok(Err(source)) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let doing = "asking whether an agent listens";
+            Err(BindError::Io { path, doing, source })
+        }
+        // Accepted, or too busy to accept: somebody is there.
+        _ => Err(BindError::InUse { path }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn the_mode_is_set_and_the_file_goes_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (_listener, file) = bind(&path, 0o660).await.unwrap();
+        assert_eq!(mode_of(&path), 0o660);
+        drop(file);
+        assert!(!path.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_live_agents_socket_is_refused_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (_listener, _file) = bind(&path, 0o600).await.unwrap();
+        let error = bind(&path, 0o600).await.unwrap_err();
+        assert!(matches!(error, BindError::InUse { .. }), "{error}");
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_dead_agents_socket_is_taken_over_and_not_removed_by_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let (listener, old) = bind(&path, 0o600).await.unwrap();
+        drop(listener);
+        let (_listener, _file) = bind(&path, 0o640).await.unwrap();
+        drop(old);
+        assert_eq!(mode_of(&path), 0o640);
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_missing_folder_and_a_file_in_the_way_are_clear_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = bind(&dir.path().join("no/s"), 0o600).await.unwrap_err();
+        assert!(matches!(error, BindError::NoFolder { .. }), "{error}");
+        let file = dir.path().join("file");
+        fs::write(&file, "x").unwrap();
+        let error = bind(&file, 0o600).await.unwrap_err();
+        assert!(matches!(error, BindError::NotASocket { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "x");
+    }
+}

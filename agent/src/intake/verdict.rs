@@ -1,0 +1,136 @@
+//! Whether a request is a record that some lane takes, and what the queue's answers mean outside.
+
+use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
+use spillway_protocol::message::xml_safe;
+use spillway_protocol::record::{BODY_MAX_BASE64, Record};
+use tokio::time::timeout;
+
+use super::admission::{Held, RECORD_BYTES, overloaded};
+use super::{Intake, LaneInfo};
+use crate::queue::{AppendError, Receipt as Stored};
+
+/// Longest topic of the MQ HTTP API, in bytes.
+const HTTP_TOPIC_MAX: usize = 64;
+
+/// A record and the lane that takes it.
+#[derive(Debug)]
+pub(super) struct Proven {
+    pub(super) lane: LaneInfo,
+    pub(super) record: Record,
+}
+
+impl Intake {
+    /// Proves everything about `request` that can be known before it is stored.
+    pub(super) fn prove(&self, request: Request) -> Result<Proven, Refusal> {
+        if request.level == Level::Broker {
+            let message =
+                "\"broker\" is not built yet; use \"disk\" and ask for the record's state";
+            return Err(Refusal::of("level", Code::NotBuiltYet, message));
+        }
+        let lane = self.lane(request.lane.as_deref())?;
+        let record = request.draft.parse(|| (self.fresh_id)())?;
+        if self.options.http_limits {
+            check_http(&record)?;
+        }
+        Ok(Proven { lane, record })
+    }
+
+    /// The lane of that name, or the default one.
+    pub(super) fn lane(&self, name: Option<&str>) -> Result<LaneInfo, Refusal> {
+        let lanes = self.queue.lanes();
+        let found = match name {
+            Some(name) => lanes.iter().find(|lane| lane.name.as_str() == name),
+            None => lanes.iter().find(|lane| lane.default).or(lanes.first()),
+        };
+        found.cloned().ok_or_else(|| {
+            let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+            let message = format!("is not known here; the lanes are: {}", known.join(", "));
+            Refusal::of("lane", Code::UnknownLane, message)
+        })
+    }
+
+    /// Holds what a record costs until it is stored.
+    pub(super) fn hold(&self, record: &Record) -> Option<Held> {
+        self.budget.try_hold(record.size_bytes() + RECORD_BYTES)
+    }
+
+    /// Stores a record and says what became of it, after `commit_max` at the latest.
+    pub(super) async fn store(&self, proven: Proven) -> Result<Receipt, Refusal> {
+        let _held = self.hold(&proven.record).ok_or_else(overloaded)?;
+        let storing = self.queue.submit(&proven.lane.name, proven.record);
+        match timeout(self.options.commit_max, storing).await {
+            Ok(answer) => verdict(answer),
+            Err(_) => Err(stalled()),
+        }
+    }
+}
+
+fn check_http(record: &Record) -> Result<(), Refusal> {
+    let topic_bytes = record.topic.as_ref().map_or(0, |t| t.as_str().len());
+    if topic_bytes > HTTP_TOPIC_MAX {
+        let message =
+            format!("has {topic_bytes} characters, over the HTTP API at most {HTTP_TOPIC_MAX} fit");
+        return Err(Refusal::of("topic", Code::BadRecord, message));
+    }
+    if record.body.len() > BODY_MAX_BASE64 && !xml_safe(&record.body) {
+        let message = format!(
+            "has {} bytes that XML cannot carry; as base64 at most {BODY_MAX_BASE64} fit over the \
+             HTTP API; split it",
+            record.body.len()
+        );
+        return Err(Refusal::of("body", Code::TooLarge, message));
+    }
+    Ok(())
+}
+
+/// The queue's answer in the words of the sockets.
+pub(super) fn verdict(answer: Result<Stored, AppendError>) -> Result<Receipt, Refusal> {
+    match answer {
+        Ok(stored) => Ok(Receipt {
+            id: stored.id,
+            key: stored.key,
+            lane: stored.lane,
+            stream: stored.stream,
+            seq: stored.seq,
+            level: Level::Disk,
+            duplicate: stored.duplicate,
+        }),
+        Err(error) => Err(refusal(&error)),
+    }
+}
+
+fn refusal(error: &AppendError) -> Refusal {
+    match error {
+        AppendError::UnknownLane { lane } => Refusal::of(
+            "lane",
+            Code::UnknownLane,
+            format!("{lane} was taken out of the configuration"),
+        ),
+        AppendError::IdReused { lane, seq, .. } => Refusal::of(
+            "id",
+            Code::IdReused,
+            format!("was used for another body (lane {lane}, seq {seq}); give this record its own"),
+        ),
+        AppendError::Full(reason) => Refusal::new(
+            Code::DiskFull,
+            format!("{reason}; send it again when records have left or space was made"),
+        ),
+        AppendError::Disk(reason) => Refusal::new(
+            Code::DiskFailed,
+            format!("{reason}; send it again later, with the same id"),
+        ),
+        AppendError::Stopping => stopping(),
+    }
+}
+
+/// The agent takes nothing any more.
+pub(super) fn stopping() -> Refusal {
+    Refusal::new(Code::Stopping, "the agent is stopping; send it again when it is back")
+}
+
+/// The disk has not answered in time.
+pub(super) fn stalled() -> Refusal {
+    let message = "the disk has not answered in time, so the record may or may not be stored; \
+                   send it again later, with the same id";
+    Refusal::new(Code::DiskFailed, message)
+}
