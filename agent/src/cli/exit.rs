@@ -11,6 +11,8 @@ pub enum Exit {
     Done,
     /// `status --check`: something needs attention.
     Warning,
+    /// `demo`: a promise was not kept.
+    Failed,
     /// `status --check`: something is broken.
     Critical,
     /// The command line is wrong.
@@ -32,7 +34,7 @@ impl Exit {
     pub fn code(self) -> u8 {
         match self {
             Self::Done => 0,
-            Self::Warning => 1,
+            Self::Warning | Self::Failed => 1,
             Self::Critical | Self::Usage => 2,
             Self::Refused => 65,
             Self::Unreachable => 69,
