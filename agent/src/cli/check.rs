@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::exit::finish;
-use super::{ConfigFile, Exit, Failure, load};
+use super::{ConfigFile, Exit, doctor, load};
 use crate::config::Config;
 
 /// Arguments of `check`.
@@ -22,14 +22,9 @@ pub(super) async fn run(args: Check) -> Exit {
         Err(failure) => return failure.report(),
     };
     if args.connect {
-        return connect(&config).await;
+        return doctor::examine(&config).await;
     }
     finish(Ok(format!("{}: valid\n{}", args.file.config.display(), summary(&config))))
-}
-
-/// PLACEHOLDER: the doctor is wired together with the upstream.
-async fn connect(_config: &Config) -> Exit {
-    Failure::new(Exit::Usage, "check --connect is not wired yet").report()
 }
 
 fn summary(config: &Config) -> String {

@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod dead;
 mod demo;
+mod doctor;
 mod exit;
 mod human;
 mod output;
