@@ -1,25 +1,17 @@
 //! The real binary and configurations that are wrong: exit 78, the place and the remedy on
 //! standard error, and nothing else tried.
 
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use support::binary;
 use tempfile::TempDir;
 
 const LANE: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\n";
 const UPSTREAM: &str =
     "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id = \"id\"\naccess_key_secret = ";
-
-/// The binary under test: `SPILLWAY_BIN`, else the one beside this test.
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("SPILLWAY_BIN") {
-        return path.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    let binary = test.parent().and_then(Path::parent).unwrap().join("spillway");
-    assert!(binary.exists(), "{} is missing: cargo build -p spillway", binary.display());
-    binary
-}
 
 struct Setup(TempDir);
 

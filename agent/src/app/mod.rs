@@ -1,6 +1,5 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
-mod intaking;
 mod meter;
 mod report;
 
@@ -17,13 +16,12 @@ use crate::clock::WallClock;
 use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
 use crate::drain::{self, Drain, DrainHandle};
-use crate::intake::{self, Intake, socket::SocketFile};
+use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{Upstream, tls::TlsError};
 use crate::{entropy, host};
-use intaking::Intaking;
 use report::Report;
 
 /// Time that requests in flight get when the agent stops.
@@ -194,7 +192,15 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
         http_limits,
         ..intake::Options::default()
     };
-    Intake::new(Arc::new(Intaking::new(config, queue, report)), options, fresh_id)
+    let default = &config.default_lane().name;
+    let lane = |lane: &crate::config::Lane| LaneInfo {
+        name: lane.name.clone(),
+        default: lane.name == *default,
+        ordering: ordering(lane.order),
+    };
+    let lanes: Vec<LaneInfo> = config.lanes.iter().map(lane).collect();
+    let queued = Queued::new(queue, lanes, move || report.status());
+    Intake::new(Arc::new(queued), options, fresh_id)
 }
 
 /// Ids in the order of time, so that they compress and sort well.

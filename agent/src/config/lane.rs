@@ -29,7 +29,7 @@ pub(super) fn read_all(
             root.fault("lane", "is missing", MISSING);
             return Vec::new();
         }
-        Some(Value::List(lanes)) if !lanes.is_empty() => lanes,
+        Some(Value::List(lanes)) => lanes,
         Some(other) => {
             root.fault("lane", format!("is {}, not a list of lanes", other.kind()), MISSING);
             return Vec::new();

@@ -23,10 +23,12 @@ use tokio::time::Instant;
 
 use crate::config::{OnReject, Order};
 
+mod held;
 mod suspect;
 mod window;
 
-pub use suspect::Refusal;
+pub use held::Held;
+pub use suspect::{Refusal, Verdict};
 use suspect::{Suspect, UNKNOWN_TRIES};
 use window::{RUN, Window};
 
@@ -36,34 +38,6 @@ pub(super) const ROUND: Duration = Duration::from_secs(60);
 const SUSPECTS: usize = 1000;
 /// Passes after which an operator's acceptance of a code is over.
 const ACCEPTED_FOR: u32 = 200;
-
-/// What becomes of a record that did not pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// To the dead letters.
-    Bury,
-    /// It stays; tried again with a growing wait after this many tries.
-    Retry(u32),
-    /// It stays; tried again with the next round of probes.
-    Round,
-}
-
-/// Why a topic is held.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Held {
-    /// Code for `status`.
-    pub code: &'static str,
-    /// For a person.
-    pub reason: String,
-    /// Since when.
-    pub since: Instant,
-    /// Highest number given out when it began.
-    at: u64,
-    /// Only the suspects themselves (or an operator) can end it.
-    by_suspects: bool,
-    fresh_due: Instant,
-    suspect_due: Instant,
-}
 
 /// The breaker of one topic in one lane.
 #[derive(Debug)]
@@ -293,7 +267,6 @@ impl Breaker {
             })
     }
 
-    /// The newest hold is shown, since it is what the broker says now; its start stays the first.
     fn hold(
         &mut self,
         code: &'static str,
@@ -303,24 +276,8 @@ impl Breaker {
         now: Instant,
     ) {
         match &mut self.held {
-            Some(held) if held.code == code => held.reason = reason,
-            Some(held) if held.code == "dead_letters_full" => {}
-            Some(held) => {
-                (held.code, held.reason) = (code, reason);
-                (held.by_suspects, held.at) = (by_suspects, issued);
-            }
-            held @ None => {
-                *held = Some(Held {
-                    code,
-                    reason,
-                    since: now,
-                    at: issued,
-                    by_suspects,
-                    fresh_due: now,
-                    // Where no other can be asked, the refused one is, at once.
-                    suspect_due: if by_suspects { now } else { now + ROUND },
-                });
-            }
+            Some(held) => held.renew(code, reason, by_suspects, issued),
+            held => *held = Some(Held::new(code, reason, by_suspects, issued, now)),
         }
     }
 

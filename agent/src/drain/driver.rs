@@ -1,31 +1,31 @@
 //! The loop: starts what may be started, then sleeps until something happens.
 
+mod landing;
+mod leasing;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use spillway_protocol::message::{Defaults, Message};
 use spillway_protocol::record::Record;
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Options;
 use super::handle::Shared;
-use super::plan::{LaneView, Readiness, Step};
-use super::settle::Settlement;
-use super::source::{Mark, Parcel, Source};
-use super::state::{Facts, Flight};
+use super::plan::{LaneView, Step};
+use super::source::{Parcel, Source};
+use super::state::Flight;
 use super::stock::Stock;
 use crate::config::{Lane, Order};
-use crate::link::Permit;
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Upstream};
 
-/// Records of one lease.
-const BATCH: usize = 32;
+/// A wait in which the far end need not hear of us.
+const LONG: Duration = Duration::from_secs(2);
 /// What tokio's timers can tell apart.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -44,8 +44,8 @@ pub(super) struct Driver<S: Source> {
     flowing: bool,
 }
 
-/// A lane's lease: the lane, its mark before, the records.
-type Leased<P> = (usize, Mark, Vec<P>);
+/// A lane's lease: the lane, the queue's changes before, the records.
+type Leased<P> = (usize, u64, Vec<P>);
 
 /// What a task is about.
 enum Job<P> {
@@ -134,8 +134,13 @@ impl<S: Source> Driver<S> {
             match self.decide(now) {
                 (Step::Send(lane), views) => self.send(lane, &views, now),
                 (Step::Probe, _) if self.lease.is_none() => self.probe(now),
-                // A time that has come already waits for a lease or an answer under way.
-                (Step::WaitUntil(at), _) => return Some(at.max(now + TICK)),
+                (Step::WaitUntil(at), _) => {
+                    if at > now + LONG {
+                        self.rest(now);
+                    }
+                    // A time that has come already waits for a lease or an answer under way.
+                    return Some(at.max(now + TICK));
+                }
                 (Step::Idle | Step::Hold(_), _) => {
                     self.rest(now);
                     return None;
@@ -161,17 +166,6 @@ impl<S: Source> Driver<S> {
         (state.plan.decide(permit, pace, &views), views)
     }
 
-    /// A full stock does not hear of deferred records that come due; the plan has to.
-    fn readiness(&self, lane: usize, stock: Readiness) -> Readiness {
-        let full = self.stocks[lane].is_full();
-        let due = || self.source.next_due(&self.options.lanes[lane].name);
-        match stock {
-            Readiness::Held if full => due().map_or(stock, Readiness::Due),
-            Readiness::Due(at) if full => Readiness::Due(due().map_or(at, |due| due.min(at))),
-            _ => stock,
-        }
-    }
-
     /// Nothing is left to do: the link is online without proof by numbers, and heartbeats rest.
     fn rest(&mut self, now: Instant) {
         if self.jobs.is_empty() && self.lease.is_none() {
@@ -187,66 +181,6 @@ impl<S: Source> Driver<S> {
                 upstream.flowing(flowing);
             }
         }
-    }
-
-    /// Leases for the first lane that has nothing ready and may have more, if none is under way.
-    fn lease_more(&mut self, now: Instant) {
-        let permit = self.shared.state().link.permit(now);
-        let batch = match permit {
-            Permit::Flow => BATCH,
-            Permit::Probe { .. } => 1,
-            Permit::Wait(_) | Permit::Never => return,
-        };
-        if self.lease.is_some() {
-            return;
-        }
-        let mut lanes: Vec<usize> = (0..self.stocks.len()).collect();
-        lanes.sort_by_key(|lane| self.options.lanes[*lane].priority);
-        for lane in lanes {
-            let name = self.options.lanes[lane].name.clone();
-            if !self.lacks(lane, now) {
-                continue;
-            }
-            let due = || self.source.next_due(&name);
-            self.stocks[lane].refresh(due, now);
-            let mark = self.source.mark(&name);
-            if self.stocks[lane].wants(mark, now) {
-                let (count, bytes) = self.stocks[lane].room();
-                let leased = self.source.lease(&name, count.min(batch), bytes);
-                self.lease = Some(leased.map(move |leased| (lane, mark, leased)).boxed());
-                return;
-            }
-        }
-    }
-
-    /// Whether the lane has nothing that may leave, though there is room for requests.
-    fn lacks(&self, lane: usize, now: Instant) -> bool {
-        let state = self.shared.state();
-        match self.stocks[lane].readiness(&state, now) {
-            Readiness::Ready => false,
-            Readiness::Busy => state.load.free() > 0,
-            Readiness::Due(_) | Readiness::Held | Readiness::Empty => true,
-        }
-    }
-
-    fn stock(&mut self, (lane, mark, leased): Leased<S::Parcel>) {
-        self.lease = None;
-        let now = Instant::now();
-        let config = &self.options.lanes[lane];
-        let due = self.source.next_due(&config.name);
-        let known = leased.into_iter().map(|parcel| {
-            let record = parcel.record();
-            let facts = Facts {
-                lane,
-                topic: record.topic.as_ref().unwrap_or(&config.topic).clone(),
-                position: parcel.position(),
-                bytes: record.size_bytes(),
-                body_bytes: record.body.len(),
-            };
-            (facts, parcel)
-        });
-        let state = self.shared.state();
-        self.stocks[lane].add(known.collect(), mark, due, &state, now);
     }
 
     fn send(&mut self, lane: usize, views: &[LaneView], now: Instant) {
@@ -285,66 +219,6 @@ impl<S: Source> Driver<S> {
         let task = async move { Done::Probed(upstream.probe().await) };
         let id = self.tasks.spawn(task).id();
         self.jobs.insert(id, Job::Probe(era));
-    }
-
-    fn settle(&mut self, done: Result<(Id, Done), JoinError>) {
-        let now = Instant::now();
-        let (id, done) = match done {
-            Ok((id, done)) => (id, Ok(done)),
-            Err(error) => (error.id(), Err(error.to_string())),
-        };
-        match (self.jobs.remove(&id), done) {
-            (Some(Job::Send(flight, parcel)), Ok(Done::Sent(outcome))) => {
-                self.settle_record(flight, parcel, outcome, now);
-            }
-            (Some(Job::Send(flight, parcel)), Err(reason)) => {
-                let outcome = Outcome::Unknown { reason, link: false };
-                self.settle_record(flight, parcel, outcome, now);
-            }
-            (Some(Job::Bury(flight, code)), Ok(Done::Buried(result))) => {
-                self.stocks[flight.facts.lane].wet();
-                self.shared.state().buried(&flight, &code, result, now);
-            }
-            (Some(Job::Bury(flight, code)), Err(reason)) => {
-                self.stocks[flight.facts.lane].wet();
-                let result = Err(SettleError::Disk(reason));
-                self.shared.state().buried(&flight, &code, result, now);
-            }
-            (Some(Job::Probe(era)), Ok(Done::Probed(result))) => {
-                self.shared.state().probed(era, result, now);
-            }
-            (Some(Job::Probe(era)), Err(reason)) => {
-                self.shared.state().probed(era, Err(reason), now);
-            }
-            // No other pairs are made.
-            _ => {}
-        }
-    }
-
-    fn settle_record(&mut self, flight: Flight, parcel: S::Parcel, outcome: Outcome, now: Instant) {
-        let lane = flight.facts.lane;
-        let mut state = self.shared.state();
-        let settlement = state.judge(&flight, outcome, now);
-        let up = state.link.is_up();
-        drop(state);
-        // In an unordered lane nobody waited for it.
-        if settlement != Settlement::Ack || self.options.lanes[lane].order != Order::None {
-            self.stocks[lane].wet();
-        }
-        match settlement {
-            Settlement::Ack => parcel.ack(),
-            Settlement::Defer { until, charged } => parcel.defer(until, charged),
-            Settlement::Bury { code, reason } => {
-                let buried = parcel.dead_letter(code.clone(), reason);
-                let task = async move { Done::Buried(buried.await) };
-                let id = self.tasks.spawn(task).id();
-                self.jobs.insert(id, Job::Bury(flight, code));
-            }
-        }
-        if !up {
-            // Their order, and what came meanwhile, is the queue's to decide when it is back.
-            self.stocks.iter_mut().for_each(Stock::clear);
-        }
     }
 }
 

@@ -45,10 +45,6 @@ impl Load {
         REQUESTS.saturating_sub(self.all.requests)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.all.requests == 0
-    }
-
     pub(super) fn add(&mut self, lane: usize, topic: &Topic, bytes: usize) {
         let share = self.shares.entry((lane, topic.clone())).or_default();
         for share in [share, &mut self.all] {
@@ -118,6 +114,6 @@ mod tests {
         let topic = Topic::parse("a").unwrap();
         load.add(0, &topic, 5);
         load.remove(0, &topic, 5);
-        assert!(load.is_empty() && load.shares.is_empty() && load.all.bytes == 0);
+        assert!(load.all.requests == 0 && load.shares.is_empty() && load.all.bytes == 0);
     }
 }

@@ -15,7 +15,7 @@ const CAREFUL: f64 = 0.1;
 
 /// A rate in records per second that grows with clean answers.
 #[derive(Debug, Clone)]
-pub struct Ramp {
+pub(super) struct Ramp {
     rate: f64,
     bound: f64,
     /// Above it the rate grows by steps instead of doubling: the broker has throttled there.
@@ -27,12 +27,12 @@ pub struct Ramp {
 
 impl Ramp {
     /// Slow start up to `bound`, or to 500 records/s where there is none.
-    pub fn careful(bound: Option<u32>, now: Instant) -> Self {
+    pub(super) fn careful(bound: Option<u32>, now: Instant) -> Self {
         Self::new(bound.map_or(AUTO, f64::from), false, now)
     }
 
     /// No slow start: the configured rates alone (`adaptive = false`).
-    pub fn fixed(bound: Option<u32>, now: Instant) -> Self {
+    pub(super) fn fixed(bound: Option<u32>, now: Instant) -> Self {
         Self::new(bound.map_or(f64::INFINITY, f64::from), true, now)
     }
 
@@ -48,24 +48,24 @@ impl Ramp {
     }
 
     /// Time between two sends.
-    pub fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.rate)
     }
 
     /// Whether there is nothing left to grow to.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.rate >= self.bound
     }
 
     /// Back to the beginning, after an outage.
-    pub fn restart(&mut self, now: Instant) {
+    pub(super) fn restart(&mut self, now: Instant) {
         if !self.fixed {
             *self = Self::new(self.bound, false, now);
         }
     }
 
     /// A record was taken.
-    pub fn clean(&mut self, now: Instant) {
+    pub(super) fn clean(&mut self, now: Instant) {
         let seconds = now.duration_since(self.grown_at).as_secs_f64().min(1.0);
         self.grown_at = now;
         if self.fixed {
@@ -81,7 +81,7 @@ impl Ramp {
 
     /// The broker throttled a request sent at `sent_at`. Requests that had left before the last
     /// cut say nothing of the rate after it.
-    pub fn throttled(&mut self, sent_at: Instant, now: Instant) {
+    pub(super) fn throttled(&mut self, sent_at: Instant, now: Instant) {
         if self.fixed || self.cut_at.is_some_and(|cut| sent_at < cut) {
             return;
         }

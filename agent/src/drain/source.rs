@@ -29,14 +29,7 @@ pub trait Source: Send + Sync + 'static {
 
     /// Changes whenever a record was accepted or settled.
     fn changed(&self) -> watch::Receiver<u64>;
-
-    /// Changes whenever a record came into the lane from outside: accepted, or from the dead
-    /// letters.
-    fn mark(&self, lane: &LaneName) -> Mark;
 }
-
-/// Accepted and dead so far.
-pub type Mark = (u64, u64);
 
 /// A leased record. Dropping it gives it back as it was.
 pub trait Parcel: Send + 'static {
@@ -78,11 +71,6 @@ impl Source for Queue {
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed()
-    }
-
-    fn mark(&self, lane: &LaneName) -> Mark {
-        let accounts = self.figures(lane).unwrap_or_default().accounts;
-        (accounts.accepted, accounts.dead)
     }
 }
 

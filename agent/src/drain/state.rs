@@ -199,9 +199,10 @@ impl LaneState {
         breakers.or_insert_with(|| Breaker::new(order, on_reject))
     }
 
-    /// Drops the topic's breaker where it has nothing to remember.
+    /// Drops the topic's breaker where it has nothing to remember. Where topics share one, it
+    /// stays shared: what it knows of them is found nowhere else.
     pub(super) fn forget(&mut self, topic: &Topic) {
-        if self.breaker(topic).is_some_and(Breaker::is_clean) {
+        if self.breakers.len() < BREAKERS && self.breaker(topic).is_some_and(Breaker::is_clean) {
             self.breakers.remove(topic);
         }
     }

@@ -2,12 +2,13 @@
 //! their topic.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::ROUND;
 use super::plan::Readiness;
-use super::source::{Mark, Parcel};
+use super::source::Parcel;
 use super::state::{Facts, State};
 
 /// Leased records at most.
@@ -18,6 +19,10 @@ const BYTES: usize = 1 << 20;
 /// some that did not fail are at hand for probes, too.
 const SUSPECTS: usize = 4;
 
+/// A full stock is exchanged for records that came due no oftener than this: they may lie behind
+/// those that are here already.
+const REFRESH: Duration = Duration::from_secs(15);
+
 /// Leased, unsent records of a lane, oldest first.
 #[derive(Debug)]
 pub(super) struct Stock<P> {
@@ -25,31 +30,34 @@ pub(super) struct Stock<P> {
     dry: Option<Dry>,
     /// A record went back into the queue since the last lease; it may come before these.
     stale: bool,
+    /// When the last of these were leased.
+    filled_at: Option<Instant>,
 }
 
-/// The queue had nothing more.
+/// The queue had nothing more when it had changed this many times.
 #[derive(Debug)]
 struct Dry {
-    mark: Mark,
+    changes: u64,
     due: Option<Instant>,
 }
 
 impl<P: Parcel> Stock<P> {
     pub(super) fn new() -> Self {
-        Self { parcels: VecDeque::new(), dry: None, stale: false }
+        Self { parcels: VecDeque::new(), dry: None, stale: false, filled_at: None }
     }
 
-    /// Takes what was leased. With nothing, the lane is dry: `mark` as it was before the lease,
-    /// `due` when a deferred record comes.
+    /// Takes what was leased. With nothing, the lane is dry: `changes` of the queue
+    /// before the lease, `due` when a deferred record comes.
     pub(super) fn add(
         &mut self,
         leased: Vec<(Facts, P)>,
-        mark: Mark,
+        changes: u64,
         due: Option<Instant>,
         state: &State,
         now: Instant,
     ) {
-        self.dry = leased.is_empty().then_some(Dry { mark, due });
+        self.dry = leased.is_empty().then_some(Dry { changes, due });
+        self.filled_at = Some(now);
         let held = |facts: &Facts| state.is_held_suspect(facts);
         let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
         for (facts, parcel) in leased {
@@ -61,9 +69,9 @@ impl<P: Parcel> Stock<P> {
         }
     }
 
-    /// Whether the queue may have something that is not here. `mark` is its present one.
-    pub(super) fn wants(&self, mark: Mark, now: Instant) -> bool {
-        let dry = |dry: &Dry| dry.mark == mark && dry.due.is_none_or(|due| due > now);
+    /// Whether the queue may have something that is not here. `changes` are its present ones.
+    pub(super) fn wants(&self, changes: u64, now: Instant) -> bool {
+        let dry = |dry: &Dry| dry.changes == changes && dry.due.is_none_or(|due| due > now);
         !self.is_full() && !self.dry.as_ref().is_some_and(dry)
     }
 
@@ -78,9 +86,8 @@ impl<P: Parcel> Stock<P> {
         (PARCELS - self.parcels.len().min(PARCELS), BYTES.saturating_sub(bytes))
     }
 
-    /// Something of the lane was settled: the queue may have more now.
-    pub(super) fn wet(&mut self) {
-        self.dry = None;
+    /// A record of the lane went back into the queue.
+    pub(super) fn outdate(&mut self) {
         self.stale = true;
     }
 
@@ -93,9 +100,16 @@ impl<P: Parcel> Stock<P> {
     /// due there (at `due`), such as the only record that could end a hold. It is given back; the
     /// queue leases the oldest first.
     pub(super) fn refresh(&mut self, due: impl FnOnce() -> Option<Instant>, now: Instant) {
-        if self.is_full() && (self.stale || due().is_some_and(|due| due <= now)) {
+        let full = self.is_full();
+        if full && (self.stale || self.hidden_due(due).is_some_and(|due| due <= now)) {
             self.clear();
         }
+    }
+
+    /// When a deferred record that is due at `due` is worth an exchange, if the stock is full.
+    pub(super) fn hidden_due(&self, due: impl FnOnce() -> Option<Instant>) -> Option<Instant> {
+        let filled_at = self.filled_at.filter(|_| self.is_full())?;
+        Some(due()?.max(filled_at + REFRESH))
     }
 
     /// What the lane has to send.

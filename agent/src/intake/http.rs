@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spillway_protocol::local::json::JSON_MAX;
 use spillway_protocol::local::{self, Code, Receipt, Refusal, headers, json};
@@ -74,14 +74,36 @@ async fn answer(
     let id = path.strip_prefix("/v1/records/").filter(|id| !id.is_empty());
     match (request.method().as_str(), path, id) {
         ("POST", "/v1/records", _) => post(request, intake, stop).await,
-        ("GET", "/v1/records", _) => lookup::by_number(request.uri().query(), intake),
-        ("GET", "/v1/status", _) => lookup::status(intake),
-        ("GET", _, Some(id)) => lookup::by_id(id, intake),
+        ("GET", "/v1/records", _) => {
+            let query = request.uri().query().unwrap_or("").to_owned();
+            look(intake, move |intake| lookup::by_number(&query, intake)).await
+        }
+        ("GET", "/v1/status", _) => look(intake, lookup::status).await,
+        ("GET", _, Some(id)) => {
+            let id = id.to_owned();
+            look(intake, move |intake| lookup::by_id(&id, intake)).await
+        }
         (_, "/v1/records", _) => wrong_method(request, "GET, POST"),
         (_, "/v1/status", _) | (_, _, Some(_)) => wrong_method(request, "GET"),
         _ => {
             let message = format!("there is nothing at {path}; POST /v1/records stores a record");
             refuse_unread(request, &Refusal::new(Code::NotFound, message))
+        }
+    }
+}
+
+/// Asks where blocking is allowed.
+async fn look(
+    intake: &Intake,
+    question: impl FnOnce(&Intake) -> Response<Out> + Send + 'static,
+) -> Response<Out> {
+    let intake = intake.clone();
+    match tokio::task::spawn_blocking(move || question(&intake)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "a question could not be answered");
+            let message = "the agent failed at this question; its log says why";
+            refused(&Refusal::new(Code::DiskFailed, message))
         }
     }
 }
@@ -211,7 +233,7 @@ fn stored(receipt: &Receipt) -> Response<Out> {
 fn refuse_unread(request: Request<Incoming>, refusal: &Refusal) -> Response<Out> {
     // Reading would invite the client to send the body after all.
     let expects = request.headers().contains_key(EXPECT);
-    if !expects && request.method() != Method::HEAD {
+    if !expects {
         body::drain(request.into_body());
     }
     refused(refusal)

@@ -14,6 +14,7 @@ mod fake;
 mod http;
 mod listener;
 mod ndjson;
+mod queued;
 pub mod socket;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId};
 
 pub use self::listener::serve;
+pub use self::queued::Queued;
 
 use self::admission::Budget;
 use crate::queue::{AppendError, Ordering, Place, Receipt};
@@ -36,8 +38,8 @@ use crate::queue::{AppendError, Ordering, Place, Receipt};
 /// Resolves once the record is on disk, or will not be.
 pub type Storing = BoxFuture<'static, Result<Receipt, AppendError>>;
 
-/// What the intake needs of the agent. None of these may block for long; `submit` and `lanes` not
-/// at all.
+/// What the intake needs of the agent. `submit`, `lanes` and `stream` never block, `find_id` only
+/// for a look at the disk, the others are asked where blocking is allowed.
 pub trait Intaking: Send + Sync + 'static {
     /// Takes a record, in the order of the calls per lane. When storing fails because of the disk,
     /// what was submitted to the lane after it and before the failure was reported must fail too:

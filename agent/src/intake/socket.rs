@@ -17,7 +17,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(2);
 pub enum BindError {
     /// Another process listens there.
     #[error(
-        "{path}: another agent listens there; stop it, or give this one its own [listen] socket"
+        "{path}: another agent listens there; stop it, or give this one its own [listen] paths"
     )]
     InUse {
         /// The socket.

@@ -18,6 +18,9 @@ use crate::record::{Fault, RecordError};
 /// What the names of the headers here begin with.
 pub const PREFIX: &str = "spillway-";
 
+const UNKNOWN: &str = "is not a known header; spillway-lane, -topic, -tag, -id, -key, -order-key, \
+                       -level and -property are";
+
 /// Reads a record from its headers (names in lower case; others are passed over) and body.
 pub fn parse<'a>(
     headers: impl Iterator<Item = (&'a str, &'a [u8])>,
@@ -55,9 +58,7 @@ fn take(request: &mut Request, header: &str, field: &str, value: String) -> Resu
             return put(request, header, name, value.to_owned());
         }
         _ => {
-            let name = field
-                .strip_prefix("property-")
-                .ok_or_else(|| bad(header, "is not a known header; see the page on the socket"))?;
+            let name = field.strip_prefix("property-").ok_or_else(|| bad(header, UNKNOWN))?;
             return put(request, header, name, value);
         }
     };

@@ -247,6 +247,11 @@ fn tls_files_must_be_there_and_the_key_comes_with_its_certificate() {
 fn lanes_have_names_topics_and_one_default() {
     let place = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
     assert_eq!(lane_faults(""), [format!("spillway.toml: lane: is missing; {place}")]);
+    assert_eq!(lane_faults("lane = []"), [format!("spillway.toml: lane: is missing; {place}")]);
+    assert_eq!(
+        lane_faults("[lane]\nname = \"a\""),
+        [format!("spillway.toml:1: lane: is a section, not a list of lanes; {place}")]
+    );
     assert_eq!(
         lane_faults("\n[[lane]]\n"),
         [

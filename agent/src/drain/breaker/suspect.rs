@@ -57,3 +57,14 @@ impl std::fmt::Display for Refusal<'_> {
         write!(f, "{}: {}", self.code, self.reason)
     }
 }
+
+/// What becomes of a record that did not pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// To the dead letters.
+    Bury,
+    /// It stays; tried again with a growing wait after this many tries.
+    Retry(u32),
+    /// It stays; tried again with the next round of probes.
+    Round,
+}

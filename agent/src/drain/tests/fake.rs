@@ -1,7 +1,7 @@
 //! A queue in memory that keeps the real one's ordering rules, and an upstream that follows a
 //! script. Both write down what happened and fail on what must never happen.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use crate::config::Order;
-use crate::drain::source::{Mark, Parcel, Source};
+use crate::drain::source::{Parcel, Source};
 use crate::queue::SettleError;
 use crate::upstream::{Finding, Outcome, Upstream};
 
@@ -37,10 +37,10 @@ struct FakeLane {
 
 impl FakeLane {
     /// Positions that the lane's order lets go first, due or not.
-    fn heads(&self) -> Vec<usize> {
-        let mut keys = BTreeSet::new();
+    fn heads(&self) -> impl Iterator<Item = usize> {
+        let mut keys = HashSet::new();
         let waiting = (self.first..self.entries.len()).filter(|at| !self.entries[*at].gone);
-        let heads = waiting.filter(|at| {
+        waiting.filter(move |at| {
             let entry = &self.entries[*at];
             let key = match self.order {
                 Order::None => return !entry.leased,
@@ -48,8 +48,7 @@ impl FakeLane {
                 Order::Lane => None,
             };
             keys.insert(key) && !entry.leased
-        });
-        heads.collect()
+        })
     }
 }
 
@@ -62,7 +61,7 @@ struct Inner {
 }
 
 /// The queue. Records are named `<lane>-<position>`.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct FakeQueue {
     inner: Arc<Mutex<Inner>>,
     changed: watch::Sender<u64>,
@@ -163,18 +162,25 @@ impl Source for FakeQueue {
     ) -> BoxFuture<'static, Vec<FakeParcel>> {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
-        let (mut parcels, mut used) = (Vec::new(), 0);
+        let (mut chosen, mut used) = (Vec::new(), 0);
         for at in inner.lanes[lane].heads() {
-            let entry = &mut inner.lanes[lane].entries[at];
+            let entry = &inner.lanes[lane].entries[at];
             let due = entry.not_before.is_none_or(|due| due <= Instant::now());
-            let fits = parcels.is_empty() || used + entry.record.size_bytes() <= bytes;
-            if !due || parcels.len() == count || !fits {
-                continue;
+            let size = entry.record.size_bytes();
+            if due && (chosen.is_empty() || used + size <= bytes) {
+                used += size;
+                chosen.push(at);
             }
-            used += entry.record.size_bytes();
-            entry.leased = true;
-            parcels.push(FakeParcel::new(self.clone(), lane, at, entry.record.clone()));
+            if chosen.len() == count {
+                break;
+            }
         }
+        let entries = &mut inner.lanes[lane].entries;
+        let lease = |at: usize| {
+            entries[at].leased = true;
+            FakeParcel::new(self.clone(), lane, at, entries[at].record.clone())
+        };
+        let parcels: Vec<_> = chosen.into_iter().map(lease).collect();
         async move { parcels }.boxed()
     }
 
@@ -182,23 +188,16 @@ impl Source for FakeQueue {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
         let lane = &inner.lanes[lane];
-        let heads = lane.heads().into_iter();
-        heads.filter_map(|at| lane.entries[at].not_before).min()
+        lane.heads().filter_map(|at| lane.entries[at].not_before).min()
     }
 
     fn changed(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
     }
-
-    fn mark(&self, lane: &LaneName) -> Mark {
-        let mut inner = self.lock();
-        let lane = Self::lane(&mut inner, lane);
-        let dead = inner.dead.iter().filter(|dead| dead.0 == lane).count();
-        (inner.lanes[lane].entries.len() as u64, dead as u64)
-    }
 }
 
 /// A lease.
+#[derive(Debug)]
 pub(super) struct FakeParcel {
     queue: FakeQueue,
     lane: usize,

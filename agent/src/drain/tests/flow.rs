@@ -226,7 +226,7 @@ async fn stopping_lets_requests_finish_within_the_grace_and_loses_nothing() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
     let upstream = FakeUpstream::new(|message, _| {
-        let latency = if place_of(message) % 2 == 0 { SECOND } else { SECOND * 100 };
+        let latency = if place_of(message).is_multiple_of(2) { SECOND } else { SECOND * 100 };
         (latency, delivered())
     });
     queue.fill(0, 1000);

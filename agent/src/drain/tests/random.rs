@@ -36,11 +36,10 @@ fn outcome(rng: &mut StdRng, at: Duration, wrong: bool) -> Outcome {
 }
 
 /// Runs a seeded script to its end: what the far end saw, the queue, and when it was drained.
-async fn run(seed: u64, on_reject: OnReject) -> (Vec<Seen>, FakeQueue, Duration) {
+async fn run(seed: u64) -> (Vec<Seen>, FakeQueue, Duration) {
     let mut rng = StdRng::seed_from_u64(seed);
     let names = ["a", "b", "c"];
-    let mut lanes: Vec<_> = names.iter().zip(LANES).map(|(n, order)| lane(n, order)).collect();
-    lanes.iter_mut().for_each(|lane| lane.on_reject = on_reject);
+    let lanes: Vec<_> = names.iter().zip(LANES).map(|(n, order)| lane(n, order)).collect();
     let mut options = options(lanes);
     options.drain.reconnect_spread = Some(SECOND * 2);
     options.backoff.max = SECOND * 10;
@@ -78,17 +77,21 @@ fn in_order(queue: &FakeQueue, seen: &[Seen], lane: usize) -> bool {
     }) && queue.leased() == 0
 }
 
+/// Deferred records that are due, behind a full stock of held ones: once a loop without end.
+#[test]
+fn due_records_behind_a_full_stock_do_not_keep_the_loop_busy() {
+    let (_, queue, _) = block_on(run(9_278_966_705_694_081_250));
+    assert_eq!(queue.waiting(), 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     /// delivered + dead + waiting = submitted, nothing twice; records of one key go one after
     /// the other and never back (that none are in flight together the far end asserts).
     #[test]
-    fn nothing_is_lost_and_order_is_kept(seed: u64, hold: bool) {
-        let on_reject = if hold { OnReject::Hold } else { OnReject::DeadLetter };
-        // What is plainly wrong would hold the lane for ever.
-        prop_assume!(!hold);
-        let (seen, queue, _) = block_on(run(seed, on_reject));
+    fn nothing_is_lost_and_order_is_kept(seed: u64) {
+        let (seen, queue, _) = block_on(run(seed));
         let delivered = queue.delivered().into_iter();
         let dead = queue.dead().into_iter().map(|(lane, at, _)| (lane, at));
         let mut settled: Vec<_> = delivered.chain(dead).collect();
@@ -103,8 +106,8 @@ proptest! {
     /// The same seed and the same answers give the same run, to the millisecond.
     #[test]
     fn a_run_repeats_itself(seed: u64) {
-        let first = block_on(run(seed, OnReject::DeadLetter));
-        let second = block_on(run(seed, OnReject::DeadLetter));
+        let first = block_on(run(seed));
+        let second = block_on(run(seed));
         prop_assert_eq!(first.0, second.0);
         prop_assert_eq!(first.2, second.2);
     }

@@ -23,8 +23,8 @@ pub(super) fn by_id(id: &str, intake: &Intake) -> Response<Out> {
     }
 }
 
-pub(super) fn by_number(query: Option<&str>, intake: &Intake) -> Response<Out> {
-    match number(query.unwrap_or(""), intake) {
+pub(super) fn by_number(query: &str, intake: &Intake) -> Response<Out> {
+    match number(query, intake) {
         Ok(found) => answer(&place(found)),
         Err(refusal) => refused(&refusal),
     }

@@ -109,7 +109,7 @@ impl Pump {
             return;
         }
         self.reap();
-        self.check_room();
+        self.check_room().await;
         match (&self.closed, line) {
             (Some(refusal), _) => self.refuse(refusal.clone()),
             (None, Line::NoRoom) => self.close(overloaded()),
@@ -126,16 +126,24 @@ impl Pump {
 
     /// Closes the request where nothing more can be taken. What follows is not read any more, so
     /// nobody can tell which of it would come after a refused one in some order.
-    fn check_room(&mut self) {
+    async fn check_room(&mut self) {
+        // An answer that has come is smaller than one that is to come.
+        while !self.has_room() && !self.pending.is_empty() {
+            self.settle_next().await;
+        }
         if self.closed.is_none() {
             if self.stop.is_cancelled() {
                 self.closed = Some(stopping());
-            } else if !self.answers.has_room(self.pending.len() + 1) {
+            } else if !self.has_room() {
                 let message = "too many answers wait to be read; read them, and send this line \
                                and those behind it again";
                 self.closed = Some(Refusal::new(Code::Overloaded, message));
             }
         }
+    }
+
+    fn has_room(&self) -> bool {
+        self.answers.has_room(self.pending.len() + 1)
     }
 
     fn close(&mut self, refusal: Refusal) {

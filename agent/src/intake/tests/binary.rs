@@ -186,8 +186,8 @@ async fn a_client_that_reads_nothing_is_slowed_and_then_closed() {
     let closed = tokio::time::timeout(Duration::from_secs(20), endless).await;
     assert!(closed.is_ok());
     rig.settle(0).await;
-    let most = 4 << 20;
-    assert!(rig.fake.bodies().len() < most);
+    // What fits into the buffers between the two, and no more.
+    assert!(rig.fake.bodies().len() < 50_000, "{}", rig.fake.bodies().len());
 }
 
 #[tokio::test]

@@ -1,0 +1,73 @@
+//! What ended tasks leave to do.
+
+use tokio::task::{Id, JoinError};
+use tokio::time::Instant;
+
+use super::{Done, Driver, Job};
+use crate::drain::settle::Settlement;
+use crate::drain::source::{Parcel, Source};
+use crate::drain::state::Flight;
+use crate::drain::stock::Stock;
+use crate::queue::SettleError;
+use crate::upstream::Outcome;
+
+impl<S: Source> Driver<S> {
+    pub(super) fn settle(&mut self, done: Result<(Id, Done), JoinError>) {
+        let now = Instant::now();
+        let (id, done) = match done {
+            Ok((id, done)) => (id, Ok(done)),
+            Err(error) => (error.id(), Err(error.to_string())),
+        };
+        match (self.jobs.remove(&id), done) {
+            (Some(Job::Send(flight, parcel)), Ok(Done::Sent(outcome))) => {
+                self.settle_record(flight, parcel, outcome, now);
+            }
+            (Some(Job::Send(flight, parcel)), Err(reason)) => {
+                let outcome = Outcome::Unknown { reason, link: false };
+                self.settle_record(flight, parcel, outcome, now);
+            }
+            (Some(Job::Bury(flight, code)), Ok(Done::Buried(result))) => {
+                self.stocks[flight.facts.lane].outdate();
+                self.shared.state().buried(&flight, &code, result, now);
+            }
+            (Some(Job::Bury(flight, code)), Err(reason)) => {
+                self.stocks[flight.facts.lane].outdate();
+                let result = Err(SettleError::Disk(reason));
+                self.shared.state().buried(&flight, &code, result, now);
+            }
+            (Some(Job::Probe(era)), Ok(Done::Probed(result))) => {
+                self.shared.state().probed(era, result, now);
+            }
+            (Some(Job::Probe(era)), Err(reason)) => {
+                self.shared.state().probed(era, Err(reason), now);
+            }
+            // No other pairs are made.
+            _ => {}
+        }
+    }
+
+    fn settle_record(&mut self, flight: Flight, parcel: S::Parcel, outcome: Outcome, now: Instant) {
+        let lane = flight.facts.lane;
+        let mut state = self.shared.state();
+        let settlement = state.judge(&flight, outcome, now);
+        let up = state.link.is_up();
+        drop(state);
+        if settlement != Settlement::Ack {
+            self.stocks[lane].outdate();
+        }
+        match settlement {
+            Settlement::Ack => parcel.ack(),
+            Settlement::Defer { until, charged } => parcel.defer(until, charged),
+            Settlement::Bury { code, reason } => {
+                let buried = parcel.dead_letter(code.clone(), reason);
+                let task = async move { Done::Buried(buried.await) };
+                let id = self.tasks.spawn(task).id();
+                self.jobs.insert(id, Job::Bury(flight, code));
+            }
+        }
+        if !up {
+            // Their order, and what came meanwhile, is the queue's to decide when it is back.
+            self.stocks.iter_mut().for_each(Stock::clear);
+        }
+    }
+}
