@@ -1,4 +1,21 @@
-//! Spillway: a store-and-forward agent. (The crate doc becomes the life of one record.)
+//! Spillway: a store-and-forward agent for gateways whose link to the cloud comes and goes.
+//!
+//! # The life of one record, and where to read it
+//! 1. An app connects to the Unix socket. [`intake`] tells the dialect, reads a record, counts its
+//!    bytes against the memory limit, and has it proven by
+//!    [`Draft::parse`](spillway_protocol::record::Draft::parse).
+//! 2. [`queue::Queue::submit`] hands it to its lane's thread, which gathers what came since the
+//!    last sync, gives numbers, writes, syncs, and only then answers: the app has its receipt.
+//! 3. [`drain`] wakes. It knows the [`link`]'s state, what the pacer allows and what is held, and
+//!    asks [`queue::Queue::lease`] for a record that may be sent.
+//! 4. The record becomes a [`Message`](spillway_protocol::message::Message) with the agent's own
+//!    properties, and [`upstream`] sends it, over HTTP or gRPC.
+//! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
+//!    is gone. Otherwise it goes back, or, if it is itself wrong, to the dead letters.
+//!
+//! Around it: [`app`] wires the parts, [`config`] proves what they are told, [`control`] shows
+//! operators the queue, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none,
+//! [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
 
 pub mod allocator;
 pub mod app;

@@ -1,6 +1,6 @@
 //! The configuration as proven: every value here has passed every check.
 //!
-//! [`load`] reads the file as it is written and reports every fault at once, with file, line, key,
+//! [`load()`] reads the file as it is written and reports every fault at once, with file, line, key,
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
 mod basic;

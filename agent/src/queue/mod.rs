@@ -2,16 +2,16 @@
 //!
 //! From the app's side to the drain's, in the order of a record's way:
 //!
-//! - [`handle`]: the [`Queue`] that the rest of the agent holds; [`api`]: what it says and hears
-//! - [`commit`]: one thread a lane makes groups durable and answers them; [`ids`]: an id that was
+//! - `handle`: the [`Queue`] that the rest of the agent holds; `api`: what it says and hears
+//! - `commit`: one thread a lane makes groups durable and answers them; `ids`: an id that was
 //!   accepted before is the same record
-//! - [`chain`]: the numbered log below a lane, kept as segments; [`pack`]: what a segment holds;
-//!   [`entry`]: what a pack holds
-//! - [`store`]: the seam to the disk: sled, or memory in tests
-//! - [`lane`], [`head`]: which record may be sent next, and how those sent ended; [`ranges`]: what
+//! - `chain`: the numbered log below a lane, kept as segments; `pack`: what a segment holds;
+//!   `entry`: what a pack holds
+//! - `store`: the seam to the disk: sled, or memory in tests
+//! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
 //!   is settled
-//! - [`lease`]: a record in the drain's hands; [`dead`]: those given up
-//! - [`state`], [`keeper`]: what is saved of all this, and when; [`recover`], [`identity`]: how it
+//! - `lease`: a record in the drain's hands; `dead`: those given up
+//! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
 
 mod api;

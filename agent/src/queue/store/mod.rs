@@ -1,6 +1,6 @@
 //! The seam below the queue: segments of packs, and small files that are replaced whole.
 //!
-//! [`disk::DiskStore`] keeps segments in sled databases and is the product; [`memory::MemoryStore`]
+//! [`disk::DiskStore`] keeps segments in sled databases and is the product; `memory::MemoryStore`
 //! knows which of its bytes a power cut would take and is for tests.
 
 pub(super) mod disk;

@@ -89,7 +89,8 @@ fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
     Outcome::Misconfigured { scope, code, reason }
 }
 
-fn brief(text: &str) -> String {
+/// A server's words on one line of bearable length.
+pub(super) fn brief(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_MAX_CHARS).collect()
 }
 

@@ -86,14 +86,14 @@ impl GrpcUpstream {
 
     async fn deliver(&self, message: &Message) -> Outcome {
         // A connection that was closed before the request left it costs no attempt.
-        let mut fresh = 1;
+        let mut reconnects = 1;
         loop {
             let connection = match self.pool.connection().await {
                 Ok(connection) => connection,
                 Err(reason) => return Outcome::LinkDown { reason },
             };
             match self.deliver_on(&connection, message).await {
-                None if fresh > 0 => fresh -= 1,
+                None if reconnects > 0 => reconnects -= 1,
                 None => {
                     let reason = format!("{} closes every connection", connection.address);
                     return Outcome::LinkDown { reason };

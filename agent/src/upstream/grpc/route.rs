@@ -4,6 +4,7 @@ use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::grpc::code::{Meaning, meaning};
 use spillway_protocol::rocketmq::grpc::{request, v2};
 
+use super::answer;
 use crate::upstream::{Finding, Verdict};
 
 /// Permissions of the interface that allow writing: WRITE and READ_WRITE.
@@ -24,12 +25,16 @@ pub(super) fn finding(
 
 fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) {
     let status = response.status.clone().unwrap_or_default();
-    let said = format!("{}: {}", status.code, status.message);
+    let said = format!("{}: {}", status.code, answer::brief(&status.message));
     match meaning(status.code, &status.message) {
         Meaning::Stored => judge_queues(ordered, &response.message_queues),
         Meaning::TopicMissing => {
             let wanted = request::message_type(ordered).as_str_name();
-            let detail = format!("does not exist ({said}); create it with message type {wanted}");
+            // The proxy keeps its answer for 20 seconds.
+            let detail = format!(
+                "does not exist ({said}); create it with message type {wanted}, \
+                 or ask again in half a minute if it is new"
+            );
             (Verdict::Bad, detail)
         }
         Meaning::Credentials => (Verdict::Bad, format!("access refused ({said})")),

@@ -51,7 +51,7 @@ const BUSY: &[&str] = &[
 const MISSING: &[&str] =
     &["no route info of this topic", "topic not exist", "not exist, apply first"];
 /// Words for a topic that must not be written to.
-const FORBIDDEN_TOPIC: &[&str] = &["topic", "no_permission", "sending message is forbidden"];
+const CLOSED: &[&str] = &["no writable queue", "no_permission", "sending message is forbidden"];
 /// Words for a message that the broker itself finds wrong.
 const ILLEGAL: &[&str] = &["message is illegal", "message_illegal", "properties size exceed"];
 
@@ -60,9 +60,11 @@ pub fn meaning(code: i32, text: &str) -> Meaning {
     match code {
         OK => Meaning::Stored,
         40_004..=40_007 | 40_009 => Meaning::OwnFault,
+        // What 5.5.0 answers for a topic that is not there at all.
+        TYPE_CONFLICT if says(text, &["expected type is unspecified"]) => Meaning::TopicMissing,
         TYPE_CONFLICT => Meaning::TopicType,
         40_100..=40_299 => Meaning::Credentials,
-        40_300..=40_399 if says(text, FORBIDDEN_TOPIC) => Meaning::TopicPermission,
+        40_300..=40_399 if says(text, CLOSED) || says(text, &["topic"]) => Meaning::TopicPermission,
         40_300..=40_399 => Meaning::Credentials,
         40_400 | TOPIC_NOT_FOUND => Meaning::TopicMissing,
         40_800..=40_899 => Meaning::Uncertain,
@@ -81,7 +83,7 @@ fn folded(text: &str) -> Meaning {
         Meaning::Busy
     } else if says(text, MISSING) {
         Meaning::TopicMissing
-    } else if says(text, &FORBIDDEN_TOPIC[1..]) {
+    } else if says(text, CLOSED) {
         Meaning::TopicPermission
     } else if says(text, ILLEGAL) {
         Meaning::OwnFault
@@ -145,6 +147,26 @@ mod tests {
             ("java.lang.NullPointerException", Meaning::Uncertain),
         ] {
             assert_eq!(meaning(50_001, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_type_conflict_with_no_type_is_a_missing_topic() {
+        let text = |expected: &str| {
+            format!("validate failed, the expected type is {expected}, but actual type is NORMAL")
+        };
+        assert_eq!(meaning(TYPE_CONFLICT, &text("UNSPECIFIED")), Meaning::TopicMissing);
+        assert_eq!(meaning(TYPE_CONFLICT, &text("FIFO")), Meaning::TopicType);
+    }
+
+    #[test]
+    fn a_refusal_that_names_the_topic_is_the_topics() {
+        for (text, expected) in [
+            ("ProxyException: no writable queue", Meaning::TopicPermission),
+            ("User:gw has no permission to access Topic:ward", Meaning::TopicPermission),
+            ("the account is suspended", Meaning::Credentials),
+        ] {
+            assert_eq!(meaning(40_300, text), expected, "{text}");
         }
     }
 

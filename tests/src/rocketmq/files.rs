@@ -1,0 +1,108 @@
+//! Configuration files and command lines.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::ports::Ports;
+
+const BROKER_CONF: &str = include_str!("../../rocketmq/broker.conf");
+const AUTHENTICATION: &str =
+    "org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider";
+const BROKER_USERS: &str =
+    "org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider";
+/// Asks the broker.
+const PROXY_USERS: &str = "org.apache.rocketmq.proxy.auth.ProxyAuthenticationMetadataProvider";
+
+/// How a RocketMQ differs from one for everybody.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Most user properties of a message (128 if not said).
+    pub user_properties_max: Option<u32>,
+    /// PEM files of the proxy's certificate and key (a self-signed one if not said).
+    pub certificate: Option<(PathBuf, PathBuf)>,
+    /// Id and secret that every client has to sign with.
+    pub access_key: Option<(String, String)>,
+}
+
+/// Writes the configuration into `dir`.
+pub(super) fn write(dir: &Path, ports: &Ports, options: &Options) {
+    let mut broker = BROKER_CONF.to_owned();
+    for (name, value) in [
+        ("{namesrv}", ports.namesrv.to_string()),
+        ("{broker}", ports.broker.to_string()),
+        ("{ha}", ports.ha.to_string()),
+        ("{dir}", dir.display().to_string()),
+    ] {
+        broker = broker.replace(name, &value);
+    }
+    let mut proxy = json!({
+        "rocketMQClusterName": "DefaultCluster",
+        "namesrvAddr": format!("127.0.0.1:{}", ports.namesrv),
+        "grpcServerPort": ports.grpc,
+        "remotingListenPort": ports.remoting,
+    });
+    if let Some(max) = options.user_properties_max {
+        proxy["userPropertyMaxNum"] = json!(max);
+    }
+    if let Some((certificate, key)) = &options.certificate {
+        proxy["tlsTestModeEnable"] = json!(false);
+        proxy["tlsCertPath"] = json!(certificate);
+        proxy["tlsKeyPath"] = json!(key);
+    }
+    if let Some((id, secret)) = &options.access_key {
+        broker.push_str(&broker_authentication(id, secret));
+        proxy["authenticationEnabled"] = json!(true);
+        proxy["authenticationProvider"] = json!(AUTHENTICATION);
+        proxy["authenticationMetadataProvider"] = json!(PROXY_USERS);
+        proxy["innerClientAuthenticationCredentials"] = json!(inner_credentials(id, secret));
+    }
+    std::fs::create_dir_all(dir.join("conf")).unwrap();
+    std::fs::write(dir.join("broker.conf"), broker).unwrap();
+    std::fs::write(dir.join("rmq-proxy.json"), proxy.to_string()).unwrap();
+    std::fs::write(dir.join("namesrv.conf"), format!("listenPort={}\n", ports.namesrv)).unwrap();
+}
+
+/// One user, as whom broker and proxy also call each other.
+fn broker_authentication(id: &str, secret: &str) -> String {
+    let user = json!({"username": id, "password": secret});
+    let inner = inner_credentials(id, secret);
+    format!(
+        "authenticationEnabled=true\n\
+         authenticationProvider={AUTHENTICATION}\n\
+         authenticationMetadataProvider={BROKER_USERS}\n\
+         initAuthenticationUser={user}\n\
+         innerClientAuthenticationCredentials={inner}\n"
+    )
+}
+
+fn inner_credentials(id: &str, secret: &str) -> String {
+    json!({"accessKey": id, "secretKey": secret}).to_string()
+}
+
+/// Arguments of the name server.
+pub(super) fn namesrv(dir: &Path) -> Vec<String> {
+    let words = ["-Xms32m", "-Xmx256m", "org.apache.rocketmq.namesrv.NamesrvStartup", "-c"];
+    let mut words: Vec<_> = words.map(str::to_owned).into();
+    words.push(dir.join("namesrv.conf").display().to_string());
+    words
+}
+
+/// Arguments of the process that is both broker and proxy.
+pub(super) fn proxy(dir: &Path, ports: &Ports) -> Vec<String> {
+    let file = |name: &str| dir.join(name).display().to_string();
+    vec![
+        "-Xms64m".to_owned(),
+        "-Xmx768m".to_owned(),
+        "-XX:MaxDirectMemorySize=256m".to_owned(),
+        "org.apache.rocketmq.proxy.ProxyStartup".to_owned(),
+        "-n".to_owned(),
+        format!("127.0.0.1:{}", ports.namesrv),
+        "-pm".to_owned(),
+        "local".to_owned(),
+        "-bc".to_owned(),
+        file("broker.conf"),
+        "-pc".to_owned(),
+        file("rmq-proxy.json"),
+    ]
+}

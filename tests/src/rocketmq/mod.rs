@@ -1,0 +1,148 @@
+//! A real RocketMQ: a name server, and a broker with its gRPC proxy in one process.
+//!
+//! The jars lie in `tests/.cache/rocketmq/lib`, put there by
+//! `mvn -q -f tests/rocketmq/pom.xml dependency:copy-dependencies`. All ports are free ones and
+//! stay the same when the proxy is started again; all files lie in a folder of its own. What is
+//! started ends with the [`RocketMq`], and with the test process however that ends.
+//!
+//! Calls block the thread. A failure panics and says where the logs are.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod desk;
+mod files;
+mod java;
+mod ports;
+
+use std::net::TcpStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use self::desk::Desk;
+use self::java::Java;
+use self::ports::Ports;
+
+pub use self::desk::Stored;
+pub use self::files::Options;
+
+/// JVMs start slowly on a machine that is busy with builds.
+const START_DEADLINE: Duration = Duration::from_secs(120);
+
+/// A running RocketMQ.
+pub struct RocketMq {
+    desk: Option<Desk>,
+    proxy: Option<Java>,
+    /// Kept for its end.
+    _namesrv: Java,
+    ports: Ports,
+    options: Options,
+    dir: TempDir,
+}
+
+impl RocketMq {
+    /// Starts name server, broker and proxy, and returns when they serve.
+    pub fn start(options: Options) -> Self {
+        let dir = folder();
+        let ports = Ports::free();
+        files::write(dir.path(), &ports, &options);
+        let namesrv = Java::start(dir.path(), "namesrv", &files::namesrv(dir.path()));
+        await_port(ports.namesrv, "namesrv", dir.path());
+        let mut started = Self { desk: None, proxy: None, _namesrv: namesrv, ports, options, dir };
+        started.start_proxy();
+        started
+    }
+
+    /// The proxy's gRPC port on 127.0.0.1.
+    pub fn grpc_port(&self) -> u16 {
+        self.ports.grpc
+    }
+
+    /// Starts broker and proxy again, with the same ports and the same store.
+    pub fn start_proxy(&mut self) {
+        let arguments = files::proxy(self.dir.path(), &self.ports);
+        self.proxy = Some(Java::start(self.dir.path(), "proxy", &arguments));
+        await_port(self.ports.grpc, "proxy", self.dir.path());
+        self.desk().await_broker();
+    }
+
+    /// Stops broker and proxy as an operator does; returns when they have ended.
+    pub fn stop_proxy(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.end("TERM");
+        }
+    }
+
+    /// Kills broker and proxy (SIGKILL).
+    pub fn kill_proxy(&mut self) {
+        if let Some(proxy) = self.proxy.take() {
+            proxy.end("KILL");
+        }
+    }
+
+    /// Creates a topic of 8 queues, or changes its type (`NORMAL`, `FIFO`). The broker has to run.
+    pub fn create_topic(&mut self, name: &str, message_type: &str) {
+        self.desk().obey(&format!("create {name} {message_type}"));
+    }
+
+    /// Opens or closes a topic for writing.
+    pub fn permit_writing(&mut self, topic: &str, writing: bool) {
+        let permission = if writing { 6 } else { 4 };
+        self.desk().obey(&format!("permit {topic} {permission}"));
+    }
+
+    /// Deletes a topic and its messages.
+    pub fn delete_topic(&mut self, name: &str) {
+        self.desk().obey(&format!("delete {name}"));
+    }
+
+    /// All that the broker holds of a topic, each queue by offset, as the classic wire protocol
+    /// reads it: doubles included.
+    pub fn read_all(&mut self, topic: &str) -> Vec<Stored> {
+        self.desk().read(topic)
+    }
+
+    /// Until the broker holds at least `count` messages of a topic.
+    pub fn await_messages(&mut self, topic: &str, count: u64) {
+        self.desk().obey(&format!("await {topic} {count}"));
+    }
+
+    fn desk(&mut self) -> &mut Desk {
+        let (dir, ports, options) = (self.dir.path(), &self.ports, &self.options);
+        self.desk.get_or_insert_with(|| Desk::open(dir, ports, options))
+    }
+}
+
+impl Drop for RocketMq {
+    /// Keeps the logs of a test that failed until the next run.
+    fn drop(&mut self) {
+        self.dir.disable_cleanup(std::thread::panicking());
+    }
+}
+
+/// A new folder, named after this process. Those of processes that are gone are removed: a static
+/// in a test is never dropped, and a killed test drops nothing.
+fn folder() -> TempDir {
+    let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/rocketmq/run");
+    std::fs::create_dir_all(&runs).unwrap();
+    for entry in std::fs::read_dir(&runs).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let process = name.split('-').next().unwrap_or_default();
+        if !Path::new("/proc").join(process).exists() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    TempDir::with_prefix_in(format!("{}-", std::process::id()), runs).unwrap()
+}
+
+fn await_port(port: u16, who: &str, dir: &Path) {
+    let begun = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        if begun.elapsed() > START_DEADLINE {
+            let log = std::fs::read_to_string(dir.join(format!("{who}.log")));
+            panic!("{who} does not listen on {port}; {}: {log:?}", dir.display());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
