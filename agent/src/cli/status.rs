@@ -76,7 +76,7 @@ fn show(state: &State) -> String {
     if let Some(s) = state.first_send_in_s {
         lines.push(("first send", format!("in {}", duration(s))));
     }
-    if let Some(s) = state.drained_in_s {
+    if let Some(s) = state.drained_in_s.filter(|s| *s > 0) {
         lines.push(("drained", format!("in about {}", duration(s))));
     }
     if let Some(offset) = state.clock_offset_s.filter(|offset| *offset != 0) {

@@ -71,7 +71,7 @@ impl State {
         let slot = spread::slot(&options.gateway, options.drain.reconnect_spread);
         let start = match (connected, options.fresh) {
             (false, _) => Start::Unconfigured,
-            (true, true) => Start::After(Duration::ZERO),
+            (true, true) => Start::Fresh,
             (true, false) => Start::After(slot),
         };
         let backoff = Backoff::new(&options.backoff);

@@ -20,6 +20,9 @@ const HELD_PROBE: Duration = Duration::from_secs(60);
 pub enum Start {
     /// There is no `[upstream]`.
     Unconfigured,
+    /// A new installation: at once, and its first sends wait for no slot, since there is no fleet
+    /// that returns with it.
+    Fresh,
     /// The first attempt is due after this wait.
     After(Duration),
 }
@@ -65,6 +68,8 @@ pub struct Link {
     next_attempt_at: Option<Instant>,
     flow_from: Option<Instant>,
     starting: bool,
+    /// A new installation that has not been up yet.
+    fresh: bool,
     silent: u32,
     answered_at: Instant,
 }
@@ -77,6 +82,7 @@ impl Link {
             Start::Unconfigured => {
                 (LinkState::Unconfigured, "no [upstream] is configured: records wait", None)
             }
+            Start::Fresh => (LinkState::Offline, "not tried yet", Some(now)),
             Start::After(wait) => (LinkState::Offline, "not tried yet", Some(now + wait)),
         };
         Self {
@@ -92,6 +98,7 @@ impl Link {
             next_attempt_at,
             flow_from: None,
             starting: next_attempt_at.is_some(),
+            fresh: start == Start::Fresh,
             silent: 0,
             answered_at: now,
         }
@@ -251,7 +258,8 @@ impl Link {
     fn come_up(&mut self, now: Instant) {
         // An outage that its first probe ends was a cut connection: the jitter has spread it.
         let outage = self.state == LinkState::Probing && self.failures > 0;
-        self.flow_from = outage.then(|| now + self.spread);
+        self.flow_from = (outage && !self.fresh).then(|| now + self.spread);
+        self.fresh = false;
         self.attempting = false;
         self.held = None;
         self.failures = 0;

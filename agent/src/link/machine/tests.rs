@@ -99,6 +99,25 @@ fn a_cut_connection_that_the_first_probe_mends_is_not_spread_again() {
 }
 
 #[test]
+fn a_new_installation_waits_for_no_slot_until_it_has_been_up_once() {
+    let mut bench = Bench::new();
+    bench.link = Link::new(bench.link.backoff.clone(), SPREAD, Start::Fresh, bench.now);
+    for _ in 0..2 {
+        bench.probe();
+        bench.down();
+    }
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+    for _ in 0..2 {
+        bench.down();
+        bench.probe();
+    }
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+}
+
+#[test]
 fn waits_grow_with_failed_probes_and_stay_under_the_maximum() {
     let mut bench = Bench::online();
     bench.down();
