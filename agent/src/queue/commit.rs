@@ -166,7 +166,7 @@ impl Committer {
         }
         let receipt = |lane: usize, position: u64| {
             let lane = &self.lanes[lane];
-            let (stream, seq) = lane.number(position);
+            let (stream, seq) = lane.numbering().number(position);
             let lane = lane.name.clone();
             Receipt { lane, stream, seq, duplicate: true, ..self.receipt(record, position) }
         };
@@ -202,8 +202,8 @@ impl Committer {
             id: record.id.clone(),
             key: record.key.clone().unwrap_or_else(|| (&record.id).into()),
             lane: self.lane.name.clone(),
-            stream: self.lane.newest().stream,
-            seq: position.saturating_sub(self.lane.newest().base),
+            stream: self.lane.numbering().newest().stream,
+            seq: position.saturating_sub(self.lane.numbering().newest().base),
             duplicate: false,
         }
     }

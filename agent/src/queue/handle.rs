@@ -185,7 +185,8 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Place::Unknown;
         };
-        lane.position_of(stream, seq).map_or(Place::Unknown, |position| lane.place(position))
+        let position = lane.numbering().position(stream, seq).filter(|p| *p < lane.chain.end());
+        position.map_or(Place::Unknown, |position| lane.place(position))
     }
 
     /// The dead letters that match, oldest first. Reads the disk.

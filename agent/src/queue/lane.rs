@@ -12,11 +12,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::{Accounts, Entry, LaneOptions, Place, SettleError};
-use super::chain::{Chain, Newest, Pack, Read};
+use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Stored};
 use super::head::{End, Head, Next, Refill};
 use super::lease::Lease;
+use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, RANGES_MAX, Tally};
 use super::store::Store;
@@ -24,9 +25,6 @@ use crate::clock::WallClock;
 
 /// Most entries that one call of [`Lane::lease`] looks at, so that it ends soon.
 const LOOKS_MAX: usize = 4096;
-
-/// Streams that are remembered: a new one comes only when the host under the data changes.
-const STREAMS_MAX: usize = 16;
 
 /// See the module.
 pub(super) struct Lane {
@@ -37,8 +35,7 @@ pub(super) struct Lane {
     dead: Arc<Dead>,
     clock: Arc<dyn WallClock>,
     head: Mutex<Head>,
-    /// Oldest first; new records belong to the last.
-    streams: Vec<Newest>,
+    numbering: Numbering,
     saved: Mutex<Saved>,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
@@ -75,7 +72,8 @@ impl Lane {
     ) -> io::Result<Self> {
         let saved: Option<LaneState> = state::decode(store.load_state()?);
         let (chain, found) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
-        let streams = streams(saved.as_ref(), found, shared.stream, chain.end());
+        let known = saved.iter().flat_map(|state| &state.streams);
+        let numbering = Numbering::recover(known, found, shared.stream, chain.end());
         let head = match saved {
             Some(s) => Head::new(
                 options.ordering,
@@ -99,7 +97,7 @@ impl Lane {
             dead: shared.dead.clone(),
             clock: shared.clock.clone(),
             head: Mutex::new(head),
-            streams,
+            numbering,
             saved: Mutex::default(),
             moved: AtomicU64::new(1),
             changed: shared.changed.clone(),
@@ -107,29 +105,9 @@ impl Lane {
         })
     }
 
-    /// Stream and base of new records.
-    pub(super) fn newest(&self) -> Newest {
-        self.stream_at(u64::MAX)
-    }
-
-    /// The stream that `position` belongs to.
-    fn stream_at(&self, position: u64) -> Newest {
-        let found = self.streams.iter().rev().find(|s| s.base < position);
-        found.or(self.streams.first()).copied().unwrap_or(Newest { stream: StreamId(0), base: 0 })
-    }
-
-    /// Stream of a position, and its number in it.
-    pub(super) fn number(&self, position: u64) -> (StreamId, u64) {
-        let at = self.stream_at(position);
-        (at.stream, position.saturating_sub(at.base))
-    }
-
-    /// The position that has this number, if it was given yet.
-    pub(super) fn position_of(&self, stream: StreamId, seq: u64) -> Option<u64> {
-        let at = self.streams.iter().find(|s| s.stream == stream)?;
-        let position =
-            at.base.checked_add(seq).filter(|p| *p > at.base && *p < self.chain.end())?;
-        (self.stream_at(position).stream == stream).then_some(position)
+    /// The streams of its records, and their numbers.
+    pub(super) fn numbering(&self) -> &Numbering {
+        &self.numbering
     }
 
     pub(super) fn head(&self) -> MutexGuard<'_, Head> {
@@ -288,7 +266,7 @@ impl Lane {
 
     /// Where the record at `position` is.
     pub(super) fn place(&self, position: u64) -> Place {
-        let (stream, seq) = self.number(position);
+        let (stream, seq) = self.numbering.number(position);
         let lane = self.name.clone();
         if !self.head().settled().contains(position) {
             Place::Waiting { lane, stream, seq }
@@ -382,7 +360,7 @@ impl Lane {
             watermark: head.settled().watermark(),
             above: head.settled().above(RANGES_MAX),
             baseline: head.baseline(),
-            streams: self.streams.iter().map(|s| (s.stream.0, s.base)).collect(),
+            streams: self.numbering.saved(),
             settled: saved_tally(&head),
         }
     }
@@ -390,25 +368,6 @@ impl Lane {
     fn saved(&self) -> MutexGuard<'_, Saved> {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The streams that the state and the newest segment know, and the present one.
-fn streams(
-    saved: Option<&LaneState>,
-    found: Option<Newest>,
-    now: StreamId,
-    end: u64,
-) -> Vec<Newest> {
-    let known = saved.iter().flat_map(|s| &s.streams);
-    let mut streams: Vec<Newest> =
-        known.map(|&(id, base)| Newest { stream: StreamId(id), base }).collect();
-    streams.extend(found.filter(|found| !streams.contains(found)));
-    if streams.last().is_none_or(|last| last.stream != now) {
-        streams.push(Newest { stream: now, base: end - 1 });
-    }
-    let forget = streams.len().saturating_sub(STREAMS_MAX);
-    streams.drain(..forget);
-    streams
 }
 
 /// The tally as it will be true of the saved ranges: what lies above the last saved range is

@@ -9,7 +9,7 @@
 //!   `entry`: what a pack holds
 //! - `store`: the seam to the disk: sled, or memory in tests
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
-//!   is settled
+//!   is settled; `numbering`: the numbers records carry
 //! - `lease`: a record in the drain's hands; `dead`: those given up
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
@@ -26,6 +26,7 @@ mod ids;
 mod keeper;
 mod lane;
 mod lease;
+mod numbering;
 mod pack;
 mod ranges;
 mod recover;

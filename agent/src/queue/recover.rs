@@ -85,7 +85,7 @@ pub(super) fn recover(
     }
     let committers = (lanes.iter())
         .map(|lane| {
-            let newest = lane.newest();
+            let newest = lane.numbering().newest();
             let tail = Tail::new(
                 lane.chain.clone(),
                 options.segment_bytes,
