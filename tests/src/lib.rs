@@ -1,3 +1,19 @@
-//! What system tests share: real servers, started and stopped as each test needs them.
+//! What system tests share: the real binary on a gateway of its own, brokers, apps that remember
+//! what they were told, and an oracle that compares it with what arrived.
+//!
+//! Failures panic: a step that fails is a failed test.
 
-pub mod rocketmq;
+pub mod app;
+pub mod arrival;
+pub mod broker;
+pub mod gateway;
+pub mod http;
+pub mod ledger;
+pub mod oracle;
+pub mod port;
+pub mod random;
+
+/// Whether the long loops are wanted (`tests/run --full`).
+pub fn full() -> bool {
+    std::env::var_os("SPILLWAY_FULL").is_some()
+}

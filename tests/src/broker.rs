@@ -1,0 +1,75 @@
+//! The embedded broker, in the test's process: it keeps its messages over stops and starts.
+
+use std::sync::Arc;
+
+use spillway::broker::faults::Faults;
+use spillway::broker::{Broker, BrokerOptions, Stored};
+use spillway::config::Secret;
+use tempfile::TempDir;
+
+use crate::arrival::Arrival;
+use crate::port;
+
+const INSTANCE: &str = "MQ_INST_1_abc";
+const KEY: &str = "test-key";
+const SECRET: &str = "test/secret+";
+
+/// See the module.
+pub struct HttpBroker {
+    folder: TempDir,
+    port: u16,
+    running: Option<Broker>,
+}
+
+impl HttpBroker {
+    /// A running broker on a free port.
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut broker = Self { folder, port: port::free(), running: None };
+        broker.restart().await;
+        broker
+    }
+
+    /// Starts it again after [`HttpBroker::stop`], on the same port.
+    pub async fn restart(&mut self) {
+        let keys = vec![(KEY.to_owned(), Secret::new(SECRET))];
+        let listen = ([127, 0, 0, 1], self.port).into();
+        let dir = Some(self.folder.path().to_owned());
+        let options = BrokerOptions { dir, ..BrokerOptions::new(listen, keys) };
+        self.running = Some(Broker::start(options).await.unwrap());
+    }
+
+    /// Stops it: requests under way are answered, then nobody listens.
+    pub async fn stop(&mut self) {
+        self.running.take().expect("the broker does not run").stop().await;
+    }
+
+    /// The switch of its faults; all of them end with a stop.
+    pub fn faults(&self) -> Faults {
+        self.running().faults()
+    }
+
+    /// The `[upstream]` that leads to it.
+    pub fn upstream(&self) -> String {
+        let port = self.port;
+        format!(
+            "[upstream]\nendpoint = \"http://127.0.0.1:{port}\"\ninstance_id = \"{INSTANCE}\"\n\
+             access_key_id = \"{KEY}\"\naccess_key_secret = \"{SECRET}\"\n"
+        )
+    }
+
+    /// A topic's messages in their order.
+    pub fn messages(&self, topic: &str) -> Vec<Arc<Stored>> {
+        self.running().messages(Some(INSTANCE), topic)
+    }
+
+    /// The same as arrivals, of several topics.
+    pub fn arrivals(&self, topics: &[&str]) -> Vec<Arrival> {
+        let messages = topics.iter().flat_map(|topic| self.messages(topic));
+        messages.map(|stored| Arrival::from(&*stored)).collect()
+    }
+
+    fn running(&self) -> &Broker {
+        self.running.as_ref().expect("the broker does not run")
+    }
+}
