@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod oracle;
 pub mod port;
 pub mod random;
+pub mod rocketmq;
 pub mod trace;
 
 /// Whether the long loops are wanted (`tests/run --full`).
