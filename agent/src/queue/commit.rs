@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, TryRecvError};
 
 use spillway_protocol::record::{IdOrigin, Record};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::api::{AppendError, Receipt};
 use super::chain::{Sealed, Tail};
@@ -17,6 +18,7 @@ use super::ids::{IdHash, Ids, Print, Seen};
 use super::lane::Lane;
 use crate::allocator;
 use crate::clock::WallClock;
+use crate::logs::Repeated;
 
 /// A group is closed at this many bytes or records.
 const GROUP_BYTES: usize = 512 * 1024;
@@ -46,6 +48,8 @@ pub(super) struct Committer {
     pub(super) clock: Arc<dyn WallClock>,
     /// Sealed segments whose ids are not yet written.
     pub(super) unwritten: Vec<Sealed>,
+    /// Faults that were logged lately.
+    pub(super) faults: Repeated,
 }
 
 /// Records to be stored together: each with whether it is a replay, and whom to answer.
@@ -60,11 +64,13 @@ pub(super) struct Failed {
 
 impl Failed {
     /// Answers the group, and those who came too late to be tried.
-    pub(super) fn refuse(self, late: Group) {
+    pub(super) fn refuse(self, late: Group, faults: &mut Repeated) {
         let late = late.into_iter().map(|(_, _, answer)| answer);
         let answers: Vec<Answer> = self.answers.into_iter().chain(late).collect();
         let (error, records) = (&self.error, answers.len());
-        tracing::error!(%error, records, "records could not be stored and were refused");
+        if let Some(times_before) = faults.note(&error.to_string(), Instant::now()) {
+            tracing::error!(%error, records, times_before, "records could not be stored and were refused");
+        }
         for answer in answers {
             drop(answer.send(Err(refusal(error))));
         }
@@ -116,7 +122,7 @@ impl Committer {
                 // not be stored before an earlier one that its app will bring again.
                 let (late, closing) = gather_all(commands);
                 close |= closing;
-                failed.refuse(late);
+                failed.refuse(late, &mut self.faults);
             }
             if close {
                 break;
@@ -249,11 +255,13 @@ impl Committer {
     /// Writes the tables of ids that are due.
     fn write_ids(&mut self) {
         let now_ms = self.clock.now_ms();
-        let (ids, lane) = (&self.ids, self.lane.index);
+        let (ids, lane, faults) = (&self.ids, self.lane.index, &mut self.faults);
         self.unwritten.retain(|sealed| match ids.seal(lane, sealed.first, sealed.end, now_ms) {
             Ok(()) => false,
             Err(error) => {
-                tracing::warn!(%error, "a table of ids could not be written; it is tried again");
+                if faults.note("ids", Instant::now()).is_some() {
+                    tracing::warn!(%error, "a table of ids could not be written; it is tried again");
+                }
                 true
             }
         });

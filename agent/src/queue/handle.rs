@@ -26,6 +26,7 @@ use super::lease::Lease;
 use super::recover::{self, Parts};
 use crate::allocator;
 use crate::clock::WallClock;
+use crate::logs::Repeated;
 
 /// Letters that are replayed before their leaving is saved.
 const REPLAY_BATCH: usize = 64;
@@ -40,6 +41,8 @@ struct Inner {
     ids: Arc<Ids>,
     stream: StreamId,
     changed: watch::Sender<u64>,
+    /// Faults that were logged lately.
+    faults: Mutex<Repeated>,
     /// `None` once closed.
     threads: Mutex<Option<Threads>>,
     /// Held for its lock.
@@ -88,7 +91,16 @@ impl Queue {
             OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
         })?;
         let threads = Mutex::new(Some(Threads { commands, keeper, running }));
-        let inner = Inner { lanes, dead, ids, stream: stream.id, changed, threads, _lock: lock };
+        let inner = Inner {
+            lanes,
+            dead,
+            ids,
+            stream: stream.id,
+            changed,
+            faults: Mutex::default(),
+            threads,
+            _lock: lock,
+        };
         Ok((Self(Arc::new(inner)), recovery))
     }
 
@@ -125,10 +137,8 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Vec::new();
         };
-        lane.lease(count, bytes, Instant::now()).unwrap_or_else(|error| {
-            tracing::warn!(%error, lane = %lane.name, "the queue could not be read; it is tried again");
-            Vec::new()
-        })
+        let leased = lane.lease(count, bytes, Instant::now());
+        self.logged("the queue could not be read; it is tried again", leased).unwrap_or_default()
     }
 
     /// When [`Queue::lease`] is worth another call: now, or when the earliest deferred record is
@@ -171,12 +181,12 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Vec::new();
         };
-        logged("the queue could not be read", lane.peek(from, limit)).unwrap_or_default()
+        self.logged("the queue could not be read", lane.peek(from, limit)).unwrap_or_default()
     }
 
     /// Where the record with this app-given id is.
     pub fn find_id(&self, id: &RecordId) -> Place {
-        let found = logged("the ids could not be read", self.0.ids.locate(id)).flatten();
+        let found = self.logged("the ids could not be read", self.0.ids.locate(id)).flatten();
         found.map_or(Place::Unknown, |(lane, position)| self.0.lanes[lane].place(position))
     }
 
@@ -191,7 +201,8 @@ impl Queue {
 
     /// The dead letters that match, oldest first. Reads the disk.
     pub fn dead_list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
-        logged("the dead letters could not be read", self.0.dead.list(filter)).unwrap_or_default()
+        self.logged("the dead letters could not be read", self.0.dead.list(filter))
+            .unwrap_or_default()
     }
 
     /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
@@ -263,6 +274,17 @@ impl Queue {
         allocator::trim();
     }
 
+    /// Logs an error, at most once a minute each.
+    fn logged<T>(&self, what: &str, result: std::io::Result<T>) -> Option<T> {
+        let note = |error: &std::io::Error| {
+            let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(times_before) = faults.note(what, Instant::now()) {
+                tracing::warn!(%error, times_before, "{what}");
+            }
+        };
+        result.inspect_err(note).ok()
+    }
+
     fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
         self.0.lanes.iter().find(|lane| lane.name == *name)
     }
@@ -274,8 +296,4 @@ impl Queue {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-fn logged<T>(what: &str, result: std::io::Result<T>) -> Option<T> {
-    result.inspect_err(|error| tracing::warn!(%error, "{what}")).ok()
 }

@@ -20,6 +20,7 @@ use super::lane::{Lane, Shared};
 use super::store::Store;
 use super::store::disk::DiskStore;
 use crate::clock::WallClock;
+use crate::logs::Repeated;
 
 /// The parts of an opened queue.
 pub(super) struct Parts {
@@ -101,6 +102,7 @@ pub(super) fn recover(
                 ids,
                 clock,
                 unwritten: Vec::new(),
+                faults: Repeated::default(),
             }
         })
         .collect();

@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::clock::WallClock;
+use crate::logs::Repeated;
 use crate::queue::commit::Group;
 use crate::queue::dead::Leave;
 use crate::queue::identity::StreamOf;
@@ -133,7 +134,7 @@ impl World {
 
     fn commit(&mut self, group: Group) {
         if let Err(failed) = self.parts.committers[0].commit(group) {
-            failed.refuse(Vec::new());
+            failed.refuse(Vec::new(), &mut Repeated::default());
         }
     }
 
