@@ -1,12 +1,10 @@
 //! The real binary and configurations that are wrong: exit 78, the place and the remedy on
 //! standard error, and nothing else tried.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use support::binary;
+use spillway_tests::gateway::binary;
 use tempfile::TempDir;
 
 const LANE: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\n";

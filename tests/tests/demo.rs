@@ -1,11 +1,9 @@
 //! `spillway demo` is honest: it passes on a good broker and fails on one that loses a record.
 
-mod support;
-
 use std::process::{Command, Output};
 
 fn demo(arguments: &[&str]) -> Output {
-    Command::new(support::binary()).arg("demo").args(arguments).output().unwrap()
+    Command::new(spillway_tests::gateway::binary()).arg("demo").args(arguments).output().unwrap()
 }
 
 #[test]

@@ -1,8 +1,6 @@
 //! An operator's commands against a real queue behind its control socket: the real binary asks, the
 //! real server answers.
 
-mod support;
-
 use std::process::Output;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -13,7 +11,7 @@ use spillway::control::{self, Accept, Desk};
 use spillway::intake::socket::{self, SocketFile};
 use spillway::queue::{LaneOptions, Options, Ordering, Queue};
 use spillway_protocol::record::{Draft, LaneName, RecordId};
-use support::binary;
+use spillway_tests::gateway::binary;
 use tempfile::TempDir;
 
 fn lane(name: &str) -> LaneName {

@@ -1,7 +1,5 @@
 //! `spillway send` and `status` against the real intake over a real queue.
 
-mod support;
-
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 
@@ -12,7 +10,7 @@ use spillway::queue::{Entry, LaneOptions, Options, Ordering, Place, Queue};
 use spillway_protocol::local::status::{Configuration, Lane, Link, LinkState, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId};
-use support::binary;
+use spillway_tests::gateway::binary;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use spillway_protocol::local::status::Configuration;
 use spillway_protocol::record::RecordId;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
-use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue};
+use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{Upstream, tls::TlsError};
@@ -81,9 +82,10 @@ impl Agent {
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
         let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
-        let (queue, fresh) = open(&config, &clock)?;
+        let (queue, recovery) = open_queue(&config, &clock)?;
+        tell(&queue, &recovery);
         let drain = Drain::spawn(
-            drain::Options::new(&config, fresh),
+            drain::Options::new(&config, recovery.fresh),
             Arc::new(queue.clone()),
             upstream.clone(),
             entropy::seed(),
@@ -116,9 +118,12 @@ impl Agent {
     pub async fn stop(self) {
         self.stop.cancel();
         self.drain.stop(GRACE).await;
-        for server in self.servers {
-            if let Err(error) = server.await {
-                tracing::error!(%error, "a part of the agent had ended before");
+        for mut server in self.servers {
+            match timeout(GRACE, &mut server).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::error!(%error, "a part of the agent had ended before"),
+                // A client that never ends its request must not keep the queue from closing.
+                Err(_) => server.abort(),
             }
         }
         let queue = self.queue.clone();
@@ -142,7 +147,11 @@ pub fn upstream(
     })
 }
 
-fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Queue, bool), OpenError> {
+/// The queue that the configuration describes.
+pub fn open_queue(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Queue, Recovery), OpenError> {
     let lane = |lane: &crate::config::Lane| LaneOptions {
         name: lane.name.clone(),
         ordering: ordering(lane.order),
@@ -156,7 +165,10 @@ fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Queue, bool), Op
         dead_keep_bytes: config.dead.keep_bytes,
         seed: entropy::seed(),
     };
-    let (queue, recovery) = Queue::open(options, clock.clone())?;
+    Queue::open(options, clock.clone())
+}
+
+fn tell(queue: &Queue, recovery: &Recovery) {
     let (waiting, stream) = (recovery.waiting, queue.stream());
     tracing::info!(waiting, %stream, fresh = recovery.fresh, "queue open");
     for (lane, waiting) in &recovery.orphans {
@@ -166,7 +178,6 @@ fn open(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Queue, bool), Op
             "records wait in a lane that is not configured; they stay until it is again"
         );
     }
-    Ok((queue, recovery.fresh))
 }
 
 /// A lane costs about a segment in memory: all of them together take a quarter of `memory`.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::finish;
 use super::human::{self, Column};
+use super::unbuilt::{Unbuilt, refuse};
 use super::{ControlAt, Exit, Failure, output, records};
 use crate::config;
 use crate::control::api::{Accepted, Action, Done, Filter, Letter, Letters, PAGE_DEFAULT};
@@ -24,6 +25,8 @@ pub(super) enum Dead {
     Purge(Purge),
     /// Says that a held lane's refusals are the records' own fault: they go to the dead letters
     Accept(Accept),
+    #[command(hide = true)]
+    Export(Unbuilt),
 }
 
 /// Which dead letters.
@@ -119,6 +122,7 @@ pub(super) async fn run(args: Dead) -> Exit {
         Dead::Replay(args) => act(args, "replay", false).await,
         Dead::Purge(args) => act(args.act, "purge", args.all).await,
         Dead::Accept(args) => accept(args).await,
+        Dead::Export(_) => return refuse("dead export", "dead list --body --json shows them"),
     })
 }
 

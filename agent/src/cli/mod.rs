@@ -8,6 +8,7 @@ mod demo;
 mod doctor;
 mod exit;
 mod human;
+mod offline;
 mod output;
 mod queue;
 mod records;
@@ -15,12 +16,14 @@ mod run;
 mod send;
 mod signal;
 mod status;
+mod unbuilt;
 
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+use unbuilt::{Unbuilt, refuse};
 
 use crate::config::{self, Listen, Surroundings};
 use crate::logs;
@@ -34,7 +37,7 @@ const CONFIG: &str = "/etc/spillway/spillway.toml";
     name = "spillway",
     version,
     about = "Takes records in, keeps them on disk, and sends them to RocketMQ when the link allows",
-    after_help = "Exit codes: 0 done, 2 usage, 65 refused for good, 69 agent unreachable, \
+    after_help = "Exit codes: 0 done, 1 not well (status --check, demo), 2 usage, 65 refused for good, 69 agent unreachable, \
                   75 try again, 77 permission, 78 configuration"
 )]
 pub struct Cli {
@@ -68,6 +71,18 @@ enum Command {
     Dead(dead::Dead),
     /// Embedded broker for development
     Broker(broker::Broker),
+    #[command(hide = true)]
+    Top(Unbuilt),
+    #[command(hide = true)]
+    Why(Unbuilt),
+    #[command(hide = true)]
+    Resend(Unbuilt),
+    #[command(hide = true)]
+    Reload(Unbuilt),
+    #[command(hide = true)]
+    Plan(Unbuilt),
+    #[command(hide = true)]
+    SupportBundle(Unbuilt),
 }
 
 impl Cli {
@@ -86,6 +101,14 @@ impl Cli {
             Command::Queue(args) => queue::run(args).await,
             Command::Dead(args) => dead::run(args).await,
             Command::Broker(args) => broker::run(args).await,
+            Command::Top(_) => refuse("top", "watch spillway status"),
+            Command::Why(_) => refuse("why", "spillway status says what holds a lane and why"),
+            Command::Resend(_) => refuse("resend", "delivered records are not kept yet"),
+            Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
+            Command::Plan(_) => refuse("plan", "see docs/benchmarks.md for figures"),
+            Command::SupportBundle(_) => {
+                refuse("support-bundle", "send spillway status --json and the log")
+            }
         }
     }
 }
@@ -135,7 +158,12 @@ struct ControlAt {
 impl ControlAt {
     async fn connect(&self) -> Result<client::Client, Failure> {
         let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
-        client::Client::connect(&socket, "--control").await
+        match client::Client::connect(&socket, "--control").await {
+            Err(gone) if gone.exit == Exit::Unreachable && self.control.is_none() => {
+                offline::connect(&self.file.config, gone).await
+            }
+            connected => connected,
+        }
     }
 }
 

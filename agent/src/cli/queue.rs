@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::finish;
 use super::human::{self, Column};
+use super::unbuilt::{Unbuilt, refuse};
 use super::{ControlAt, Exit, Failure, client::Client, output, records};
 use crate::control::api::{Entry, Lanes, PAGE_MAX, Waiting};
 
@@ -14,6 +15,12 @@ pub(super) enum Queue {
     List(List),
     /// Waiting records, oldest first
     Peek(Peek),
+    #[command(hide = true)]
+    Verify(Unbuilt),
+    #[command(hide = true)]
+    Export(Unbuilt),
+    #[command(hide = true)]
+    Purge(Unbuilt),
 }
 
 /// Arguments of `queue list`.
@@ -52,6 +59,11 @@ pub(super) async fn run(args: Queue) -> Exit {
     finish(match args {
         Queue::List(args) => list(args).await,
         Queue::Peek(args) => peek(args).await,
+        Queue::Verify(_) => return refuse("queue verify", "damage is counted when it is reached"),
+        Queue::Export(_) => {
+            return refuse("queue export", "queue peek --body --json shows records");
+        }
+        Queue::Purge(_) => return refuse("queue purge", "records wait until they are delivered"),
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::unbuilt::refuse;
 use super::{ConfigFile, Exit, Failure, load, signal};
 use crate::app::{Agent, StartError};
 use crate::clock::SystemClock;
@@ -16,9 +17,14 @@ use crate::queue::OpenError;
 pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,
+    #[arg(long, hide = true)]
+    resilient: bool,
 }
 
 pub(super) async fn run(args: Run) -> Exit {
+    if args.resilient {
+        return refuse("run --resilient", "check the configuration before each start");
+    }
     match start(&args).await {
         Ok(agent) => {
             signal::stop().await;
@@ -44,7 +50,7 @@ async fn start(args: &Run) -> Result<Agent, Failure> {
 fn failure(error: StartError) -> Failure {
     let denied = |source: &std::io::Error| source.kind() == ErrorKind::PermissionDenied;
     let exit = match &error {
-        StartError::Upstream(_) => Exit::Configuration,
+        StartError::Upstream(_) | StartError::Queue(OpenError::Newer { .. }) => Exit::Configuration,
         StartError::Queue(OpenError::Io { source, .. })
         | StartError::Socket(BindError::Io { source, .. })
             if denied(source) =>

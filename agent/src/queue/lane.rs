@@ -15,7 +15,7 @@ use super::api::{Accounts, Entry, LaneOptions, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Stored};
-use super::head::{End, Head, Next, Refill};
+use super::head::{End, Head, KeyHash, Next, Refill};
 use super::lease::Lease;
 use super::numbering::Numbering;
 use super::ranges::Settled;
@@ -127,34 +127,32 @@ impl Lane {
         bytes: usize,
         now: Instant,
     ) -> io::Result<Vec<Lease>> {
-        let mut leases = Vec::new();
-        let mut room = bytes;
+        let mut leases: Vec<Lease> = Vec::new();
+        let (mut room, mut looks) = (bytes, 0);
         let mut head = self.head();
-        for _ in 0..LOOKS_MAX {
-            if leases.len() >= count {
-                break;
-            }
-            let found = match head.next(now, self.chain.end()) {
+        while leases.len() < count && looks < LOOKS_MAX {
+            looks += 1;
+            let (position, new) = match head.next(now, self.chain.end()) {
                 Next::Nothing => break,
                 Next::Refill(refill) => {
-                    self.refill(&mut head, refill)?;
+                    looks += self.refill(&mut head, refill)?;
                     continue;
                 }
-                Next::Again(position) => {
-                    self.look(&mut head, position)?.map(|found| (position, false, found))
-                }
-                Next::Look(position) => {
-                    self.look(&mut head, position)?.map(|found| (position, true, found))
-                }
+                Next::Again(position) => (position, false),
+                Next::Look(position) => (position, true),
             };
-            let Some((position, new, (pack, stored))) = found else {
-                continue;
+            let (pack, stored) = match self.look(&mut head, position) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                // What was leased before the unreadable one may go.
+                Err(_) if !leases.is_empty() => break,
+                Err(error) => return Err(error),
             };
             let size = stored.record.size_bytes();
             if !leases.is_empty() && size > room {
                 break;
             }
-            if new && !head.found(position, key_hash(&stored.record)) {
+            if new && !head.found(position, self.key_hash(&stored.record)) {
                 continue;
             }
             room = room.saturating_sub(size);
@@ -190,13 +188,16 @@ impl Lane {
         self.touch();
     }
 
-    fn refill(&self, head: &mut Head, refill: Refill) -> io::Result<()> {
-        let mut found = Vec::new();
+    /// Looks for more of one key, but not for long: the next call goes on. Returns at how many
+    /// entries it looked.
+    fn refill(&self, head: &mut Head, refill: Refill) -> io::Result<usize> {
+        let (mut found, mut looks) = (Vec::new(), 0);
         let mut position = refill.from;
-        while position < refill.to && found.len() < refill.limit {
+        while position < refill.to && found.len() < refill.limit && looks < LOOKS_MAX {
+            looks += 1;
             match self.chain.read(position)? {
                 Read::Pack(pack) => {
-                    let key = decode(&pack, position).map(|stored| key_hash(&stored.record));
+                    let key = decode(&pack, position).map(|stored| self.key_hash(&stored.record));
                     found.extend((key == Some(refill.key)).then_some(position));
                     position += 1;
                 }
@@ -205,7 +206,13 @@ impl Lane {
             }
         }
         head.refill(refill, found, position.min(refill.to));
-        Ok(())
+        Ok(looks)
+    }
+
+    /// Records without an order key share the gateway's, under which they are sent.
+    fn key_hash(&self, record: &Record) -> KeyHash {
+        let key = record.order_key.as_ref().map_or(self.gateway.as_str(), |key| key.as_str());
+        Sha256::digest(key.as_bytes()).iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
     }
 
     fn stamp<R>(&self, pack: &Pack, position: u64, stored: &Stored<R>) -> Stamp {
@@ -383,12 +390,6 @@ fn saved_tally(head: &Head) -> Tally {
 /// The record at `position` of `pack`; `None` if it cannot be read by this build.
 fn decode(pack: &Pack, position: u64) -> Option<Stored<Record>> {
     entry::decode(pack.entry(position)?).ok()
-}
-
-/// Records without an order key share the gateway's.
-fn key_hash(record: &Record) -> u64 {
-    let key = record.order_key.as_ref().map_or("", |key| key.as_str());
-    Sha256::digest(key.as_bytes()).iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
 }
 
 /// How many records wait in a chain that is not opened as a lane.
