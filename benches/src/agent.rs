@@ -1,0 +1,155 @@
+//! The agent as its users run it: the binary, a configuration file, a socket.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use spillway_protocol::local::status::Status;
+
+use crate::{Error, folder, http};
+
+/// What the log says once records are taken in.
+const READY: &str = "ready: records are taken in";
+/// The upper bounds of `[drain]`, out of the way.
+const UNBOUNDED: &str = "[drain]\nadaptive = false\nrecords_per_second = 1000000\n\
+                         bytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
+                         [backoff]\ninitial = \"100ms\"\nmax = \"100ms\"\n";
+
+/// How an agent is configured.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    folder: PathBuf,
+    lanes: usize,
+    upstream: Option<String>,
+}
+
+impl Setup {
+    /// Everything in `folder`; `lanes` lanes, the first being the default; no `[upstream]`.
+    pub fn new(folder: &Path, lanes: usize) -> Self {
+        Self { folder: folder.to_owned(), lanes, upstream: None }
+    }
+
+    /// With an `[upstream]` of these lines, and nothing that holds the drain back.
+    pub fn with_upstream(mut self, lines: &str) -> Self {
+        self.upstream = Some(lines.to_owned());
+        self
+    }
+
+    /// The intake socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("s")
+    }
+
+    fn text(&self) -> String {
+        let quoted = |path: PathBuf| Value::from(path.display().to_string()).to_string();
+        let mut text = format!(
+            "[gateway]\nid = \"gw-bench\"\ndata_dir = {}\n[listen]\nsocket = {}\n",
+            quoted(self.folder.join("data")),
+            quoted(self.socket()),
+        );
+        for lane in 0..self.lanes {
+            let name = format!("lane-{lane}");
+            text += &format!("[[lane]]\nname = \"{name}\"\ntopic = \"bench-{lane}\"\n");
+            text += if lane == 0 { "default = true\n" } else { "" };
+        }
+        if let Some(upstream) = &self.upstream {
+            text += &format!("[upstream]\n{upstream}\n{UNBOUNDED}");
+        }
+        text
+    }
+
+    /// Starts the agent; returns when it takes records in.
+    ///
+    /// # Errors
+    /// If it ends before, with its last words.
+    pub fn start(&self) -> Result<Agent, Error> {
+        std::fs::create_dir_all(&self.folder)?;
+        let config = self.folder.join("c.toml");
+        std::fs::write(&config, self.text())?;
+        let begun = Instant::now();
+        let mut child = Command::new(folder::binary()?)
+            .args(["--log", "human", "run", "--config"])
+            .arg(config)
+            .env_remove("JOURNAL_STREAM")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut log = BufReader::new(child.stderr.take().ok_or("no log")?);
+        let heard = await_ready(&mut log);
+        let agent = Agent { child, socket: self.socket(), started_in: begun.elapsed() };
+        heard?;
+        // A full pipe would stop the agent.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Ok(agent)
+    }
+}
+
+fn await_ready(log: &mut BufReader<ChildStderr>) -> Result<(), Error> {
+    let mut words = String::new();
+    loop {
+        let from = words.len();
+        if log.read_line(&mut words)? == 0 {
+            return Err(format!("the agent did not start: {words}").into());
+        }
+        if words[from..].contains(READY) {
+            return Ok(());
+        }
+    }
+}
+
+/// A running agent; killed when dropped.
+#[derive(Debug)]
+pub struct Agent {
+    child: Child,
+    socket: PathBuf,
+    started_in: Duration,
+}
+
+impl Agent {
+    /// The intake socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// From the start of the process until it took records in.
+    pub fn started_in(&self) -> Duration {
+        self.started_in
+    }
+
+    /// Its state.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let text = http::Connection::open(&self.socket).await?.get("/v1/status").await?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Ends it as systemd does, and waits.
+    ///
+    /// # Errors
+    /// If it did not end well.
+    pub fn stop(mut self) -> Result<(), Error> {
+        let sent = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status()?;
+        let ended = self.child.wait()?;
+        match sent.success() && ended.success() {
+            true => Ok(()),
+            false => Err(format!("the agent ended with {ended}").into()),
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended; then there is nothing to kill and nobody to wait for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,22 @@
+//! What the benchmarks share: the real binary as a child process, load on its socket, the plain
+//! file that intake is compared with, and figures as tables.
+//!
+//! Reference and subject take turns within one run, round by round, and a ratio is formed within
+//! a round: what else the machine does meets both. Tables show medians, and in brackets the
+//! smallest and the largest round.
+
+pub mod agent;
+pub mod broker;
+pub mod figure;
+pub mod folder;
+pub mod http;
+pub mod load;
+pub mod machine;
+pub mod peer;
+pub mod process;
+pub mod queue;
+pub mod raw;
+pub mod record;
+
+/// Why a benchmark cannot go on.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
