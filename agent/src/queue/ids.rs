@@ -15,7 +15,8 @@ use sha2::{Digest, Sha256};
 use spillway_protocol::record::{Record, RecordId};
 
 use super::store::Store;
-use table::{Row, Table};
+use table::{Row, Table, Times};
+use uuid::Uuid;
 
 /// Ids are known at least this long, ms.
 const WINDOW_MS: u64 = 3_600_000;
@@ -53,32 +54,48 @@ struct Known {
     body: u64,
     position: u64,
     durable: bool,
+    made_ms: Option<u64>,
+}
+
+/// An id as it is searched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Key {
+    hash: IdHash,
+    /// When it was made, in ms since 1970 by its maker's clock, if it is a UUIDv7.
+    made_ms: Option<u64>,
+}
+
+impl Key {
+    fn of(id: &RecordId) -> Self {
+        let digest = Sha256::digest(id.as_str().as_bytes());
+        let mut hash = [0; 16];
+        hash.copy_from_slice(&digest[..16]);
+        Self { hash, made_ms: made_ms(id) }
+    }
+}
+
+fn made_ms(id: &RecordId) -> Option<u64> {
+    let uuid = Uuid::try_parse(id.as_str()).ok().filter(|uuid| uuid.get_version_num() == 7)?;
+    Some(uuid.as_bytes().iter().take(6).fold(0, |n, &byte| n << 8 | u64::from(byte)))
 }
 
 /// An id and a body as they are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Print {
-    id: IdHash,
+    key: Key,
     body: u64,
 }
 
 impl Print {
     /// The id alone.
     pub(super) fn id(&self) -> &IdHash {
-        &self.id
+        &self.key.hash
     }
 
     /// Of an accepted record.
     pub(super) fn of(record: &Record) -> Self {
-        Self { id: hash(&record.id), body: first_u64(&Sha256::digest(&record.body)) }
+        Self { key: Key::of(&record.id), body: first_u64(&Sha256::digest(&record.body)) }
     }
-}
-
-fn hash(id: &RecordId) -> IdHash {
-    let digest = Sha256::digest(id.as_str().as_bytes());
-    let mut hash = [0; 16];
-    hash.copy_from_slice(&digest[..16]);
-    hash
 }
 
 fn first_u64(bytes: &[u8]) -> u64 {
@@ -98,7 +115,7 @@ impl Ids {
     /// Where the id was seen, if it was.
     pub(super) fn seen(&self, print: &Print) -> io::Result<Seen> {
         for (lane, ids) in self.lock().iter().enumerate() {
-            let Some(known) = ids.find(&print.id)? else {
+            let Some(known) = ids.find(&print.key)? else {
                 continue;
             };
             return Ok(match known {
@@ -112,9 +129,9 @@ impl Ids {
 
     /// Where the record with this id lies, for those who ask after it.
     pub(super) fn locate(&self, id: &RecordId) -> io::Result<Option<(usize, u64)>> {
-        let id = hash(id);
+        let key = Key::of(id);
         for (lane, ids) in self.lock().iter().enumerate() {
-            if let Some(known) = ids.find(&id)?.filter(|known| known.durable) {
+            if let Some(known) = ids.find(&key)?.filter(|known| known.durable) {
                 return Ok(Some((lane, known.position)));
             }
         }
@@ -125,8 +142,9 @@ impl Ids {
     pub(super) fn begin(&self, lane: usize, rows: &[(Print, u64)]) {
         let mut lanes = self.lock();
         for (print, position) in rows {
-            let known = Known { body: print.body, position: *position, durable: false };
-            lanes[lane].open.insert(print.id, known);
+            let Print { key: Key { hash, made_ms }, body } = *print;
+            let known = Known { body, position: *position, durable: false, made_ms };
+            lanes[lane].open.insert(hash, known);
         }
     }
 
@@ -135,8 +153,8 @@ impl Ids {
         let mut lanes = self.lock();
         for (print, _) in rows {
             if !stored {
-                lanes[lane].open.remove(&print.id);
-            } else if let Some(known) = lanes[lane].open.get_mut(&print.id) {
+                lanes[lane].open.remove(print.id());
+            } else if let Some(known) = lanes[lane].open.get_mut(print.id()) {
                 known.durable = true;
             }
         }
@@ -153,7 +171,10 @@ impl Ids {
             .map(|(id, known)| Row { id: *id, body: known.body, position: known.position })
             .collect();
         if !rows.is_empty() {
-            let table = Table::save(ids.store.as_ref(), rows, end, now_ms)?;
+            let mut times = Times::NONE;
+            let sealed = ids.open.values().filter(|known| inside(known));
+            sealed.for_each(|known| times.add(known.made_ms));
+            let table = Table::save(ids.store.as_ref(), rows, times, end, now_ms)?;
             ids.tables.push(table);
         }
         ids.open.retain(|_, known| !inside(known));
@@ -193,13 +214,14 @@ impl Ids {
 }
 
 impl LaneIds {
-    fn find(&self, id: &IdHash) -> io::Result<Option<Known>> {
-        if let Some(known) = self.open.get(id) {
+    fn find(&self, key: &Key) -> io::Result<Option<Known>> {
+        if let Some(known) = self.open.get(&key.hash) {
             return Ok(Some(*known));
         }
         for table in self.tables.iter().rev() {
-            if let Some(row) = table.find(self.store.as_ref(), id)? {
-                return Ok(Some(Known { body: row.body, position: row.position, durable: true }));
+            if let Some(Row { body, position, .. }) = table.find(self.store.as_ref(), key)? {
+                let made_ms = key.made_ms;
+                return Ok(Some(Known { body, position, durable: true, made_ms }));
             }
         }
         Ok(None)

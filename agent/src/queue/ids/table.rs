@@ -1,14 +1,23 @@
 //! The ids of one sealed segment: a sorted file, and a filter in memory.
 //!
-//! File `ids-END-MS` (hex): magic 8, CRC-32 of the rows 4, then rows of 32 bytes sorted by id.
+//! File `ids-END-MS` (hex): magic 8, CRC-32 of the rest 4, the [`Times`] 24, then rows of 32 bytes
+//! sorted by id. The CRC is checked when the agent starts. A search reads only the few rows where
+//! the id would be: a row that was damaged since is not found, or differs in its body.
 
 use std::io;
 
-use super::IdHash;
+use super::{IdHash, Key};
 use crate::queue::store::Store;
 
-const MAGIC: [u8; 8] = *b"SPWIDS\x00\x01";
+const MAGIC: [u8; 8] = *b"SPWIDS\x00\x02";
+const CRC_BYTES: usize = 4;
+const TIMES_BYTES: usize = 24;
+/// Bytes before the rows.
+const HEAD_BYTES: usize = MAGIC.len() + CRC_BYTES + TIMES_BYTES;
 const ROW_BYTES: usize = 32;
+/// Rows that a search reads at a time. Where an id lies is known from its hash to about the square
+/// root of their number, so mostly once is enough.
+const SEARCH_ROWS: u64 = 256;
 const PREFIX: &str = "ids-";
 const FILTER_BITS_PER_ID: usize = 10;
 const FILTER_PROBES: usize = 4;
@@ -21,6 +30,40 @@ pub(super) struct Row {
     pub(super) position: u64,
 }
 
+/// When the ids of a table were made, as far as they say so themselves. A filter lets one in a
+/// hundred pass that is not in its table; with a long backlog there are hundreds of tables, but
+/// UUIDv7 ids, as our client makes them, can only be where their time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Times {
+    first_ms: u64,
+    last_ms: u64,
+    /// Ids that do not say when they were made.
+    untimed: u64,
+}
+
+impl Times {
+    /// Of no ids.
+    pub(super) const NONE: Self = Self { first_ms: u64::MAX, last_ms: 0, untimed: 0 };
+
+    /// Counts an id in.
+    pub(super) fn add(&mut self, made_ms: Option<u64>) {
+        match made_ms {
+            Some(made_ms) => {
+                self.first_ms = self.first_ms.min(made_ms);
+                self.last_ms = self.last_ms.max(made_ms);
+            }
+            None => self.untimed += 1,
+        }
+    }
+
+    fn may_hold(&self, made_ms: Option<u64>) -> bool {
+        match made_ms {
+            Some(made_ms) => (self.first_ms..=self.last_ms).contains(&made_ms),
+            None => self.untimed > 0,
+        }
+    }
+}
+
 /// What memory keeps of a table.
 pub(super) struct Table {
     pub(super) name: String,
@@ -30,6 +73,7 @@ pub(super) struct Table {
     pub(super) sealed_ms: u64,
     /// Ids in it.
     pub(super) len: u64,
+    times: Times,
     filter: Vec<u64>,
 }
 
@@ -38,13 +82,14 @@ impl Table {
     pub(super) fn save(
         store: &dyn Store,
         mut rows: Vec<Row>,
+        times: Times,
         end: u64,
         sealed_ms: u64,
     ) -> io::Result<Self> {
         rows.sort_by_key(|row| row.id);
         let name = format!("{PREFIX}{end:016x}-{sealed_ms:016x}");
-        store.save_file(&name, &render(&rows))?;
-        Ok(Self::describe(name, end, sealed_ms, &rows))
+        store.save_file(&name, &render(&rows, times))?;
+        Ok(Self::describe(name, end, sealed_ms, &rows, times))
     }
 
     /// The tables that earlier runs left, oldest first. A damaged one is passed over: its segment
@@ -56,7 +101,9 @@ impl Table {
                 continue;
             };
             match parse(&store.load_file(&name)?) {
-                Some(rows) => tables.push(Self::describe(name, end, sealed_ms, &rows)),
+                Some((rows, times)) => {
+                    tables.push(Self::describe(name, end, sealed_ms, &rows, times));
+                }
                 None => {
                     tracing::warn!(file = name, "a table of ids is damaged and was passed over")
                 }
@@ -65,19 +112,46 @@ impl Table {
         Ok(tables)
     }
 
-    /// The row of `id`, read from the file if the filter lets it through.
-    pub(super) fn find(&self, store: &dyn Store, id: &IdHash) -> io::Result<Option<Row>> {
-        if !self.may_hold(id) {
+    /// The row of an id, read from the file if times and filter let it through.
+    pub(super) fn find(&self, store: &dyn Store, key: &Key) -> io::Result<Option<Row>> {
+        if !self.times.may_hold(key.made_ms) || !self.may_hold(&key.hash) {
             return Ok(None);
         }
-        let rows = parse(&store.load_file(&self.name)?).unwrap_or_default();
-        Ok(rows.binary_search_by_key(id, |row| row.id).ok().map(|at| rows[at]))
+        let (mut low, mut high) = (0, self.len);
+        let mut from = expected(&key.hash, self.len).saturating_sub(SEARCH_ROWS / 2);
+        while low < high {
+            from = from.clamp(low, high.saturating_sub(SEARCH_ROWS).max(low));
+            let to = high.min(from + SEARCH_ROWS);
+            let rows = self.rows(store, from, to)?;
+            match (rows.first(), rows.last()) {
+                (Some(first), _) if key.hash < first.id => {
+                    high = from;
+                    from = from.saturating_sub(SEARCH_ROWS);
+                }
+                (_, Some(last)) if key.hash > last.id => {
+                    low = to;
+                    from = to;
+                }
+                _ => {
+                    let found = rows.binary_search_by_key(&key.hash, |row| row.id);
+                    return Ok(found.ok().map(|at| rows[at]));
+                }
+            }
+        }
+        Ok(None)
     }
 
-    fn describe(name: String, end: u64, sealed_ms: u64, rows: &[Row]) -> Self {
+    #[allow(clippy::cast_possible_truncation)] // at most SEARCH_ROWS
+    fn rows(&self, store: &dyn Store, from: u64, to: u64) -> io::Result<Vec<Row>> {
+        let mut bytes = vec![0; (to - from) as usize * ROW_BYTES];
+        store.read_file(&self.name, HEAD_BYTES as u64 + from * ROW_BYTES as u64, &mut bytes)?;
+        Ok(bytes.chunks_exact(ROW_BYTES).filter_map(row).collect())
+    }
+
+    fn describe(name: String, end: u64, sealed_ms: u64, rows: &[Row], times: Times) -> Self {
         let words = (rows.len() * FILTER_BITS_PER_ID).div_ceil(64).max(1);
-        let mut table =
-            Self { name, end, sealed_ms, len: rows.len() as u64, filter: vec![0; words] };
+        let (len, filter) = (rows.len() as u64, vec![0; words]);
+        let mut table = Self { name, end, sealed_ms, len, times, filter };
         for row in rows {
             for bit in table.bits(&row.id) {
                 table.filter[bit / 64] |= 1 << (bit % 64);
@@ -101,8 +175,18 @@ impl Table {
     }
 }
 
-fn render(rows: &[Row]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(rows.len() * ROW_BYTES);
+/// Where in `len` sorted rows a hash is to be expected.
+#[allow(clippy::cast_possible_truncation)] // less than len
+fn expected(hash: &IdHash, len: u64) -> u64 {
+    let beginning = hash.iter().take(8).fold(0u64, |n, &byte| n << 8 | u64::from(byte));
+    ((u128::from(beginning) * u128::from(len)) >> 64) as u64
+}
+
+fn render(rows: &[Row], times: Times) -> Vec<u8> {
+    let mut body = Vec::with_capacity(TIMES_BYTES + rows.len() * ROW_BYTES);
+    for number in [times.first_ms, times.last_ms, times.untimed] {
+        body.extend(number.to_le_bytes());
+    }
     for row in rows {
         body.extend(row.id);
         body.extend(row.body.to_le_bytes());
@@ -114,20 +198,29 @@ fn render(rows: &[Row]) -> Vec<u8> {
     bytes
 }
 
-fn parse(bytes: &[u8]) -> Option<Vec<Row>> {
+fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {
     let body = bytes.strip_prefix(&MAGIC)?;
-    let (crc, body) = body.split_at_checked(4)?;
+    let (crc, body) = body.split_at_checked(CRC_BYTES)?;
     if crc != crc32fast::hash(body).to_le_bytes() {
         return None;
     }
-    let row = |bytes: &[u8]| {
-        Some(Row {
-            id: bytes[..16].try_into().ok()?,
-            body: u64::from_le_bytes(bytes[16..24].try_into().ok()?),
-            position: u64::from_le_bytes(bytes[24..].try_into().ok()?),
-        })
-    };
-    body.chunks_exact(ROW_BYTES).map(row).collect()
+    let (times, rows) = body.split_at_checked(TIMES_BYTES)?;
+    let mut numbers = times.chunks_exact(8).filter_map(u64_of);
+    let times =
+        Times { first_ms: numbers.next()?, last_ms: numbers.next()?, untimed: numbers.next()? };
+    Some((rows.chunks_exact(ROW_BYTES).map(row).collect::<Option<_>>()?, times))
+}
+
+fn row(bytes: &[u8]) -> Option<Row> {
+    Some(Row {
+        id: bytes.get(..16)?.try_into().ok()?,
+        body: u64_of(bytes.get(16..24)?)?,
+        position: u64_of(bytes.get(24..32)?)?,
+    })
+}
+
+fn u64_of(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_le_bytes)
 }
 
 fn parse_name(name: &str) -> Option<(u64, u64)> {

@@ -2,7 +2,16 @@ use super::*;
 use crate::queue::store::memory::MemoryStore;
 
 fn print(id: u32, body: u64) -> Print {
-    Print { id: hash(&RecordId::parse(format!("id-{id}")).unwrap()), body }
+    named(&format!("id-{id}"), body)
+}
+
+fn named(id: &str, body: u64) -> Print {
+    Print { key: Key::of(&RecordId::parse(id).unwrap()), body }
+}
+
+/// A UUIDv7 of that millisecond.
+fn timed(ms: u32, body: u64) -> Print {
+    named(&format!("00000000-{:04x}-7000-8000-{ms:012x}", ms & 0xffff), body)
 }
 
 fn fresh() -> (MemoryStore, Ids) {
@@ -73,4 +82,43 @@ fn a_table_goes_only_when_all_three_windows_are_over() {
     assert!(known(&ids), "younger than an hour");
     ids.expire(0, 101, WINDOW_MS).unwrap();
     assert!(!known(&ids));
+}
+
+#[test]
+fn every_id_of_a_large_table_is_found_and_no_other() {
+    let (_, ids) = fresh();
+    store_ids(&ids, 0, 30_000);
+    ids.seal(0, 0, 30_000, 7).unwrap();
+    for id in 0..30_000 {
+        let same = Seen::Same { lane: 0, position: u64::from(id) };
+        assert_eq!(ids.seen(&print(id, 1)).unwrap(), same);
+    }
+    for id in 30_000..60_000 {
+        assert_eq!(ids.seen(&print(id, 1)).unwrap(), Seen::New);
+    }
+}
+
+#[test]
+fn ids_that_tell_their_time_are_searched_where_their_time_is_also_after_a_restart() {
+    let (store, ids) = fresh();
+    for (first, print) in [(0, timed(1_000, 1)), (10, timed(3_000, 1)), (20, print(5, 1))] {
+        ids.begin(0, &[(print, first)]);
+        ids.finish(0, &[(print, first)], true);
+        ids.seal(0, first, first + 10, 7).unwrap();
+    }
+    for ids in [&ids, &recover(&store)] {
+        assert_eq!(ids.seen(&timed(1_000, 1)).unwrap(), Seen::Same { lane: 0, position: 0 });
+        assert_eq!(ids.seen(&timed(3_000, 1)).unwrap(), Seen::Same { lane: 0, position: 10 });
+        assert_eq!(ids.seen(&print(5, 1)).unwrap(), Seen::Same { lane: 0, position: 20 });
+        assert_eq!(ids.seen(&timed(2_000, 1)).unwrap(), Seen::New);
+        assert_eq!(ids.seen(&print(6, 1)).unwrap(), Seen::New);
+    }
+}
+
+#[test]
+fn only_a_uuid_of_version_7_tells_its_time() {
+    let time = |id: &str| made_ms(&RecordId::parse(id).unwrap());
+    assert_eq!(time("0198e1c2-0a00-7abc-8def-000000000001"), Some(0x0198_e1c2_0a00));
+    assert_eq!(time("0198e1c2-0a00-4abc-8def-000000000001"), None);
+    assert_eq!(time("order-17"), None);
 }

@@ -143,6 +143,11 @@ impl Store for DiskStore {
         fs::read(self.folder.join(name))
     }
 
+    fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let file = File::open(self.folder.join(name))?;
+        std::os::unix::fs::FileExt::read_exact_at(&file, bytes, at)
+    }
+
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let made = self.folder.join(format!("new-{name}"));
         let mut file =

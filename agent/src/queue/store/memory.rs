@@ -134,6 +134,13 @@ impl Store for MemoryStore {
         self.operate()?.files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let file = self.load_file(name)?;
+        let part = usize::try_from(at).ok().and_then(|at| file.get(at..)?.get(..bytes.len()));
+        bytes.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.operate()?.files.insert(name.to_owned(), bytes.to_vec());
         Ok(())

@@ -82,6 +82,9 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Small files that outlive segments, by name (the tables of ids).
     fn load_file(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// Reads the bytes of such a file from `at` on.
+    fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
+
     /// Writes such a file whole, synced.
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
