@@ -36,6 +36,7 @@ fn open(data_dir: &Path) -> Queue {
         lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None }],
         segment_bytes: 4 << 20,
         dead_keep_bytes: 1 << 20,
+        waiting_bytes_max: 64 << 20,
         seed: 7,
     };
     Queue::open(options, Arc::new(SystemClock)).unwrap().0

@@ -163,6 +163,7 @@ pub fn open_queue(
         lanes: config.lanes.iter().map(lane).collect(),
         segment_bytes: segment_bytes(config),
         dead_keep_bytes: config.dead.keep_bytes,
+        waiting_bytes_max: intake_bytes(config),
         seed: entropy::seed(),
     };
     Queue::open(options, clock.clone())
@@ -186,6 +187,12 @@ fn segment_bytes(config: &Config) -> u64 {
     share.clamp(1 << 20, 8 << 20)
 }
 
+/// What apps may make the agent hold: half of `memory`; the rest is for segments and for what is
+/// on its way to the broker.
+fn intake_bytes(config: &Config) -> usize {
+    usize::try_from(config.limits.memory_bytes / 2).unwrap_or(usize::MAX)
+}
+
 fn ordering(order: Order) -> Ordering {
     match order {
         Order::None => Ordering::None,
@@ -198,8 +205,7 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
     let http_limits =
         config.upstream.as_ref().is_some_and(|upstream| upstream.transport == Transport::Http);
     let options = intake::Options {
-        // The rest is for segments and for what is in flight.
-        memory_bytes: usize::try_from(config.limits.memory_bytes / 2).unwrap_or(usize::MAX),
+        memory_bytes: intake_bytes(config),
         http_limits,
         ..intake::Options::default()
     };

@@ -43,6 +43,9 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Most bytes of dead letters.
     pub dead_keep_bytes: u64,
+    /// Most bytes of records that may wait for the disk; beyond it they are refused at once. One
+    /// record always may.
+    pub waiting_bytes_max: usize,
     /// Seed of the stream id and of the segments' nonces: from the system, but fixed in tests.
     pub seed: u64,
 }

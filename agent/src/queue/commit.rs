@@ -5,7 +5,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::Duration;
 
 use spillway_protocol::record::{IdOrigin, Record};
 use tokio::sync::oneshot;
@@ -23,9 +25,51 @@ use crate::logs::Repeated;
 /// A group is closed at this many bytes or records.
 const GROUP_BYTES: usize = 512 * 1024;
 const GROUP_RECORDS: usize = 4096;
+/// Pause before a table of ids that could not be written is tried again.
+const IDS_RETRY: Duration = Duration::from_secs(5);
 
-/// Answers one record.
-pub(super) type Answer = oneshot::Sender<Result<Receipt, AppendError>>;
+/// Answers one record, and counts it among those that wait until it is dropped.
+pub(super) struct Answer {
+    sender: oneshot::Sender<Result<Receipt, AppendError>>,
+    _waiting: Waiting,
+}
+
+impl Answer {
+    /// An answer to `sender`'s other end.
+    pub(super) fn new(
+        sender: oneshot::Sender<Result<Receipt, AppendError>>,
+        waiting: Waiting,
+    ) -> Self {
+        Self { sender, _waiting: waiting }
+    }
+
+    /// Who has hung up gets no answer; a record that was stored is stored all the same.
+    fn send(self, result: Result<Receipt, AppendError>) {
+        drop(self.sender.send(result));
+    }
+}
+
+/// Bytes of records that wait for the disk, whether or not anybody still waits for the answer.
+#[derive(Default)]
+pub(super) struct Waiting {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Counts `bytes` into `all`, unless that would exceed `max_bytes`.
+    pub(super) fn enter(all: &Arc<AtomicUsize>, bytes: usize, max_bytes: usize) -> Option<Self> {
+        let fits = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= max_bytes || now == 0);
+        all.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Self { all: all.clone(), bytes })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Relaxed);
+    }
+}
 
 /// What a lane's thread is asked to do.
 pub(super) enum Command {
@@ -48,6 +92,8 @@ pub(super) struct Committer {
     pub(super) clock: Arc<dyn WallClock>,
     /// Sealed segments whose ids are not yet written.
     pub(super) unwritten: Vec<Sealed>,
+    /// When these are tried again, after a failure.
+    pub(super) ids_retry_at: Option<Instant>,
     /// Faults that were logged lately.
     pub(super) faults: Repeated,
 }
@@ -72,7 +118,7 @@ impl Failed {
             tracing::error!(%error, records, times_before, "records could not be stored and were refused");
         }
         for answer in answers {
-            drop(answer.send(Err(refusal(error))));
+            answer.send(Err(refusal(error)));
         }
     }
 }
@@ -88,6 +134,11 @@ struct Batch {
 }
 
 impl Batch {
+    fn into_answers(self) -> impl Iterator<Item = Answer> {
+        let repeats = self.repeats.into_iter().map(|(_, answer)| answer);
+        self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats)
+    }
+
     fn add(&mut self, candidate: Candidate) {
         let nth = self.candidates.len();
         self.ids.extend(candidate.print.map(|print| (*print.id(), (print, nth))));
@@ -135,19 +186,27 @@ impl Committer {
     pub(super) fn commit(&mut self, group: Group) -> Result<(), Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
-        for (record, replay, answer) in group {
+        let mut group = group.into_iter();
+        while let Some((record, replay, answer)) = group.next() {
             let print = (record.id_origin == IdOrigin::App).then(|| Print::of(&record));
             let position = self.tail.next() + batch.candidates.len() as u64;
             match self.admit(&record, replay, print, &batch) {
-                Ok(Admission::New) => {
-                    match self.candidate(&record, replay, print, position, answer) {
-                        Ok(candidate) => batch.add(candidate),
-                        Err((error, answer)) => drop(answer.send(Err(error))),
+                Ok(Admission::New) => match self.entry(&record, replay) {
+                    Ok(entry) => {
+                        let receipt = self.receipt(&record, position);
+                        batch.add(Candidate { print, entry, receipt, answer });
                     }
-                }
+                    Err(error) => answer.send(Err(AppendError::Disk(error.to_string()))),
+                },
                 Ok(Admission::Again(nth)) => batch.repeats.push((nth, answer)),
-                Ok(Admission::Known(receipt)) => drop(answer.send(Ok(receipt))),
-                Err(error) => drop(answer.send(Err(error))),
+                Ok(Admission::Known(receipt)) => answer.send(Ok(receipt)),
+                // Not this record alone: one behind it could be of its order key.
+                Err(AppendError::Disk(reason)) => {
+                    let rest = group.map(|(_, _, answer)| answer);
+                    let answers = batch.into_answers().chain([answer]).chain(rest).collect();
+                    return Err(Failed { error: io::Error::other(reason), answers });
+                }
+                Err(error) => answer.send(Err(error)),
             }
         }
         self.store(batch)
@@ -186,21 +245,9 @@ impl Committer {
         }
     }
 
-    fn candidate(
-        &self,
-        record: &Record,
-        replay: bool,
-        print: Option<Print>,
-        position: u64,
-        answer: Answer,
-    ) -> Result<Candidate, (AppendError, Answer)> {
+    fn entry(&self, record: &Record, replay: bool) -> io::Result<Vec<u8>> {
         let (accepted_ms, clock_set) = (self.clock.now_ms(), self.clock.is_set());
-        match entry::encode(&Stored { accepted_ms, clock_set, replay, record }) {
-            Ok(entry) => {
-                Ok(Candidate { print, entry, receipt: self.receipt(record, position), answer })
-            }
-            Err(error) => Err((AppendError::Disk(error.to_string()), answer)),
-        }
+        entry::encode(&Stored { accepted_ms, clock_set, replay, record })
     }
 
     fn receipt(&self, record: &Record, position: u64) -> Receipt {
@@ -224,9 +271,9 @@ impl Committer {
             entries.push(candidate.entry);
             answers.push((candidate.receipt, candidate.answer));
         }
-        self.ids.begin(self.lane.index, &rows);
+        let before = self.ids.begin(self.lane.index, &rows);
         let result = self.tail.append(&entries);
-        self.ids.finish(self.lane.index, &rows, result.is_ok());
+        self.ids.finish(self.lane.index, &rows, before, result.is_ok());
         match result {
             Ok(()) => {
                 self.lane.touch();
@@ -234,6 +281,8 @@ impl Committer {
                 Ok(())
             }
             Err(error) => {
+                self.unwritten.extend(self.tail.take_abandoned());
+                self.tell_unwritten();
                 let answers = answers.into_iter().map(|(_, answer)| answer);
                 let repeats = batch.repeats.into_iter().map(|(_, answer)| answer);
                 Err(Failed { error, answers: answers.chain(repeats).collect() })
@@ -249,11 +298,17 @@ impl Committer {
         // Its megabytes are free now.
         allocator::trim();
         self.unwritten.push(sealed);
+        self.tell_unwritten();
+        self.ids_retry_at = None;
         self.write_ids();
     }
 
-    /// Writes the tables of ids that are due.
+    /// Writes the tables of ids that are due; after a failure not before a pause.
     fn write_ids(&mut self) {
+        let paused = self.ids_retry_at.is_some_and(|at| Instant::now() < at);
+        if self.unwritten.is_empty() || paused {
+            return;
+        }
         let now_ms = self.clock.now_ms();
         let (ids, lane, faults) = (&self.ids, self.lane.index, &mut self.faults);
         self.unwritten.retain(|sealed| match ids.seal(lane, sealed.first, sealed.end, now_ms) {
@@ -265,6 +320,14 @@ impl Committer {
                 true
             }
         });
+        self.ids_retry_at = Some(Instant::now() + IDS_RETRY);
+        self.tell_unwritten();
+    }
+
+    /// Segments stay until their ids are written.
+    fn tell_unwritten(&self) {
+        let first = self.unwritten.iter().map(|sealed| sealed.first).min();
+        self.lane.keep_from(first.unwrap_or(u64::MAX));
     }
 }
 
@@ -306,10 +369,9 @@ fn gather_all(commands: &Receiver<Command>) -> (Group, bool) {
 fn acknowledge(answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
     for (first, answer) in repeats {
         let receipt = Receipt { duplicate: true, ..answers[first].0.clone() };
-        drop(answer.send(Ok(receipt)));
+        answer.send(Ok(receipt));
     }
-    // Who has hung up gets no answer; the record is stored all the same.
-    answers.into_iter().for_each(|(receipt, answer)| drop(answer.send(Ok(receipt))));
+    answers.into_iter().for_each(|(receipt, answer)| answer.send(Ok(receipt)));
 }
 
 fn reused(record: &Record, by: &Receipt) -> AppendError {

@@ -1,7 +1,7 @@
 //! The local dead letters: a chain of their own, in which every letter says where it came from
 //! and why. A letter leaves by being replayed into its lane or purged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use super::api::{DeadFilter, DeadLetter, SettleError};
 use super::chain::{Chain, Read, Tail};
 use super::entry::{self, Letter};
 use super::ranges::Settled;
-use super::state::{self, DeadState, Left, RANGES_MAX};
+use super::state::{self, DeadState, Left};
 use super::store::Store;
 
 /// Payload of a segment: letters are few.
@@ -33,6 +33,8 @@ struct Inner {
     settled: Settled,
     left: BTreeMap<LaneName, Left>,
     letters: BTreeMap<u64, Origin>,
+    /// Where they came from.
+    places: BTreeSet<(LaneName, u64)>,
     /// How many of each lane.
     here: BTreeMap<LaneName, u64>,
     bytes: u64,
@@ -72,6 +74,7 @@ impl Dead {
             settled,
             left,
             letters: BTreeMap::new(),
+            places: BTreeSet::new(),
             here: BTreeMap::new(),
             bytes: 0,
         };
@@ -126,16 +129,13 @@ impl Dead {
     }
 
     /// Where the letters came from that recovery must not send again.
-    pub(super) fn origins(&self) -> Vec<Origin> {
-        self.lock().letters.values().cloned().collect()
+    pub(super) fn origins(&self) -> Vec<(u64, Origin)> {
+        self.lock().letters.iter().map(|(number, origin)| (*number, origin.clone())).collect()
     }
 
     /// Whether the record at `position` of `lane` is here.
     pub(super) fn holds(&self, lane: &LaneName, position: u64) -> bool {
-        self.lock()
-            .letters
-            .values()
-            .any(|origin| origin.position == position && origin.lane == *lane)
+        self.lock().places.contains(&(lane.clone(), position))
     }
 
     /// Letters of `lane` that are here, and those that left.
@@ -198,25 +198,26 @@ impl Dead {
         }
     }
 
-    /// Takes letters away, durably.
+    /// Takes letters away, durably: on an error they are all still there.
     pub(super) fn remove(&self, numbers: &[u64], leave: Leave) -> io::Result<Vec<PathBuf>> {
         let mut inner = self.lock();
+        let mut settled = inner.settled.clone();
+        let mut left = inner.left.clone();
         for number in numbers {
-            inner.settled.insert(*number, number + 1);
-            let Some(origin) = inner.letters.remove(number) else {
-                continue;
-            };
-            inner.bytes -= u64::from(origin.bytes);
-            *inner.here.entry(origin.lane.clone()).or_default() -= 1;
-            let left = inner.left.entry(origin.lane).or_default();
+            settled.insert(*number, number + 1);
+            let Some(origin) = inner.letters.get(number) else { continue };
+            let left = left.entry(origin.lane.clone()).or_default();
             match leave {
                 Leave::Replayed => left.replayed += 1,
                 Leave::Purged => left.purged += 1,
             }
         }
-        // Both slots of the state must know it before a segment may go.
-        let state = state::encode(&inner.state(self.chain.end()))?;
+        let state = state::encode(&saved_state(self.chain.end(), &settled, &left))?;
         self.chain.store().save_state(&state)?;
+        inner.settled = settled;
+        inner.left = left;
+        numbers.iter().for_each(|number| inner.forget(*number));
+        // Both slots of the state must know it before a segment may go.
         self.chain.store().save_state(&state)?;
         self.chain.remove_below(inner.settled.watermark())
     }
@@ -242,16 +243,26 @@ impl Inner {
         self.bytes += u64::from(bytes);
         let origin = Origin { lane: letter.lane.clone(), position: letter.position, bytes };
         *self.here.entry(origin.lane.clone()).or_default() += 1;
+        self.places.insert((origin.lane.clone(), origin.position));
         self.letters.insert(position, origin);
     }
 
-    fn state(&self, end: u64) -> DeadState {
-        DeadState {
-            end,
-            watermark: self.settled.watermark(),
-            above: self.settled.above(RANGES_MAX),
-            left: self.left.iter().map(|(lane, left)| (lane.clone(), *left)).collect(),
+    fn forget(&mut self, number: u64) {
+        let Some(origin) = self.letters.remove(&number) else { return };
+        self.bytes -= u64::from(origin.bytes);
+        if let Some(here) = self.here.get_mut(&origin.lane) {
+            *here -= 1;
         }
+        self.places.remove(&(origin.lane, origin.position));
+    }
+}
+
+fn saved_state(end: u64, settled: &Settled, left: &BTreeMap<LaneName, Left>) -> DeadState {
+    DeadState {
+        end,
+        watermark: settled.watermark(),
+        above: settled.above(usize::MAX),
+        left: left.iter().map(|(lane, left)| (lane.clone(), *left)).collect(),
     }
 }
 

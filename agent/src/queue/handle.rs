@@ -1,6 +1,8 @@
 //! The queue as the rest of the agent holds it.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -16,7 +18,7 @@ use super::api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place,
     Recovery, SettleError, Ticket,
 };
-use super::commit::Command;
+use super::commit::{Answer, Command, Waiting};
 use super::dead::{Dead, Leave};
 use super::identity;
 use super::ids::Ids;
@@ -30,6 +32,8 @@ use crate::logs::Repeated;
 
 /// Letters that are replayed before their leaving is saved.
 const REPLAY_BATCH: usize = 64;
+/// Exit code after a panic (EX_SOFTWARE of sysexits.h).
+const PANICKED: i32 = 70;
 
 /// The queue. Cheap to clone; [`Queue::close`] ends it for all.
 #[derive(Clone)]
@@ -41,6 +45,9 @@ struct Inner {
     ids: Arc<Ids>,
     stream: StreamId,
     changed: watch::Sender<u64>,
+    /// Bytes of records that wait for the disk, and the most there may be.
+    waiting_bytes: Arc<AtomicUsize>,
+    waiting_bytes_max: usize,
     /// Faults that were logged lately.
     faults: Mutex<Repeated>,
     /// `None` once closed.
@@ -64,6 +71,7 @@ impl Queue {
         options: Options,
         clock: Arc<dyn WallClock>,
     ) -> Result<(Self, Recovery), OpenError> {
+        let waiting_bytes_max = options.waiting_bytes_max;
         let lock = identity::lock(&options.data_dir)?;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
@@ -82,7 +90,7 @@ impl Queue {
         for committer in committers {
             let (sender, receiver) = channel();
             commands.push(sender);
-            threads.push(spawn("commit", move || committer.run(&receiver)));
+            threads.push(spawn("commit", move || watched(|| committer.run(&receiver))));
         }
         let (keeper, stop) = channel();
         let kept = (lanes.clone(), ids.clone());
@@ -98,6 +106,8 @@ impl Queue {
             stream: stream.id,
             changed,
             faults: Mutex::default(),
+            waiting_bytes: Arc::default(),
+            waiting_bytes_max,
             threads,
             _lock: lock,
         };
@@ -113,7 +123,14 @@ impl Queue {
         let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
             return Ticket::answered(Err(AppendError::UnknownLane { lane: lane.clone() }));
         };
-        let (answer, receiver) = oneshot::channel();
+        let Some(waiting) =
+            Waiting::enter(&self.0.waiting_bytes, record.size_bytes(), self.0.waiting_bytes_max)
+        else {
+            let reason = "too many records wait for it; send this one again later";
+            return Ticket::answered(Err(AppendError::Disk(reason.to_owned())));
+        };
+        let (sender, receiver) = oneshot::channel();
+        let answer = Answer::new(sender, waiting);
         if let Some(threads) = self.threads().as_ref() {
             // A thread that is gone drops the answer, which the ticket reads as stopping.
             drop(threads.commands[index].send(Command::Append { record, replay, answer }));
@@ -210,12 +227,13 @@ impl Queue {
     pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
         self.save()?;
         let mut replayed = 0;
-        for batch in self.dead_list(filter).chunks(REPLAY_BATCH) {
-            let tickets: Vec<_> = (batch.iter())
-                .map(|letter| {
-                    (letter.number, self.command(&letter.stamp.lane, letter.record.clone(), true))
-                })
-                .collect();
+        let mut letters = self.dead_list(filter);
+        letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
+        for batch in letters.chunks(REPLAY_BATCH) {
+            let again = |letter: &DeadLetter| {
+                (letter.number, self.command(&letter.stamp.lane, letter.record.clone(), true))
+            };
+            let tickets: Vec<_> = batch.iter().map(again).collect();
             let stored = |(number, ticket): (u64, Ticket)| ticket.wait().is_ok().then_some(number);
             let numbers: Vec<u64> = tickets.into_iter().filter_map(stored).collect();
             self.leave(&numbers, Leave::Replayed)?;
@@ -230,8 +248,18 @@ impl Queue {
     /// Gives up what matches for good: dead - n, dropped + n.
     pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
         self.save()?;
-        let numbers: Vec<u64> = self.dead_list(filter).iter().map(|letter| letter.number).collect();
+        let letters = self.dead_list(filter);
+        let numbers: Vec<u64> = letters.iter().map(|letter| letter.number).collect();
         self.leave(&numbers, Leave::Purged)?;
+        for letter in &letters {
+            if let Some(lane) = self.lane(&letter.stamp.lane)
+                && let Some(position) =
+                    lane.numbering().position(letter.stamp.stream, letter.stamp.seq)
+            {
+                lane.head().note_lost(position, position + 1);
+                lane.touch();
+            }
+        }
         Ok(numbers.len() as u64)
     }
 
@@ -296,4 +324,13 @@ impl Queue {
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name.to_owned()).spawn(work)
+}
+
+/// A lane without its committer could only refuse for ever, so a panic in one ends the process:
+/// what was acknowledged is safe, and the service manager starts it anew.
+fn watched(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("the thread that stores records panicked; the agent ends");
+        std::process::exit(PANICKED);
+    }
 }

@@ -39,6 +39,9 @@ pub(super) enum Seen {
     Pending,
 }
 
+/// What was known of ids before they were noted again.
+pub(super) struct Before(Vec<Option<Known>>);
+
 /// The ids of all lanes.
 pub(super) struct Ids(Mutex<Vec<LaneIds>>);
 
@@ -138,22 +141,25 @@ impl Ids {
         Ok(None)
     }
 
-    /// Notes ids that `lane` is about to store.
-    pub(super) fn begin(&self, lane: usize, rows: &[(Print, u64)]) {
+    /// Notes ids that `lane` is about to store. Returns what was known of each: a replay brings an
+    /// id again.
+    pub(super) fn begin(&self, lane: usize, rows: &[(Print, u64)]) -> Before {
         let mut lanes = self.lock();
-        for (print, position) in rows {
+        let mut begin = |print: &Print, position: u64| {
             let Print { key: Key { hash, made_ms }, body } = *print;
-            let known = Known { body, position: *position, durable: false, made_ms };
-            lanes[lane].open.insert(hash, known);
-        }
+            let known = Known { body, position, durable: false, made_ms };
+            lanes[lane].open.insert(hash, known)
+        };
+        Before(rows.iter().map(|(print, position)| begin(print, *position)).collect())
     }
 
-    /// They are durable, or (not `stored`) were never stored.
-    pub(super) fn finish(&self, lane: usize, rows: &[(Print, u64)], stored: bool) {
+    /// They are durable, or (not `stored`) were never stored and all is as `before`.
+    pub(super) fn finish(&self, lane: usize, rows: &[(Print, u64)], before: Before, stored: bool) {
         let mut lanes = self.lock();
-        for (print, _) in rows {
+        for ((print, _), before) in rows.iter().zip(before.0) {
             if !stored {
                 lanes[lane].open.remove(print.id());
+                lanes[lane].open.extend(before.map(|known| (*print.id(), known)));
             } else if let Some(known) = lanes[lane].open.get_mut(print.id()) {
                 known.durable = true;
             }
@@ -170,13 +176,12 @@ impl Ids {
             .filter(|(_, known)| inside(known))
             .map(|(id, known)| Row { id: *id, body: known.body, position: known.position })
             .collect();
-        if !rows.is_empty() {
-            let mut times = Times::NONE;
-            let sealed = ids.open.values().filter(|known| inside(known));
-            sealed.for_each(|known| times.add(known.made_ms));
-            let table = Table::save(ids.store.as_ref(), rows, times, end, now_ms)?;
-            ids.tables.push(table);
-        }
+        let mut times = Times::NONE;
+        let sealed = ids.open.values().filter(|known| inside(known));
+        sealed.for_each(|known| times.add(known.made_ms));
+        // Also where there are none: it says that the segment need not be read for them.
+        let table = Table::save(ids.store.as_ref(), rows, times, end, now_ms)?;
+        ids.tables.push(table);
         ids.open.retain(|_, known| !inside(known));
         ids.open.shrink_to_fit();
         Ok(())
@@ -191,18 +196,14 @@ impl Ids {
     /// they are older than an hour, and enough newer ids are known.
     pub(super) fn expire(&self, lane: usize, watermark: u64, now_ms: u64) -> io::Result<()> {
         let mut lanes = self.lock();
-        let mut known: u64 = lanes.iter().map(LaneIds::len).sum();
-        let ids = &mut lanes[lane];
-        while let Some(oldest) = ids.tables.first() {
-            let enough = known - oldest.len >= WINDOW_IDS;
-            if !enough
-                || oldest.end > watermark
-                || now_ms < oldest.sealed_ms.saturating_add(WINDOW_MS)
-            {
+        while let Some(oldest) = lanes[lane].tables.first() {
+            let newer: u64 = lanes.iter().map(|ids| ids.newer_than(oldest.sealed_ms)).sum();
+            let over = newer >= WINDOW_IDS && now_ms >= oldest.sealed_ms.saturating_add(WINDOW_MS);
+            if oldest.end > watermark || !(over || oldest.len == 0) {
                 break;
             }
-            ids.store.remove_file(&oldest.name)?;
-            known -= oldest.len;
+            let ids = &mut lanes[lane];
+            ids.store.remove_file(&ids.tables[0].name)?;
             ids.tables.remove(0);
         }
         Ok(())
@@ -227,8 +228,10 @@ impl LaneIds {
         Ok(None)
     }
 
-    fn len(&self) -> u64 {
-        self.open.len() as u64 + self.tables.iter().map(|table| table.len).sum::<u64>()
+    /// Ids that were sealed after `sealed_ms`, or not yet.
+    fn newer_than(&self, sealed_ms: u64) -> u64 {
+        let newer = self.tables.iter().filter(|table| table.sealed_ms > sealed_ms);
+        self.open.len() as u64 + newer.map(|table| table.len).sum::<u64>()
     }
 }
 

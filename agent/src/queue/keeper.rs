@@ -38,5 +38,6 @@ fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
     for folder in lane.save()? {
         tracing::warn!(lane = %lane.name, folder = %folder.display(), "a damaged segment was put aside");
     }
-    ids.expire(lane.index, lane.head().settled().watermark(), lane.now_ms())
+    let watermark = lane.head().settled().watermark();
+    ids.expire(lane.index, watermark, lane.now_ms())
 }

@@ -39,6 +39,8 @@ pub(super) struct Lane {
     saved: Mutex<Saved>,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
+    /// Segments from this position on stay, whatever is settled.
+    kept_from: AtomicU64,
     changed: watch::Sender<u64>,
     oldest: Mutex<Option<(u64, u64)>>,
 }
@@ -75,12 +77,10 @@ impl Lane {
         let known = saved.iter().flat_map(|state| &state.streams);
         let numbering = Numbering::recover(known, found, shared.stream, chain.end());
         let head = match saved {
-            Some(s) => Head::new(
-                options.ordering,
-                Settled::restore(s.watermark, &s.above),
-                s.baseline,
-                s.settled,
-            ),
+            Some(s) => {
+                let settled = Settled::restore(s.watermark, &s.above);
+                Head::new(options.ordering, settled, s.baseline, s.settled).with_lost(&s.lost)
+            }
             // Without a state nothing is known of what came before: all that is there is sent.
             None => Head::new(
                 options.ordering,
@@ -100,6 +100,7 @@ impl Lane {
             numbering,
             saved: Mutex::default(),
             moved: AtomicU64::new(1),
+            kept_from: AtomicU64::new(u64::MAX),
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
         })
@@ -112,6 +113,11 @@ impl Lane {
 
     pub(super) fn head(&self) -> MutexGuard<'_, Head> {
         self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Segments from `position` on may not be removed yet.
+    pub(super) fn keep_from(&self, position: u64) {
+        self.kept_from.store(position, Relaxed);
     }
 
     /// Something was appended or settled.
@@ -249,11 +255,12 @@ impl Lane {
 
     /// The accounts, which add up by construction: see [`Tally`] and [`Left`](state::Left).
     pub(super) fn accounts(&self) -> Accounts {
+        // Before the head's lock: whoever writes a letter holds the other one for a sync.
+        let (dead, left) = self.dead.figures(&self.name);
         let head = self.head();
         let (tally, baseline) = (head.tally(), head.baseline());
         let numbered = self.chain.end().saturating_sub(baseline);
         let waiting = numbered.saturating_sub(head.settled().count_from(baseline));
-        let (dead, left) = self.dead.figures(&self.name);
         let known = dead + left.replayed + left.purged;
         // Letters that neither lie there nor left were lost with a damaged file.
         let lost = tally.dead.saturating_sub(known);
@@ -275,8 +282,14 @@ impl Lane {
     pub(super) fn place(&self, position: u64) -> Place {
         let (stream, seq) = self.numbering.number(position);
         let lane = self.name.clone();
-        if !self.head().settled().contains(position) {
+        let (waits, lost) = {
+            let head = self.head();
+            (!head.settled().contains(position), head.is_lost(position))
+        };
+        if waits {
             Place::Waiting { lane, stream, seq }
+        } else if lost {
+            Place::Dropped { lane, stream, seq }
         } else if self.dead.holds(&lane, position) {
             Place::Dead { lane, stream, seq }
         } else {
@@ -346,18 +359,19 @@ impl Lane {
     pub(super) fn wants_saving(&self) -> bool {
         let saved = self.saved();
         saved.moved != self.moved.load(Relaxed)
-            || (saved.before < saved.watermark && self.chain.removable_below(saved.watermark))
+            || (saved.before < saved.watermark
+                && self.chain.removable_below(saved.watermark.min(self.kept_from.load(Relaxed))))
     }
 
     /// Saves the state, then removes segments that no saved state needs. Returns those that were
     /// put aside because they are damaged.
     pub(super) fn save(&self) -> io::Result<Vec<PathBuf>> {
+        let mut saved = self.saved();
         let moved = self.moved.load(Relaxed);
         let state = self.state();
-        let mut saved = self.saved();
         self.chain.store().save_state(&state::encode(&state)?)?;
         *saved = Saved { moved, watermark: state.watermark, before: saved.watermark };
-        self.chain.remove_below(saved.before.min(state.watermark))
+        self.chain.remove_below(saved.before.min(state.watermark).min(self.kept_from.load(Relaxed)))
     }
 
     fn state(&self) -> LaneState {
@@ -369,6 +383,7 @@ impl Lane {
             baseline: head.baseline(),
             streams: self.numbering.saved(),
             settled: saved_tally(&head),
+            lost: head.lost(),
         }
     }
 

@@ -8,12 +8,14 @@ pub(super) struct Settled {
     watermark: u64,
     /// Start to end (exclusive), disjoint, never touching, all above the watermark.
     above: BTreeMap<u64, u64>,
+    /// Positions in them.
+    count_above: u64,
 }
 
 impl Settled {
     /// Everything below `watermark`.
     pub(super) fn below(watermark: u64) -> Self {
-        Self { watermark, above: BTreeMap::new() }
+        Self { watermark, above: BTreeMap::new(), count_above: 0 }
     }
 
     /// As saved.
@@ -35,8 +37,7 @@ impl Settled {
 
     /// How many positions from `baseline` on are settled.
     pub(super) fn count_from(&self, baseline: u64) -> u64 {
-        let above: u64 = self.above.iter().map(|(from, to)| to - from).sum();
-        self.watermark.saturating_sub(baseline) + above
+        self.watermark.saturating_sub(baseline) + self.count_above
     }
 
     /// How many of `from..to` are settled.
@@ -75,12 +76,14 @@ impl Settled {
         }
         while let Some((&start, &end)) = self.above.range(from..=to).next() {
             self.above.remove(&start);
+            self.count_above -= end - start;
             to = to.max(end);
         }
         if from == self.watermark {
             self.watermark = to;
         } else {
             self.above.insert(from, to);
+            self.count_above += to - from;
         }
     }
 }

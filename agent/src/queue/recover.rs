@@ -80,12 +80,13 @@ pub(super) fn recover(
     let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())
         .map(|(index, (store, lane))| Lane::recover(lane, index, store, &shared).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    let mut unwritten = Vec::new();
     for lane in &lanes {
-        bury_again(lane, &dead);
-        read_ids(lane, &ids, clock.now_ms())?;
+        bury_again(lane, &dead)?;
+        unwritten.push(read_ids(lane, &ids, clock.now_ms())?);
     }
-    let committers = (lanes.iter())
-        .map(|lane| {
+    let committers = (lanes.iter().zip(unwritten))
+        .map(|(lane, unwritten)| {
             let newest = lane.numbering().newest();
             let tail = Tail::new(
                 lane.chain.clone(),
@@ -101,7 +102,8 @@ pub(super) fn recover(
                 tail,
                 ids,
                 clock,
-                unwritten: Vec::new(),
+                unwritten,
+                ids_retry_at: None,
                 faults: Repeated::default(),
             }
         })
@@ -112,16 +114,29 @@ pub(super) fn recover(
 }
 
 /// What is among the dead letters is not sent again, although the lane had not noted it yet.
-fn bury_again(lane: &Lane, dead: &Dead) {
-    let origins = dead.origins().into_iter().filter(|origin| origin.lane == lane.name);
-    let mut head = lane.head();
-    for origin in origins.filter(|origin| origin.position < lane.chain.end()) {
-        head.recovered_dead(origin.position);
+fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
+    let settled = |position: u64| lane.head().settled().contains(position);
+    for (number, origin) in dead.origins() {
+        let position = origin.position;
+        if origin.lane != lane.name || position >= lane.chain.end() || settled(position) {
+            continue;
+        }
+        // Should the lane have begun anew since, another record stands there now.
+        let (Some(letter), Some((_, stored))) = (dead.read(number)?, lane.stored_at(position)?)
+        else {
+            continue;
+        };
+        if letter.stored.record.id == stored.record.id {
+            lane.head().recovered_dead(position);
+        }
     }
+    Ok(())
 }
 
 /// Reads the ids of segments that have no table: the newest after any stop, others after damage.
-fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<()> {
+/// Returns segments whose table could not be written.
+fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Vec<Sealed>> {
+    let mut unwritten = Vec::new();
     for (first, end) in lane.chain.spans() {
         if end == first || ids.has_table(lane.index, end) {
             continue;
@@ -135,14 +150,14 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<()> {
                 rows.push((Print::of(&stored.record), position));
             }
         }
-        ids.begin(lane.index, &rows);
-        ids.finish(lane.index, &rows, true);
-        let sealed = Sealed { first, end };
-        if let Err(error) = ids.seal(lane.index, sealed.first, sealed.end, now_ms) {
-            tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; its ids stay in memory");
+        let before = ids.begin(lane.index, &rows);
+        ids.finish(lane.index, &rows, before, true);
+        if let Err(error) = ids.seal(lane.index, first, end, now_ms) {
+            tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
+            unwritten.push(Sealed { first, end });
         }
     }
-    Ok(())
+    Ok(unwritten)
 }
 
 /// Lanes that have a folder but are not configured: their records stay, and are told of.

@@ -25,6 +25,8 @@ pub(super) struct LaneState {
     /// Streams, newest last, each with what to take off a position for its number in it.
     pub(super) streams: Vec<(u32, u64)>,
     pub(super) settled: Tally,
+    /// Ranges that were lost to damage or given up, as far back as is remembered.
+    pub(super) lost: Vec<(u64, u64)>,
 }
 
 /// How settled positions ended. Their sum is the number of settled positions since the baseline.
@@ -90,9 +92,10 @@ mod tests {
             baseline: 1,
             streams: vec![(3, 0)],
             settled,
+            lost: vec![(2, 3)],
         };
         let bytes = encode(&state).unwrap();
-        assert_eq!(bytes, [1, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0]);
+        assert_eq!(bytes, [1, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3]);
         assert_eq!(decode::<LaneState>(Some(bytes)), Some(state));
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Pack;
 use crate::queue::pack::{HEADER_BYTES, Header, Kind, entries, intact};
-use crate::queue::store::{PackRef, SegmentId, SegmentReader};
+use crate::queue::store::{PackRef, SegmentId, SegmentReader, Store};
 
 /// What a search for a position found.
 pub(super) enum Found {
@@ -52,8 +52,9 @@ pub(super) fn pick(
         .find(|p| p.first > position)
         .map_or(Found::Nothing, |p| Found::Before(p.first));
     let same = packs[from..].iter().take_while(|p| p.first == next.first);
-    let bytes = same.map(|p| reader.read(p)).collect::<io::Result<Vec<_>>>()?;
-    Ok(open(bytes, id.nonce).map_or(after, |pack| Found::At(Arc::new(pack))))
+    let bytes = same.map(|p| read_patiently(reader, p)).collect::<io::Result<Option<Vec<_>>>>()?;
+    let pack = bytes.and_then(|bytes| open(bytes, id.nonce));
+    Ok(pack.map_or(after, |pack| Found::At(Arc::new(pack))))
 }
 
 /// Opens a pack, or joins the parts of one entry; `None` if anything is missing or damaged.
@@ -80,4 +81,41 @@ fn open(packs: Vec<Vec<u8>>, nonce: u64) -> Option<Pack> {
             })
         }
     }
+}
+
+/// Reads a pack; `None` if its bytes are gone. A card that fails once gets two more tries.
+fn read_patiently(reader: &dyn SegmentReader, pack: &PackRef) -> io::Result<Option<Vec<u8>>> {
+    let mut result = reader.read(pack);
+    for _ in 0..2 {
+        match &result {
+            Err(error) if is_damage(error) => result = reader.read(pack),
+            _ => break,
+        }
+    }
+    match result {
+        Err(error) if is_damage(&error) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Of two segments that begin at the same position, the one that was filled; the other is put
+/// aside. They come from a crash between giving one up and removing it for good.
+pub(super) fn choose(store: &dyn Store, one: SegmentId, other: SegmentId) -> io::Result<SegmentId> {
+    let end = |id: SegmentId| {
+        let packs = store.open(id)?.scan()?;
+        Ok::<u64, io::Error>(packs.last().map_or(0, |p| p.first + u64::from(p.count)))
+    };
+    let end = |id| end(id).or_else(|error| if is_damage(&error) { Ok(0) } else { Err(error) });
+    let (keep, aside) = if end(one)? >= end(other)? { (one, other) } else { (other, one) };
+    let folder = store.quarantine(aside)?;
+    tracing::warn!(folder = %folder.display(), "a segment that was given up was put aside");
+    Ok(keep)
+}
+
+/// Errors that will not pass: the bytes are gone.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+    ) || error.raw_os_error() == Some(libc::EIO)
 }

@@ -17,7 +17,7 @@ use spillway_protocol::message::StreamId;
 
 use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
-use find::{Found, last_whole, pick};
+use find::{Found, is_damage, last_whole, pick};
 pub(super) use tail::{Sealed, Tail};
 
 /// A segment without packs that is larger than this held something once.
@@ -96,8 +96,13 @@ impl Chain {
         store: Arc<dyn Store>,
         saved_end: Option<u64>,
     ) -> io::Result<(Self, Option<Newest>)> {
-        let mut segments = BTreeMap::new();
+        let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
         for id in store.segments()? {
+            let other = segments.get(&id.first).map(|segment| segment.id);
+            let id = match other {
+                Some(other) => find::choose(store.as_ref(), other, id)?,
+                None => id,
+            };
             segments.insert(id.first, Segment { id, live: None, damaged: false });
         }
         let chain = Self {
@@ -136,7 +141,8 @@ impl Chain {
 
     /// Takes away a newest segment that holds nothing: the next one begins at the same position.
     fn discard(&self, id: SegmentId) -> io::Result<()> {
-        if self.store.segment_bytes(id) <= EMPTY_BYTES_MAX {
+        let empty = self.sealed(id).and_then(|(reader, _)| Ok(!reader.has_traces()?));
+        if empty.unwrap_or(false) && self.store.segment_bytes(id) <= EMPTY_BYTES_MAX {
             self.store.remove(id)?;
         } else {
             let folder = self.store.quarantine(id)?;
@@ -210,11 +216,13 @@ impl Chain {
 
     fn find(&self, id: SegmentId, position: u64) -> io::Result<Found> {
         if let Some((reader, packs)) = self.live(id, position) {
-            match pick(reader.as_ref(), id, &packs, position) {
-                // Sealed meanwhile: its file has everything.
-                Err(e) if e.kind() == io::ErrorKind::NotConnected => {}
-                result => return result,
+            if let Ok(found) = pick(reader.as_ref(), id, &packs, position) {
+                return Ok(found);
             }
+            // Sealed meanwhile, or sled fails: the file has everything. It may yet grow, so what
+            // is found is not kept.
+            let reader = self.store.open(id)?;
+            return pick(reader.as_ref(), id, &reader.scan()?, position);
         }
         let (reader, packs) = self.sealed(id)?;
         pick(reader.as_ref(), id, &packs, position)
@@ -304,14 +312,6 @@ impl Chain {
     fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Errors that will not pass: the bytes are gone.
-fn is_damage(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
-    ) || error.raw_os_error() == Some(libc::EIO)
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub(in crate::queue) struct Tail {
     rng: StdRng,
     /// A segment in which nothing was ever durable and that could not be removed yet.
     failed: Option<SegmentId>,
+    abandoned: Option<Sealed>,
 }
 
 /// A segment that was closed, and the positions in it.
@@ -51,6 +52,7 @@ impl Tail {
             base,
             rng,
             failed: None,
+            abandoned: None,
         }
     }
 
@@ -96,7 +98,9 @@ impl Tail {
             self.failed = None;
         }
         let id = SegmentId { first, nonce: self.rng.next_u64() };
+        self.failed = Some(id);
         let writer = self.chain.store.create(id)?;
+        self.failed = None;
         let live = Live { reader: writer.reader(), packs: Vec::new() };
         let segment = Segment { id, live: Some(live), damaged: false };
         self.chain.write_segments().insert(first, segment);
@@ -127,9 +131,15 @@ impl Tail {
             self.failed = Some(id);
         } else if let Some(segment) = segments.get_mut(&id.first) {
             segment.live = None;
+            self.abandoned = Some(Sealed { first: id.first, end: self.chain.end() });
         }
         drop(segments);
         drop(writer);
+    }
+
+    /// A segment that was closed because of an error, once.
+    pub(in crate::queue) fn take_abandoned(&mut self) -> Option<Sealed> {
+        self.abandoned.take()
     }
 
     /// Closes the open segment if it is full (or, with `force`, whatever it holds). The next

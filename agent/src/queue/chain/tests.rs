@@ -66,12 +66,15 @@ fn what_was_appended_is_read_back_across_segments_and_restarts() {
 
 #[test]
 fn an_append_that_failed_leaves_no_trace_and_the_next_one_takes_its_numbers() {
-    for (sealed, failing) in [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2)] {
+    let points = [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2)];
+    for ((sealed, failing), done) in
+        points.into_iter().flat_map(|point| [(point, false), (point, true)])
+    {
         let store = MemoryStore::default();
         let (chain, mut tail) = recover(&store, None);
         append(&mut tail, &[10, 11]);
         tail.seal(sealed);
-        store.fail_after(failing);
+        store.fail_after(failing, done);
         assert!(tail.append(&[entry(3, 700), entry(4, 1)]).is_err());
         assert_eq!(contents(&chain, 1).len(), 2, "{sealed} {failing}");
         append(&mut tail, &[70, 71, 72]);

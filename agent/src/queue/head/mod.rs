@@ -8,7 +8,7 @@
 
 mod keys;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
@@ -20,6 +20,8 @@ pub(super) use keys::Refill;
 
 /// Most positions that are active at once; beyond it nothing new is looked at.
 const ACTIVE_MAX: usize = 16_384;
+/// Most lost ranges that are remembered.
+const LOST_MAX: usize = 256;
 
 /// A hash of an order key, as good as the key within one lane.
 pub(super) type KeyHash = u64;
@@ -36,6 +38,8 @@ pub(super) struct Head {
     ready: BTreeSet<u64>,
     delayed: BTreeSet<(Instant, u64)>,
     keys: Keys,
+    /// What was lost to damage or purged, for who asks after it; the newest ranges.
+    lost: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +91,32 @@ impl Head {
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             keys: Keys::default(),
+            lost: BTreeMap::new(),
         }
+    }
+
+    /// With the lost ranges that the saved state remembers.
+    pub(super) fn with_lost(mut self, lost: &[(u64, u64)]) -> Self {
+        self.lost = lost.iter().copied().collect();
+        self
+    }
+
+    /// Notes that `from..to` are lost, though they count as they were settled.
+    pub(super) fn note_lost(&mut self, from: u64, to: u64) {
+        self.lost.insert(from, to);
+        while self.lost.len() > LOST_MAX {
+            self.lost.pop_first();
+        }
+    }
+
+    /// Whether `position` was lost, as far back as is remembered.
+    pub(super) fn is_lost(&self, position: u64) -> bool {
+        self.lost.range(..=position).next_back().is_some_and(|(_, &to)| position < to)
+    }
+
+    /// The lost ranges, for the state.
+    pub(super) fn lost(&self) -> Vec<(u64, u64)> {
+        self.lost.iter().map(|(&from, &to)| (from, to)).collect()
     }
 
     /// What may be sent at `now` of a chain that ends at `end`, oldest first.
@@ -193,6 +222,7 @@ impl Head {
             }
         }
         self.close(from, to, End::Damaged);
+        self.note_lost(from, to);
         self.scan = self.scan.max(to);
     }
 

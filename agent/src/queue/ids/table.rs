@@ -100,7 +100,12 @@ impl Table {
             let Some((end, sealed_ms)) = parse_name(&name) else {
                 continue;
             };
-            match parse(&store.load_file(&name)?) {
+            let bytes = match store.load_file(&name) {
+                // A bad sector is damage like any other.
+                Err(e) if e.raw_os_error() == Some(libc::EIO) => Vec::new(),
+                bytes => bytes?,
+            };
+            match parse(&bytes) {
                 Some((rows, times)) => {
                     tables.push(Self::describe(name, end, sealed_ms, &rows, times));
                 }

@@ -26,8 +26,8 @@ fn recover(store: &MemoryStore) -> Ids {
 
 fn store_ids(ids: &Ids, from: u32, to: u32) {
     let rows: Vec<_> = (from..to).map(|i| (print(i, 1), u64::from(i))).collect();
-    ids.begin(0, &rows);
-    ids.finish(0, &rows, true);
+    let before = ids.begin(0, &rows);
+    ids.finish(0, &rows, before, true);
 }
 
 #[test]
@@ -43,10 +43,10 @@ fn the_same_id_is_known_by_its_body() {
 fn an_id_counts_only_once_it_is_durable() {
     let (_, ids) = fresh();
     let rows = [(print(5, 1), 5)];
-    ids.begin(1, &rows);
+    let before = ids.begin(1, &rows);
     assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::Pending);
     assert_eq!(ids.locate(&RecordId::parse("id-5").unwrap()).unwrap(), None);
-    ids.finish(1, &rows, false);
+    ids.finish(1, &rows, before, false);
     assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::New);
 }
 
@@ -102,8 +102,8 @@ fn every_id_of_a_large_table_is_found_and_no_other() {
 fn ids_that_tell_their_time_are_searched_where_their_time_is_also_after_a_restart() {
     let (store, ids) = fresh();
     for (first, print) in [(0, timed(1_000, 1)), (10, timed(3_000, 1)), (20, print(5, 1))] {
-        ids.begin(0, &[(print, first)]);
-        ids.finish(0, &[(print, first)], true);
+        let before = ids.begin(0, &[(print, first)]);
+        ids.finish(0, &[(print, first)], before, true);
         ids.seal(0, first, first + 10, 7).unwrap();
     }
     for ids in [&ids, &recover(&store)] {

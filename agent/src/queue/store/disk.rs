@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::scan::scan;
+use super::scan::{has_traces, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
 
@@ -40,11 +40,28 @@ impl DiskStore {
     /// The chain in `folder`; damaged segments go to `quarantine`. Both are made if missing.
     pub(in crate::queue) fn open(folder: &Path, quarantine: &Path) -> io::Result<Self> {
         make_folder(folder)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-            quarantine: quarantine.to_owned(),
-            slots: Slots::new(folder),
-        })
+        // Made now, since putting something aside must need no space later.
+        make_folder(quarantine)?;
+        let slots = Slots::new(folder);
+        slots.prepare()?;
+        Ok(Self { folder: folder.to_owned(), quarantine: quarantine.to_owned(), slots })
+    }
+
+    /// Makes a segment in the folder `made` and moves it to its place.
+    fn make(&self, id: SegmentId, made: &Path) -> io::Result<DiskSegment> {
+        let folder = self.folder.join(id.folder());
+        fs::DirBuilder::new().mode(0o700).create(made)?;
+        let database = Database(Some(open_sled(made)?));
+        database.with(|database| database.flush().map(drop))?;
+        sync(&made.join("conf"))?;
+        let data = File::open(made.join("db"))?;
+        data.sync_all()?;
+        sync(made)?;
+        fs::rename(made, &folder)?;
+        self.sync_folder()?;
+        let path = folder.join("db");
+        let shared = Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path });
+        Ok(DiskSegment { shared, database, data, folder, packs: 0, bytes: 0, keys: 0 })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -64,37 +81,26 @@ impl Store for DiskStore {
         for name in names.iter().filter(|n| n.starts_with("tmp-") || n.starts_with("dead-")) {
             fs::remove_dir_all(self.folder.join(name))?;
         }
+        for name in names.iter().filter(|n| n.starts_with("new-")) {
+            fs::remove_file(self.folder.join(name))?;
+        }
         let mut ids: Vec<SegmentId> = names.iter().filter_map(|n| SegmentId::parse(n)).collect();
         ids.sort();
         Ok(ids)
     }
 
     fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
-        let folder = self.folder.join(id.folder());
         let made = self.folder.join(format!("tmp-{}", id.folder()));
-        if made.exists() {
-            fs::remove_dir_all(&made)?;
+        match self.make(id, &made) {
+            Ok(segment) => Ok(Box::new(segment)),
+            Err(error) => {
+                // Nothing of it may stay: tries would pile up, and a segment whose folder could
+                // not be synced would be found at the next start beside the one that replaces it.
+                drop(fs::remove_dir_all(&made));
+                drop(fs::remove_dir_all(self.folder.join(id.folder())));
+                Err(error)
+            }
         }
-        fs::DirBuilder::new().mode(0o700).create(&made)?;
-        let database = open_sled(&made)?;
-        database.flush().map_err(sled_error)?;
-        sync(&made.join("conf"))?;
-        let data = File::open(made.join("db"))?;
-        data.sync_all()?;
-        sync(&made)?;
-        fs::rename(&made, &folder)?;
-        self.sync_folder()?;
-        let shared =
-            Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path: folder.join("db") });
-        Ok(Box::new(DiskSegment {
-            database: Some(database),
-            data,
-            folder,
-            shared,
-            packs: 0,
-            bytes: 0,
-            keys: 0,
-        }))
     }
 
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
@@ -108,18 +114,23 @@ impl Store for DiskStore {
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
         let dead = self.folder.join(format!("dead-{}", id.folder()));
-        fs::rename(self.folder.join(id.folder()), &dead)?;
-        self.sync_folder()?;
-        fs::remove_dir_all(dead)
+        match fs::rename(self.folder.join(id.folder()), &dead) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result?,
+        }
+        // It is gone; whatever fails now is done at the next start.
+        drop(self.sync_folder().and_then(|()| fs::remove_dir_all(dead)));
+        Ok(())
     }
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
-        make_folder(&self.quarantine)?;
         let lane = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = self.quarantine.join(format!("{lane}-{}", id.folder()));
-        fs::rename(self.folder.join(id.folder()), &aside)?;
-        sync(&self.quarantine)?;
-        self.sync_folder()?;
+        match fs::rename(self.folder.join(id.folder()), &aside) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(aside),
+            result => result?,
+        }
+        drop(sync(&self.quarantine).and_then(|()| self.sync_folder()));
         Ok(aside)
     }
 
@@ -150,12 +161,11 @@ impl Store for DiskStore {
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let made = self.folder.join(format!("new-{name}"));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made)?;
-        io::Write::write_all(&mut file, bytes)?;
-        file.sync_all()?;
-        fs::rename(&made, self.folder.join(name))?;
-        self.sync_folder()
+        let written = write_new(&made, bytes)
+            .and_then(|()| fs::rename(&made, self.folder.join(name)))
+            .and_then(|()| self.sync_folder());
+        // On a full disk every byte counts.
+        written.inspect_err(|_| drop(fs::remove_file(&made)))
     }
 
     fn remove_file(&self, name: &str) -> io::Result<()> {
@@ -168,6 +178,13 @@ impl Store for DiskStore {
         names.sort();
         Ok(names)
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()
 }
 
 /// Makes a folder that only the agent's user may enter, and its entry durable.
@@ -207,13 +224,36 @@ fn sled_error(error: sled::Error) -> io::Error {
     }
 }
 
-/// A database being filled.
+/// An open database. sled syncs when it is dropped, and panics if that fails: all that counts is
+/// synced by then.
+struct Database(Option<sled::Db>);
+
+impl Database {
+    fn with<T>(&self, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> io::Result<T> {
+        let Some(database) = &self.0 else { return Err(io::Error::other("segment is closed")) };
+        guarded(|| work(database))
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let database = self.0.take();
+        let closed = guarded(|| {
+            drop(database);
+            Ok(())
+        });
+        if closed.is_err() {
+            tracing::warn!("sled panicked while closing a segment; all that counts was synced");
+        }
+    }
+}
+
+/// A database being filled. Its readers' trees go before it.
 struct DiskSegment {
-    /// `None` only while it is dropped.
-    database: Option<sled::Db>,
+    shared: Arc<Live>,
+    database: Database,
     data: File,
     folder: PathBuf,
-    shared: Arc<Live>,
     /// Packs and bytes in the newest tree.
     packs: usize,
     bytes: usize,
@@ -228,12 +268,9 @@ impl DiskSegment {
     }
 
     fn next_tree(&mut self) -> io::Result<()> {
-        let Some(database) = &self.database else {
-            return Err(io::Error::other("segment is closed"));
-        };
         let mut trees = self.shared.trees.write().unwrap_or_else(PoisonError::into_inner);
         let name = u16::try_from(trees.len()).map_err(io::Error::other)?.to_be_bytes();
-        trees.push(guarded(|| database.open_tree(name))?);
+        trees.push(self.database.with(|database| database.open_tree(name))?);
         (self.packs, self.bytes) = (0, 0);
         Ok(())
     }
@@ -258,10 +295,7 @@ impl SegmentWriter for DiskSegment {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let Some(database) = &self.database else {
-            return Err(io::Error::other("segment is closed"));
-        };
-        guarded(|| database.flush())?;
+        self.database.with(|database| database.flush().map(drop))?;
         self.data.sync_data()?;
         // What lies there is never synced, so nothing may lie there.
         match fs::read_dir(self.folder.join("blobs"))?.next() {
@@ -278,15 +312,6 @@ impl SegmentWriter for DiskSegment {
 impl Drop for DiskSegment {
     fn drop(&mut self) {
         self.shared.trees.write().unwrap_or_else(PoisonError::into_inner).clear();
-        let database = self.database.take();
-        // sled syncs when it is dropped, and panics if that fails; all that counts is synced.
-        let closed = guarded(|| {
-            drop(database);
-            Ok(())
-        });
-        if closed.is_err() {
-            tracing::warn!(folder = %self.folder.display(), "sled panicked while closing a segment");
-        }
     }
 }
 
@@ -300,6 +325,10 @@ struct Live {
 impl SegmentReader for Live {
     fn scan(&self) -> io::Result<Vec<PackRef>> {
         scan(&File::open(&self.path)?, self.nonce)
+    }
+
+    fn has_traces(&self) -> io::Result<bool> {
+        has_traces(&File::open(&self.path)?, self.nonce)
     }
 
     #[allow(clippy::cast_possible_truncation)] // the address is a tree and a key
@@ -321,6 +350,10 @@ struct Sealed {
 impl SegmentReader for Sealed {
     fn scan(&self) -> io::Result<Vec<PackRef>> {
         scan(&self.data, self.nonce)
+    }
+
+    fn has_traces(&self) -> io::Result<bool> {
+        has_traces(&self.data, self.nonce)
     }
 
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
@@ -408,8 +441,10 @@ mod tests {
         for left in ["tmp-seg-1", "dead-seg-2"] {
             fs::create_dir(folder.path().join("lane").join(left)).unwrap();
         }
+        fs::write(folder.path().join("lane/new-ids-1"), "half").unwrap();
         assert_eq!(store.segments().unwrap(), [id]);
-        assert_eq!(store.names().unwrap(), [id.folder()]);
+        let names = store.names().unwrap();
+        assert!(names.iter().all(|n| n.starts_with("state-") || *n == id.folder()), "{names:?}");
         store.remove(id).unwrap();
         assert_eq!(store.segments().unwrap(), []);
     }

@@ -17,8 +17,8 @@ struct Disk {
     state: Option<Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     quarantined: Vec<SegmentId>,
-    /// Operations until one fails.
-    fails_in: Option<u64>,
+    /// Operations until one fails, and whether it is done all the same.
+    fails_in: Option<(u64, bool)>,
 }
 
 #[derive(Default, Clone)]
@@ -45,9 +45,10 @@ impl MemoryStore {
         Self(Arc::new(Mutex::new(Disk { segments, state, files, ..Disk::default() })))
     }
 
-    /// Lets the operation after the next `operations` fail as a full disk does, once.
-    pub(in crate::queue) fn fail_after(&self, operations: u64) {
-        self.lock().fails_in = Some(operations);
+    /// Lets the operation after the next `operations` fail as a full disk does, once; `done` after
+    /// it had its effect, as where only the sync at its end fails.
+    pub(in crate::queue) fn fail_after(&self, operations: u64, done: bool) {
+        self.lock().fails_in = Some((operations, done));
     }
 
     /// Takes packs `from..to` of the segment at `nth` away, as damage would.
@@ -66,35 +67,49 @@ impl MemoryStore {
         self.0.lock().unwrap()
     }
 
-    /// The disk, unless this operation is the one to fail.
-    fn operate(&self) -> io::Result<MutexGuard<'_, Disk>> {
+    /// Does `work`, unless this operation is the one to fail.
+    fn operate<T>(&self, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
         let mut disk = self.lock();
         match disk.fails_in {
-            Some(0) => {
+            Some((0, done)) => {
                 disk.fails_in = None;
+                if done {
+                    drop(work(&mut disk));
+                }
                 Err(io::ErrorKind::StorageFull.into())
             }
-            Some(n) => {
-                disk.fails_in = Some(n - 1);
-                Ok(disk)
+            Some((n, done)) => {
+                disk.fails_in = Some((n - 1, done));
+                work(&mut disk)
             }
-            None => Ok(disk),
+            None => work(&mut disk),
         }
+    }
+
+    fn segment<T>(
+        &self,
+        id: SegmentId,
+        work: impl FnOnce(&mut Segment) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.operate(|disk| work(disk.segments.get_mut(&id).ok_or(io::ErrorKind::NotFound)?))
     }
 }
 
 impl Store for MemoryStore {
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
-        Ok(self.operate()?.segments.keys().copied().collect())
+        self.operate(|disk| Ok(disk.segments.keys().copied().collect()))
     }
 
     fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
-        self.operate()?.segments.insert(id, Segment::default());
+        self.operate(|disk| {
+            disk.segments.insert(id, Segment::default());
+            Ok(())
+        })?;
         Ok(Box::new(Handle { disk: self.clone(), id }))
     }
 
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
-        drop(self.operate()?);
+        self.segment(id, |_| Ok(()))?;
         Ok(Arc::new(Handle { disk: self.clone(), id }))
     }
 
@@ -103,18 +118,19 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
-        self.operate()?
-            .segments
-            .remove(&id)
-            .map(|_| ())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.operate(|disk| {
+            disk.segments.remove(&id);
+            Ok(())
+        })
     }
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
-        let mut disk = self.operate()?;
-        disk.segments.remove(&id).ok_or(io::ErrorKind::NotFound)?;
-        disk.quarantined.push(id);
-        Ok(PathBuf::from(id.folder()))
+        self.operate(|disk| {
+            if disk.segments.remove(&id).is_some() {
+                disk.quarantined.push(id);
+            }
+            Ok(PathBuf::from(id.folder()))
+        })
     }
 
     fn segment_bytes(&self, id: SegmentId) -> u64 {
@@ -122,16 +138,18 @@ impl Store for MemoryStore {
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
-        Ok(self.operate()?.state.clone())
+        self.operate(|disk| Ok(disk.state.clone()))
     }
 
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
-        self.operate()?.state = Some(state.to_vec());
-        Ok(())
+        self.operate(|disk| {
+            disk.state = Some(state.to_vec());
+            Ok(())
+        })
     }
 
     fn load_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.operate()?.files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.operate(|disk| disk.files.get(name).cloned().ok_or(io::ErrorKind::NotFound.into()))
     }
 
     fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
@@ -142,17 +160,23 @@ impl Store for MemoryStore {
     }
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.operate()?.files.insert(name.to_owned(), bytes.to_vec());
-        Ok(())
+        self.operate(|disk| {
+            disk.files.insert(name.to_owned(), bytes.to_vec());
+            Ok(())
+        })
     }
 
     fn remove_file(&self, name: &str) -> io::Result<()> {
-        self.operate()?.files.remove(name);
-        Ok(())
+        self.operate(|disk| {
+            disk.files.remove(name);
+            Ok(())
+        })
     }
 
     fn files(&self, prefix: &str) -> io::Result<Vec<String>> {
-        Ok(self.operate()?.files.keys().filter(|n| n.starts_with(prefix)).cloned().collect())
+        self.operate(|disk| {
+            Ok(disk.files.keys().filter(|n| n.starts_with(prefix)).cloned().collect())
+        })
     }
 }
 
@@ -163,17 +187,17 @@ struct Handle {
 
 impl SegmentWriter for Handle {
     fn insert(&mut self, pack: &[u8]) -> io::Result<u64> {
-        let mut disk = self.disk.operate()?;
-        let segment = disk.segments.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        segment.packs.push(pack.to_vec());
-        Ok(segment.packs.len() as u64 - 1)
+        self.disk.segment(self.id, |segment| {
+            segment.packs.push(pack.to_vec());
+            Ok(segment.packs.len() as u64 - 1)
+        })
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let mut disk = self.disk.operate()?;
-        let segment = disk.segments.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        segment.synced = segment.packs.len();
-        Ok(())
+        self.disk.segment(self.id, |segment| {
+            segment.synced = segment.packs.len();
+            Ok(())
+        })
     }
 
     fn reader(&self) -> Arc<dyn SegmentReader> {
@@ -183,19 +207,24 @@ impl SegmentWriter for Handle {
 
 impl SegmentReader for Handle {
     fn scan(&self) -> io::Result<Vec<PackRef>> {
-        let disk = self.disk.operate()?;
-        let segment = disk.segments.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        let found = segment.packs.iter().zip(0..).filter_map(|(pack, at)| {
-            let header = Header::parse(pack, self.id.nonce)?;
-            let bytes = u32::try_from(pack.len()).ok()?;
-            Some(PackRef { first: header.first, count: header.count, at, bytes })
-        });
-        Ok(found.collect())
+        self.disk.segment(self.id, |segment| {
+            let found = segment.packs.iter().zip(0..).filter_map(|(pack, at)| {
+                let header = Header::parse(pack, self.id.nonce)?;
+                let bytes = u32::try_from(pack.len()).ok()?;
+                Some(PackRef { first: header.first, count: header.count, at, bytes })
+            });
+            Ok(found.collect())
+        })
+    }
+
+    fn has_traces(&self) -> io::Result<bool> {
+        Ok(!self.scan()?.is_empty())
     }
 
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
-        let disk = self.disk.operate()?;
-        let segment = disk.segments.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
-        segment.packs.get(pack.at as usize).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let found = |segment: &mut Segment| segment.packs.get(pack.at as usize).cloned();
+        self.disk.segment(self.id, |segment| {
+            found(segment).ok_or_else(|| io::ErrorKind::NotFound.into())
+        })
     }
 }

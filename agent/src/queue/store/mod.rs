@@ -63,7 +63,7 @@ pub(super) trait Store: Send + Sync + 'static {
     /// been killed between writing and syncing.
     fn sync(&self, id: SegmentId) -> io::Result<()>;
 
-    /// Removes a segment. Never leaves half of it where [`Store::segments`] would find it.
+    /// Removes a segment; one that is not there is removed already. Never leaves half of it where [`Store::segments`] would find it.
     fn remove(&self, id: SegmentId) -> io::Result<()>;
 
     /// Puts a damaged segment aside, where nothing deletes it.
@@ -112,6 +112,9 @@ pub(super) trait SegmentWriter: Send {
 pub(super) trait SegmentReader: Send + Sync {
     /// Finds every intact pack, by first position (parts of one entry in their order).
     fn scan(&self) -> io::Result<Vec<PackRef>>;
+
+    /// Whether anything looks like a pack, whole or not.
+    fn has_traces(&self) -> io::Result<bool>;
 
     /// The bytes of a pack.
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>>;

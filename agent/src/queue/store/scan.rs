@@ -38,6 +38,21 @@ pub(super) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
     Ok(found.into_iter().map(|(pack, _)| pack).collect())
 }
 
+/// Whether anything in the file looks like a pack of the segment with `nonce`, whole or not.
+pub(super) fn has_traces(file: &impl ReadAt, nonce: u64) -> io::Result<bool> {
+    let mut window = vec![0; WINDOW_BYTES];
+    let mut offset = 0;
+    loop {
+        let length = read_full(file, offset, &mut window)?;
+        let magic = find_magic(&window[..length], 0).is_some();
+        let ours = window[..length].windows(8).any(|bytes| bytes == nonce.to_le_bytes());
+        if magic || ours || length < WINDOW_BYTES {
+            return Ok(magic || ours);
+        }
+        offset += (length - HEADER_BYTES) as u64;
+    }
+}
+
 /// Scans one window and says how many of its bytes need not be looked at again.
 fn scan_window(window: &[u8], offset: u64, nonce: u64, found: &mut Vec<(PackRef, u16)>) -> usize {
     let last = window.len() < WINDOW_BYTES;
@@ -61,7 +76,8 @@ fn scan_window(window: &[u8], offset: u64, nonce: u64, found: &mut Vec<(PackRef,
             None => candidate + 1,
         };
     }
-    window.len().saturating_sub(MAGIC.len()).max(at)
+    // A header may begin in the last bytes and go on in the next window.
+    window.len().saturating_sub(HEADER_BYTES - 1).max(at)
 }
 
 fn take(bytes: &[u8], nonce: u64) -> Option<(Header, u16)> {
@@ -144,6 +160,17 @@ mod tests {
         let inner = sealed(10, 77);
         let outer = pack(&[inner], 1, ORIGIN).remove(0).bytes;
         assert_eq!(firsts(&outer), [1]);
+    }
+
+    #[test]
+    fn a_pack_is_found_wherever_it_lies_on_the_edge_of_a_window() {
+        let pack = sealed(100, 1);
+        for before in WINDOW_BYTES - pack.len() - 8..WINDOW_BYTES + 8 {
+            let mut file = vec![0; before];
+            file.extend(&pack);
+            file.extend(vec![0; 300]);
+            assert_eq!(firsts(&file), [1], "{before}");
+        }
     }
 
     proptest! {

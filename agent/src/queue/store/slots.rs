@@ -11,8 +11,8 @@ use std::sync::Mutex;
 
 const MAGIC: [u8; 8] = *b"SPWSTAT\x01";
 const HEADER_BYTES: usize = 24;
-/// A slot's first size: an ordinary state fits, so the file never grows when the disk is full.
-const SLOT_BYTES: usize = 4096;
+/// A slot's size from the beginning: the largest state fits, so that saving never needs space.
+const SLOT_BYTES: usize = 96 * 1024;
 
 /// Two files `state-0` and `state-1`.
 pub(super) struct Slots {
@@ -27,6 +27,22 @@ impl Slots {
         Self { folder: folder.to_owned(), generation: Mutex::new(0) }
     }
 
+    /// Makes the slots, so that later saves overwrite what is there.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        let missing: Vec<PathBuf> = (0..2).map(|n| self.path(n)).filter(|p| !p.exists()).collect();
+        for path in &missing {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(path)?;
+            file.write_all_at(&[0; SLOT_BYTES], 0)?;
+            file.sync_all()?;
+        }
+        if missing.is_empty() { Ok(()) } else { File::open(&self.folder)?.sync_all() }
+    }
+
     /// The newest whole state. A damaged slot is passed over; the other one holds.
     pub(super) fn load(&self) -> io::Result<Option<Vec<u8>>> {
         let mut newest: Option<(u64, Vec<u8>)> = None;
@@ -34,6 +50,8 @@ impl Slots {
             let found = match std::fs::read(self.path(slot)) {
                 Ok(bytes) => parse(&bytes),
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+                // A bad sector is damage like any other.
+                Err(e) if e.raw_os_error() == Some(libc::EIO) => None,
                 Err(e) => return Err(e),
             };
             if let Some((generation, state)) = found
@@ -74,13 +92,12 @@ impl Slots {
 
 #[allow(clippy::cast_possible_truncation)] // a state is at most some 100 kB
 fn render(generation: u64, state: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(SLOT_BYTES);
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + state.len());
     bytes.extend(MAGIC);
     bytes.extend(generation.to_le_bytes());
     bytes.extend((state.len() as u32).to_le_bytes());
     bytes.extend(crc(&bytes[8..20], state).to_le_bytes());
     bytes.extend(state);
-    bytes.resize(bytes.len().max(SLOT_BYTES), 0);
     bytes
 }
 

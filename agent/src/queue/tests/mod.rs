@@ -24,6 +24,7 @@ fn options(folder: &Path, ordering: Ordering) -> Options {
         lanes: vec![lane("a"), lane("b")],
         segment_bytes: 20_000,
         dead_keep_bytes: 1 << 20,
+        waiting_bytes_max: 64 << 20,
         seed: SEED.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
     }
 }
@@ -189,7 +190,11 @@ fn dead_letters_keep_their_reason_and_are_replayed_or_purged() {
 #[test]
 fn full_dead_letters_leave_the_record_in_the_queue() {
     let folder = tempfile::tempdir().unwrap();
-    let small = Options { dead_keep_bytes: 600, ..options(folder.path(), Ordering::None) };
+    let small = Options {
+        dead_keep_bytes: 600,
+        waiting_bytes_max: 64 << 20,
+        ..options(folder.path(), Ordering::None)
+    };
     let queue = Queue::open(small, Arc::new(SystemClock)).unwrap().0;
     store(&queue, 0..3);
     let mut results = queue.lease(&a(), 3, usize::MAX).into_iter().map(|l| l.dead_letter("c", "r"));

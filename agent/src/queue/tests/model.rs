@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::logs::Repeated;
-use crate::queue::commit::Group;
+use crate::queue::commit::{Answer, Group, Waiting};
 use crate::queue::dead::Leave;
 use crate::queue::identity::StreamOf;
 use crate::queue::recover::{Parts, Stores, recover};
@@ -32,8 +32,8 @@ enum Action {
     Save,
     Restart,
     PowerCut,
-    /// The operation after so many fails.
-    Fail(u64),
+    /// The operation after so many fails, before or after its effect.
+    Fail(u64, bool),
     Replay,
     Purge,
 }
@@ -46,7 +46,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => Just(Action::Save),
         1 => Just(Action::Restart),
         2 => Just(Action::PowerCut),
-        2 => (0u64..8).prop_map(Action::Fail),
+        2 => (0u64..8, any::<bool>()).prop_map(|(n, done)| Action::Fail(n, done)),
         1 => Just(Action::Replay),
         1 => Just(Action::Purge),
     ]
@@ -106,7 +106,7 @@ impl World {
                 self.dead_store = self.dead_store.after_power_cut(&mut self.rng);
                 self.restart();
             }
-            Action::Fail(operations) => self.lane_store.fail_after(operations),
+            Action::Fail(operations, done) => self.lane_store.fail_after(operations, done),
             Action::Replay => self.replay(),
             Action::Purge => self.purge(),
         }
@@ -121,7 +121,8 @@ impl World {
             self.next_id += 1;
             self.submitted.insert(id.clone());
             let (sender, receiver) = oneshot::channel();
-            group.push((record(&id, self.next_id % 5, *size), false, sender));
+            let answer = Answer::new(sender, Waiting::default());
+            group.push((record(&id, self.next_id % 5, *size), false, answer));
             answers.push((id, receiver));
         }
         self.commit(group);
@@ -189,7 +190,8 @@ impl World {
         };
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
-            self.commit(vec![(letter.record, true, sender)]);
+            let answer = Answer::new(sender, Waiting::default());
+            self.commit(vec![(letter.record, true, answer)]);
             if receiver.try_recv().unwrap().is_ok() {
                 drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
             }
@@ -219,7 +221,7 @@ impl World {
 
     /// Delivers everything that is left: then nothing is owed any more.
     fn finish(mut self) {
-        self.lane_store.fail_after(u64::MAX);
+        self.lane_store.fail_after(u64::MAX, false);
         self.replay();
         for _ in 0..100_000 {
             self.now += Duration::from_secs(2);
@@ -240,7 +242,7 @@ impl World {
 }
 
 fn take_up(ordering: Ordering, lane: &MemoryStore, dead: &MemoryStore, seed: u64) -> Parts {
-    lane.fail_after(u64::MAX);
+    lane.fail_after(u64::MAX, false);
     let name = LaneName::parse("a").unwrap();
     let options = Options {
         data_dir: "/".into(),
@@ -249,6 +251,7 @@ fn take_up(ordering: Ordering, lane: &MemoryStore, dead: &MemoryStore, seed: u64
         lanes: vec![LaneOptions { name, ordering }],
         segment_bytes: 3_000,
         dead_keep_bytes: u64::MAX,
+        waiting_bytes_max: 64 << 20,
         seed,
     };
     let stores = Stores { lanes: vec![Arc::new(lane.clone())], dead: Arc::new(dead.clone()) };
