@@ -182,6 +182,13 @@ fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
 }
 
 /// One record: received, proven, stored.
+/// Coming back later would not help.
+fn too_large_for_memory() -> Refusal {
+    let message = "is larger than [limits] memory allows as JSON; send it as \
+                   application/octet-stream, or raise the limit";
+    Refusal::of("body", Code::TooLarge, message)
+}
+
 async fn one(
     form: Form,
     headers: &HeaderMap,
@@ -192,8 +199,12 @@ async fn one(
     let (text, mut held) = body::receive(incoming, max, intake).await?;
     let request = match form {
         Form::Json => {
-            // The text, and at most twice its size while its body is unescaped and copied.
-            if !held.try_resize(text.len() * 3) {
+            // The text, its body unescaped, and three quarters of that once more where it is base64.
+            let cost = text.len() / 4 * 11;
+            if cost > intake.budget.max_bytes() {
+                return Err(too_large_for_memory());
+            }
+            if !held.try_resize(cost) {
                 return Err(overloaded());
             }
             let mut request = json::parse(&text).map_err(|unreadable| unreadable.refusal)?;

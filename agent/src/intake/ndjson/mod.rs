@@ -21,6 +21,7 @@ use http_body_util::{BodyExt, Either};
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::answers::AnswerBody;
@@ -35,8 +36,9 @@ pub(super) async fn answer(
     stop: CancellationToken,
 ) -> Response<Out> {
     // Asking for the first piece is what makes a client that expects "100 Continue" send.
-    let first = match body.frame().await {
-        Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+    let first = match timeout(intake.options.idle_max, body.frame()).await {
+        Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        // The pump finds the same silence, and ends it.
         _ => Bytes::new(),
     };
     let (writer, reader) = answers::channel(&intake.budget, intake.options.memory_bytes / 4);

@@ -231,3 +231,15 @@ async fn curl_stores_small_and_large_records() {
     }
     assert_eq!(rig.fake.records()[1].body.len(), 3 << 20);
 }
+
+#[tokio::test]
+async fn the_largest_body_fits_as_base64_with_the_default_memory() {
+    // Half of `[limits] memory`, as the agent gives it to the intake.
+    let options = Options { memory_bytes: 16 * 1024 * 1024, ..Options::default() };
+    let rig = Rig::new(options).await;
+    // "////" is three bytes of 0xFF.
+    let body = "/".repeat(4 * 1024 * 1024 / 3 * 4);
+    let json = format!(r#"{{"body_base64": "{body}"}}"#);
+    let reply = rig.post(JSON, json.as_bytes()).await;
+    assert_eq!(reply.status, 201, "{:?}", reply.body.get(..200));
+}
