@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use reqwest::Response;
 use reqwest::header::HeaderMap;
 use spillway_protocol::rocketmq::http::digest::md5_matches;
-use spillway_protocol::rocketmq::http::fault::{ErrorBody, Meaning};
+use spillway_protocol::rocketmq::http::fault::{Code, ErrorBody, Meaning};
 use spillway_protocol::rocketmq::http::publish::Published;
 use spillway_protocol::rocketmq::http::{REQUEST_ID_HEADER, VERSION_HEADER};
 
@@ -68,6 +68,11 @@ impl Answer {
 
     fn error(&self) -> Option<ErrorBody> {
         ErrorBody::parse(self.text()).ok()
+    }
+
+    /// Whether its code is `code`.
+    pub(super) fn says(&self, code: Code) -> bool {
+        self.error().is_some_and(|error| Code::parse(&error.code) == Some(code))
     }
 
     /// Whether RocketMQ said this, rather than a portal, proxy or another server on the way.
@@ -142,6 +147,7 @@ impl Answer {
             Meaning::Throttle => self.throttled(),
             Meaning::Clock => misconfigured(Scope::Link, "clock", reason),
             Meaning::Credentials => misconfigured(Scope::Link, "credentials", reason),
+            Meaning::Forbidden => misconfigured(Scope::Topic, "permission", reason),
             Meaning::Missing => misconfigured(Scope::Topic, "topic_missing", reason),
             Meaning::Server | Meaning::Empty => Outcome::Unknown { reason, link: false },
             // No code of this API can mean the record alone: each could as well be a fault of

@@ -1,6 +1,5 @@
 use super::*;
 use spillway_protocol::rocketmq::http::digest::body_md5;
-use spillway_protocol::rocketmq::http::fault::Code;
 
 const BODY: &[u8] = b"hello";
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -78,10 +77,14 @@ fn every_code_has_its_treatment() {
         let outcome = error(code.status(), code.as_str()).outcome(BODY);
         let right = match code {
             Code::QpsLimitExceeded => matches!(outcome, Outcome::Throttled { after: None, .. }),
-            Code::AccessDenied
-            | Code::InvalidAccessKeyId
+            Code::AccessDenied | Code::HTTPForbidden => {
+                matches!(
+                    outcome,
+                    Outcome::Misconfigured { scope: Scope::Topic, code: "permission", .. }
+                )
+            }
+            Code::InvalidAccessKeyId
             | Code::SignatureDoesNotMatch
-            | Code::HTTPForbidden
             | Code::InvalidAuthorizationHeader
             | Code::MissingAuthorizationHeader => {
                 let (scope, code) = (Scope::Link, "credentials");
@@ -143,4 +146,21 @@ fn a_refused_date_is_told_from_other_refusals() {
     assert!(!dated(error(400, "MalformedXML"), NOW_MS + hour_ms).refuses_date(NOW_MS));
     assert!(!dated(page(403), NOW_MS + hour_ms).refuses_date(NOW_MS));
     assert!(!dated(mq(500, ""), NOW_MS + hour_ms).refuses_date(NOW_MS));
+}
+
+#[test]
+fn what_is_forbidden_here_stops_this_topic_and_what_nobody_may_stops_all() {
+    for (answer, expected) in [
+        (error(403, "AccessDenied"), (Scope::Topic, "permission")),
+        (error(403, "BrandNew"), (Scope::Topic, "permission")),
+        (mq(403, ""), (Scope::Topic, "permission")),
+        (error(403, "SignatureDoesNotMatch"), (Scope::Link, "credentials")),
+        (error(403, "InvalidAccessKeyId"), (Scope::Link, "credentials")),
+        (mq(401, ""), (Scope::Link, "credentials")),
+    ] {
+        match answer.outcome(BODY) {
+            Outcome::Misconfigured { scope, code, .. } => assert_eq!((scope, code), expected),
+            other => panic!("{answer:?}: {other:?}"),
+        }
+    }
 }

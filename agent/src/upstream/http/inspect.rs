@@ -6,7 +6,7 @@
 //! topic, or take somebody's messages out of sight for five minutes.
 
 use spillway_protocol::record::Topic;
-use spillway_protocol::rocketmq::http::fault::Meaning;
+use spillway_protocol::rocketmq::http::fault::{Code, Meaning};
 use spillway_protocol::rocketmq::http::{ack, resource};
 
 use super::answer::Answer;
@@ -90,6 +90,8 @@ fn clock(upstream: &HttpUpstream) -> Finding {
 fn signature(answer: &Answer) -> Finding {
     let verdict = match answer.meaning() {
         Meaning::Credentials | Meaning::Clock => Verdict::Bad,
+        // A key that is known and denied has signed well; a bare 403 may be about anything.
+        Meaning::Forbidden if !answer.says(Code::AccessDenied) => Verdict::Note,
         Meaning::Server | Meaning::Throttle => Verdict::Note,
         _ => Verdict::Good,
     };
@@ -103,6 +105,13 @@ fn of_topic(answer: &Answer, topic: &Topic, ordered: bool) -> Finding {
     let subject = format!("topic {topic}");
     if answer.meaning() == Meaning::Missing {
         return finding(subject, Verdict::Bad, answer.words());
+    }
+    if answer.meaning() == Meaning::Forbidden {
+        let detail = format!(
+            "{}; a key that may only publish is refused this question too, so make sure it may publish here",
+            answer.words()
+        );
+        return finding(subject, Verdict::Note, detail);
     }
     let kind = if ordered { "an ordered topic" } else { "a normal topic" };
     let detail = format!(

@@ -10,8 +10,10 @@ pub enum Meaning {
     Throttle,
     /// The request's date is too far from the server's.
     Clock,
-    /// The key, its secret or its permissions: an operator's matter.
+    /// The key or its signature, so every request: an operator's matter.
     Credentials,
+    /// The key is right but may not do this here; on other topics it may: an operator's matter.
+    Forbidden,
     /// The topic (or the subscription) does not exist: an operator's matter.
     Missing,
     /// A consumer found nothing; no fault at all.
@@ -70,10 +72,10 @@ codes! {
     AckMessageFail, 400, Handle;
     AckFail, 400, Handle;
     QpsLimitExceeded, 400, Throttle;
-    AccessDenied, 403, Credentials;
+    AccessDenied, 403, Forbidden;
     InvalidAccessKeyId, 403, Credentials;
     SignatureDoesNotMatch, 403, Credentials;
-    HTTPForbidden, 403, Credentials;
+    HTTPForbidden, 403, Forbidden;
     MessageNotExist, 404, Empty;
     TopicNotExist, 404, Missing;
     SubscriptionNotExist, 404, Missing;
@@ -99,7 +101,8 @@ impl Meaning {
 
     fn of_status(status: u16) -> Self {
         match status {
-            401 | 403 => Self::Credentials,
+            401 => Self::Credentials,
+            403 => Self::Forbidden,
             404 => Self::Missing,
             408 | 500.. => Self::Server,
             429 => Self::Throttle,
@@ -162,7 +165,8 @@ mod tests {
     fn unknown_codes_and_bodies_fall_back_on_the_status() {
         for (status, meaning) in [
             (400, Meaning::Refused),
-            (403, Meaning::Credentials),
+            (401, Meaning::Credentials),
+            (403, Meaning::Forbidden),
             (404, Meaning::Missing),
             (408, Meaning::Server),
             (429, Meaning::Throttle),

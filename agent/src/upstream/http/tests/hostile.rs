@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::upstream::Verdict;
 
 /// A server that gives every request on a connection of its own the same raw answer, then closes;
 /// with no answer it never says anything. Counts the connections.
@@ -29,17 +30,20 @@ async fn say(mut stream: TcpStream, answer: Option<String>) {
     match answer {
         Some(answer) => {
             read_request(&mut stream).await;
-            stream.write_all(answer.as_bytes()).await.unwrap();
+            let _ = stream.write_all(answer.as_bytes()).await;
         }
         None => std::future::pending().await,
     }
 }
 
-/// Reads head and body, so that closing afterwards is no reset.
+/// Reads head and body, so that closing afterwards is no reset. A probe sends none.
 async fn read_request(stream: &mut TcpStream) {
     let mut request = Vec::new();
-    while !String::from_utf8_lossy(&request).contains("</Message>") {
-        assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+    let whole = |text: &str| text.contains("</Message>") || text.contains("</ReceiptHandles>");
+    while !whole(&String::from_utf8_lossy(&request)) {
+        if stream.read_buf(&mut request).await.unwrap() == 0 {
+            return;
+        }
     }
 }
 
@@ -156,5 +160,20 @@ async fn a_gateways_plea_for_patience_is_a_throttle() {
     match outcome(http(head, "<html>busy</html>")).await {
         Outcome::Throttled { after, .. } => assert_eq!(after, Some(Duration::from_secs(7))),
         other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_publish_looks_right_to_the_doctor() {
+    let denied = "<Error><Code>AccessDenied</Code><Message>not yours</Message></Error>";
+    let bare = "";
+    for (body, expected) in [(denied, Verdict::Good), (bare, Verdict::Note)] {
+        let (port, _) = serve(http("403 Forbidden\r\nx-mq-request-id: 1", body)).await;
+        let findings = upstream(port).inspect(&Topic::parse(TOPIC).unwrap(), false).await;
+        let of = |subject: &str| findings.iter().find(|f| f.subject == subject).unwrap();
+        assert_eq!(of("signature").verdict, expected, "{findings:?}");
+        let topic = of("topic ward");
+        assert_eq!(topic.verdict, Verdict::Note);
+        assert!(topic.detail.contains("may publish"), "{}", topic.detail);
     }
 }
