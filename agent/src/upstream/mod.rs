@@ -5,6 +5,7 @@ pub mod http;
 mod outcome;
 pub mod skew;
 pub mod tls;
+mod unanswered;
 
 use futures::future::BoxFuture;
 use spillway_protocol::message::Message;

@@ -40,8 +40,6 @@ use crate::config;
 
 /// Beyond the time that the bytes take.
 const SEND_DEADLINE: Duration = Duration::from_secs(20);
-/// The slowest link that is given the time it needs.
-const SLOWEST_BYTES_PER_SECOND: u64 = 8 * 1024;
 /// For calls that carry next to nothing.
 const ASK_DEADLINE: Duration = Duration::from_secs(15);
 /// What the goodbye may take.
@@ -108,9 +106,8 @@ impl GrpcUpstream {
         let identity = &self.pool.identity;
         let request =
             request::send(message, identity.namespace(), identity.host(), identity.now_ms());
-        let load = connection.wire.load(message.size_bytes());
-        let deadline =
-            SEND_DEADLINE + Duration::from_secs(load.bytes_ahead() / SLOWEST_BYTES_PER_SECOND);
+        let load = connection.wire.unanswered.load(message.size_bytes());
+        let deadline = load.deadline(SEND_DEADLINE);
         let mut client = connection.client();
         let call = client.send_message(identity.request(request));
         let silence = connection.wire.answers.load(Ordering::Relaxed);

@@ -98,7 +98,7 @@ impl Session {
             Err(_) => {
                 // Sends under way have their own deadlines, which count the bytes ahead.
                 let silent = self.wire.answers.load(Ordering::Relaxed) == before;
-                if silent && self.wire.is_idle() {
+                if silent && self.wire.unanswered.is_empty() {
                     self.retired.store(true, Ordering::Relaxed);
                 }
                 None

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::dial::{ByteStream, chain};
 use super::identity::Identity;
+use crate::upstream::unanswered::Unanswered;
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,7 +39,8 @@ pub(super) struct Wire {
     identity: Arc<Identity>,
     /// Answers so far: a call that sees none while it waits sits on a dead connection.
     pub(super) answers: Arc<AtomicU64>,
-    unanswered_bytes: Arc<AtomicU64>,
+    /// Messages on their way.
+    pub(super) unanswered: Unanswered,
     end: Arc<OnceLock<String>>,
 }
 
@@ -65,7 +67,7 @@ impl Wire {
             identity,
             end,
             answers: Arc::default(),
-            unanswered_bytes: Arc::default(),
+            unanswered: Unanswered::default(),
         })
     }
 
@@ -76,42 +78,6 @@ impl Wire {
     /// How the connection ended, where it has.
     pub(super) fn end(&self) -> &str {
         self.end.get().map_or("closed", String::as_str)
-    }
-
-    /// Whether no message is on its way.
-    pub(super) fn is_idle(&self) -> bool {
-        self.unanswered_bytes.load(Ordering::Relaxed) == 0
-    }
-
-    /// Counts `bytes` as on their way for as long as the result lives.
-    pub(super) fn load(&self, bytes: usize) -> Load {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let before = self.unanswered_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Load {
-            bytes,
-            ahead: before.saturating_add(bytes),
-            total: Arc::clone(&self.unanswered_bytes),
-        }
-    }
-}
-
-/// A message on its way.
-pub(super) struct Load {
-    bytes: u64,
-    ahead: u64,
-    total: Arc<AtomicU64>,
-}
-
-impl Load {
-    /// Its own bytes and those that were on their way before it.
-    pub(super) fn bytes_ahead(&self) -> u64 {
-        self.ahead
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

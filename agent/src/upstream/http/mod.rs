@@ -25,6 +25,7 @@ use spillway_protocol::rocketmq::http::resource;
 
 use super::skew::Skew;
 use super::tls::{self, TlsError};
+use super::unanswered::Unanswered;
 use super::{Finding, Outcome, Scope, Upstream};
 use crate::clock::WallClock;
 use crate::config::{self, Credentials, Endpoint};
@@ -33,7 +34,7 @@ use request::Signed;
 
 /// Longest wait for a connection, name resolution and TLS included.
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest time one send may take in all.
+/// Longest time one send may take beyond the time that the bytes take.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
 /// An idle connection is closed after this, before the server or a NAT forgets it.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -67,6 +68,7 @@ pub struct HttpUpstream {
     clock: Arc<dyn WallClock>,
     skew: Skew,
     deadline: Duration,
+    unanswered: Unanswered,
 }
 
 impl HttpUpstream {
@@ -104,6 +106,7 @@ impl HttpUpstream {
             clock,
             skew: Skew::default(),
             deadline: request,
+            unanswered: Unanswered::default(),
         })
     }
 
@@ -127,6 +130,8 @@ impl HttpUpstream {
         body: String,
     ) -> Result<Exchanged, Outcome> {
         let body = bytes::Bytes::from(body);
+        let load = self.unanswered.load(body.len());
+        let deadline = load.deadline(self.deadline);
         let both = async {
             let (first, signed_ms) = self.attempt(method, resource, body.clone()).await?;
             if !first.refuses_date(signed_ms) {
@@ -138,9 +143,9 @@ impl HttpUpstream {
                 false => Exchanged::Answered(second),
             })
         };
-        match tokio::time::timeout(self.deadline, both).await {
+        match tokio::time::timeout(deadline, both).await {
             Ok(exchanged) => exchanged,
-            Err(_) => Err(failure::deadline(self.deadline)),
+            Err(_) => Err(failure::deadline(deadline)),
         }
     }
 

@@ -101,6 +101,29 @@ async fn a_server_that_never_answers_runs_into_the_deadline() {
 }
 
 #[tokio::test]
+async fn a_large_body_on_a_slow_link_is_given_its_time() {
+    let (port, count) = serve(None).await;
+    let upstream = impatient(&settings(port));
+    let (large, small) = (message("x".repeat(300 * 1024)), message("x"));
+    let sends = async { tokio::join!(biased; upstream.send(&large), upstream.send(&small)) };
+    let wait = async {
+        while count.load(Ordering::Relaxed) < 2 {
+            tokio::task::yield_now().await;
+        }
+        // Both have left as far as they can, so time jumps to the deadlines.
+        tokio::time::pause();
+    };
+    let start = tokio::time::Instant::now();
+    let ((large, small), ()) = tokio::join!(sends, wait);
+    let waited = start.elapsed().as_secs();
+    for outcome in [large, small] {
+        let Outcome::Unknown { link: true, reason } = outcome else { panic!("{outcome:?}") };
+        assert!(reason.contains(" 37 s"), "{reason}");
+    }
+    assert!((37..60).contains(&waited), "{waited}");
+}
+
+#[tokio::test]
 async fn a_handshake_that_never_ends_stored_nothing() {
     let (port, _) = serve(None).await;
     let authority = super::tls::Authority::new();
