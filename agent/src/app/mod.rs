@@ -1,8 +1,10 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
+mod access;
 mod meter;
 mod report;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
-use crate::upstream::{Upstream, tls::TlsError};
+use crate::upstream::{CredentialsSource, Upstream, tls::TlsError};
 use crate::{entropy, host};
 use report::Report;
 
@@ -77,7 +79,9 @@ impl Agent {
         file: String,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, StartError> {
-        let upstream = config.upstream.as_ref().map(|u| upstream(u, &clock)).transpose()?;
+        let source = access::source(PathBuf::from(&file));
+        let upstream = config.upstream.as_ref();
+        let upstream = upstream.map(|u| connected(u, &clock, Some(source))).transpose()?;
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
@@ -138,11 +142,30 @@ pub fn upstream(
     upstream: &crate::config::Upstream,
     clock: &Arc<dyn WallClock>,
 ) -> Result<Arc<dyn Upstream>, UpstreamError> {
+    connected(upstream, clock, None)
+}
+
+/// The same; refused credentials are read again from `source`.
+fn connected(
+    upstream: &crate::config::Upstream,
+    clock: &Arc<dyn WallClock>,
+    source: Option<CredentialsSource>,
+) -> Result<Arc<dyn Upstream>, UpstreamError> {
     Ok(match upstream.transport {
-        Transport::Http => Arc::new(HttpUpstream::new(upstream, clock.clone())?),
+        Transport::Http => {
+            let http = HttpUpstream::new(upstream, clock.clone())?;
+            match source {
+                Some(source) => Arc::new(http.reading_credentials(source)),
+                None => Arc::new(http),
+            }
+        }
         Transport::Grpc => {
             let client_id = format!("spillway@{}", Uuid::new_v4().simple());
-            Arc::new(GrpcUpstream::new(upstream, client_id, clock.clone())?)
+            let grpc = GrpcUpstream::new(upstream, client_id, clock.clone())?;
+            match source {
+                Some(source) => Arc::new(grpc.reading_credentials(source)),
+                None => Arc::new(grpc),
+            }
         }
     })
 }

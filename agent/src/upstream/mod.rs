@@ -1,5 +1,6 @@
 //! The far end: one trait over both transports, and what its answers mean.
 
+mod access;
 pub mod grpc;
 pub mod http;
 mod outcome;
@@ -11,6 +12,7 @@ use futures::future::BoxFuture;
 use spillway_protocol::message::Message;
 use spillway_protocol::record::Topic;
 
+pub use access::CredentialsSource;
 pub use outcome::{Outcome, Scope};
 
 /// A way to RocketMQ. It keeps connections, signs, and sorts answers; it never retries: every

@@ -81,17 +81,22 @@ impl Connection {
         !self.retired.load(Ordering::Relaxed) && !self.wire.is_closed()
     }
 
+    /// Gives the connection up; what is under way may finish.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Relaxed);
+    }
+
     /// Gives the connection up if nothing at all was answered since `answers` was read.
     pub(super) fn retire_if_silent_since(&self, answers: u64) {
         if self.wire.answers.load(Ordering::Relaxed) == answers {
-            self.retired.store(true, Ordering::Relaxed);
+            self.retire();
         }
     }
 
     /// Gives the connection up if what answers is not RocketMQ: the next may lead elsewhere.
     pub(super) fn learn_from(&self, outcome: &Outcome) {
         if matches!(outcome, Outcome::LinkDown { .. }) {
-            self.retired.store(true, Ordering::Relaxed);
+            self.retire();
         }
     }
 }

@@ -9,12 +9,13 @@ use uuid::Uuid;
 use super::BuildError;
 use crate::clock::WallClock;
 use crate::config;
+use crate::upstream::access::Access;
 
 /// The caller, its clock and what is known of the server's.
 pub(super) struct Identity {
     client_id: String,
     namespace: Option<String>,
-    credentials: Option<config::Credentials>,
+    pub(super) access: Access,
     host: String,
     clock: Arc<dyn WallClock>,
     offset_s: Mutex<Option<i64>>,
@@ -30,16 +31,19 @@ impl Identity {
             host: host_name(),
             client_id,
             namespace: upstream.namespace.clone(),
-            credentials: upstream.credentials.clone(),
+            access: Access::new(upstream.credentials.clone()),
             clock,
             offset_s: Mutex::new(None),
         };
-        for (name, value) in identity.caller().headers("", 0) {
-            if !value.is_ascii() || MetadataValue::<Ascii>::try_from(value).is_err() {
-                return Err(BuildError::Header(setting(name)));
-            }
+        match identity.unusable_header(upstream.credentials.as_ref()) {
+            Some(name) => Err(BuildError::Header(setting(name))),
+            None => Ok(identity),
         }
-        Ok(identity)
+    }
+
+    /// Reads the access key again if it was refused; true if it is another now.
+    pub(super) async fn refresh(&self) -> bool {
+        self.access.refresh(|read| self.unusable_header(Some(read)).is_none()).await
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
@@ -78,8 +82,10 @@ impl Identity {
     pub(super) fn request<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         let id = Uuid::new_v4().to_string();
-        for (name, value) in self.caller().headers(&id, self.now_ms()) {
-            // Proven when this was built.
+        let credentials = self.access.current();
+        let caller = self.caller(credentials.as_deref());
+        for (name, value) in caller.headers(&id, self.now_ms()) {
+            // Proven when this was built, or the key was taken.
             if let Ok(value) = value.parse::<MetadataValue<Ascii>>() {
                 request.metadata_mut().insert(name, value);
             }
@@ -87,11 +93,19 @@ impl Identity {
         request
     }
 
-    fn caller(&self) -> Caller<'_> {
+    /// The first header of a call with `credentials` whose value cannot travel.
+    fn unusable_header(&self, credentials: Option<&config::Credentials>) -> Option<&'static str> {
+        let travels =
+            |value: &str| value.is_ascii() && value.parse::<MetadataValue<Ascii>>().is_ok();
+        let mut headers = self.caller(credentials).headers("", 0).into_iter();
+        headers.find(|(_, value)| !travels(value)).map(|(name, _)| name)
+    }
+
+    fn caller<'a>(&'a self, credentials: Option<&'a config::Credentials>) -> Caller<'a> {
         Caller {
             client_id: &self.client_id,
             namespace: self.namespace.as_deref(),
-            key: self.credentials.as_ref().map(|key| AccessKey {
+            key: credentials.map(|key| AccessKey {
                 id: &key.id,
                 secret: key.secret.reveal(),
                 security_token: key.security_token.as_ref().map(config::Secret::reveal),

@@ -34,7 +34,7 @@ use tokio::time::timeout;
 use self::connection::Connection;
 use self::pool::Pool;
 use super::tls::TlsError;
-use super::{Finding, Outcome, Upstream};
+use super::{CredentialsSource, Finding, Outcome, Upstream};
 use crate::clock::WallClock;
 use crate::config;
 
@@ -80,6 +80,13 @@ impl GrpcUpstream {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
         Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock)?) })
+    }
+
+    /// Refused credentials are read again from `source` before the next send.
+    #[must_use]
+    pub fn reading_credentials(self, source: CredentialsSource) -> Self {
+        self.pool.identity.access.read_from(source);
+        self
     }
 
     async fn deliver(&self, message: &Message) -> Outcome {
@@ -145,7 +152,16 @@ impl GrpcUpstream {
 
 impl Upstream for GrpcUpstream {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
-        self.deliver(message).boxed()
+        async move {
+            if self.pool.identity.refresh().await {
+                // Its session began with the old key.
+                self.pool.retire().await;
+            }
+            let outcome = self.deliver(message).await;
+            self.pool.identity.access.learn_from(&outcome);
+            outcome
+        }
+        .boxed()
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {

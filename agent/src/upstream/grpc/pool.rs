@@ -75,6 +75,13 @@ impl Pool {
         }
     }
 
+    /// Has the next request open a connection of its own.
+    pub(super) async fn retire(&self) {
+        if let Some(connection) = &self.slot.lock().await.current {
+            connection.retire();
+        }
+    }
+
     /// Takes the connection out of use.
     pub(super) fn take(&self) -> Option<Arc<Connection>> {
         self.slot.try_lock().ok()?.current.take()

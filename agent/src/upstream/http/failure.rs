@@ -22,6 +22,12 @@ pub(super) fn outcome(error: &reqwest::Error) -> Outcome {
     Outcome::Unknown { reason, link: true }
 }
 
+/// There is no key to sign with.
+pub(super) fn no_credentials() -> Outcome {
+    let reason = "upstream.access_key_id and access_key_secret are missing".to_owned();
+    Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason }
+}
+
 /// An answer that broke off: the message may be stored.
 pub(super) fn cut(error: &reqwest::Error) -> Outcome {
     let reason = format!("the answer broke off: {}", reason(error));

@@ -23,12 +23,13 @@ use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::publish::Publish;
 use spillway_protocol::rocketmq::http::resource;
 
+use super::access::Access;
 use super::skew::Skew;
 use super::tls::{self, TlsError};
 use super::unanswered::Unanswered;
-use super::{Finding, Outcome, Scope, Upstream};
+use super::{CredentialsSource, Finding, Outcome, Scope, Upstream};
 use crate::clock::WallClock;
-use crate::config::{self, Credentials, Endpoint};
+use crate::config::{self, Endpoint};
 use answer::Answer;
 use request::Signed;
 
@@ -64,7 +65,7 @@ pub struct HttpUpstream {
     endpoint: Endpoint,
     tls: Arc<ClientConfig>,
     instance: Option<String>,
-    credentials: Credentials,
+    access: Access,
     clock: Arc<dyn WallClock>,
     skew: Skew,
     deadline: Duration,
@@ -102,7 +103,7 @@ impl HttpUpstream {
             endpoint,
             tls: Arc::new(tls),
             instance: upstream.namespace.clone(),
-            credentials,
+            access: Access::new(Some(credentials)),
             clock,
             skew: Skew::default(),
             deadline: request,
@@ -110,16 +111,27 @@ impl HttpUpstream {
         })
     }
 
+    /// Refused credentials are read again from `source` before the next send.
+    #[must_use]
+    pub fn reading_credentials(self, source: CredentialsSource) -> Self {
+        self.access.read_from(source);
+        self
+    }
+
     /// Publishes `message`; `publish` is its request.
     async fn publish(&self, message: &Message, publish: &Publish<'_>) -> Outcome {
         let resource = resource::publish(message.topic.as_str(), self.instance.as_deref());
-        match self.exchange("POST", &resource, publish.to_xml()).await {
+        // What cannot travel in a header is found by the request itself.
+        self.access.refresh(|_| true).await;
+        let outcome = match self.exchange("POST", &resource, publish.to_xml()).await {
             Ok(Exchanged::Answered(answer)) => answer.outcome(&message.body),
             Ok(Exchanged::DateRefused(answer)) => {
                 Outcome::Misconfigured { scope: Scope::Link, code: "clock", reason: answer.words() }
             }
             Err(outcome) => outcome,
-        }
+        };
+        self.access.learn_from(&outcome);
+        outcome
     }
 
     /// One request and its answer, signed again once if its date was refused.
@@ -157,7 +169,8 @@ impl HttpUpstream {
         body: bytes::Bytes,
     ) -> Result<(Answer, u64), Outcome> {
         let signed_ms = self.skew.server_ms(self.clock.now_ms());
-        let signed = Signed::new(method, resource, &self.credentials, signed_ms);
+        let credentials = self.access.current().ok_or_else(failure::no_credentials)?;
+        let signed = Signed::new(method, resource, &credentials, signed_ms);
         let request = signed.into_request(&self.client, &self.endpoint, body);
         let response = request.send().await.map_err(|e| failure::outcome(&e))?;
         let answer = Answer::read(response).await.map_err(|e| failure::cut(&e))?;

@@ -3,7 +3,7 @@
 mod fake;
 mod secure;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use spillway_protocol::record::{RecordId, Tag, Topic};
 use spillway_protocol::rocketmq::grpc::signing::{self, AccessKey};
@@ -129,6 +129,38 @@ async fn the_brokers_words_become_outcomes() {
     fake.reply(Reply::Grpc(tonic::Code::Unauthenticated));
     let outcome = upstream.send(&message()).await;
     assert!(matches!(outcome, Outcome::Misconfigured { scope: Scope::Link, .. }));
+}
+
+#[tokio::test]
+async fn a_key_put_right_on_this_machine_signs_the_next_send_on_a_new_session() {
+    let fake = Fake::start().await;
+    let config = configured(vec![endpoint(fake.port, false)]);
+    let right = config::Credentials {
+        id: "AKIDOTHER".into(),
+        secret: config::Secret::new("sk-Other"),
+        security_token: None,
+    };
+    let unusable = config::Credentials { id: "ü".into(), ..right.clone() };
+    let next = Arc::new(Mutex::new(config.credentials.clone()));
+    let source = Arc::clone(&next);
+    let source = Arc::new(move || source.lock().unwrap().clone());
+    let upstream = upstream(&config).reading_credentials(source);
+    for wrong in [config.credentials.clone(), None, Some(unusable)] {
+        *next.lock().unwrap() = wrong;
+        fake.reply(Reply::Grpc(tonic::Code::Unauthenticated));
+        let outcome = upstream.send(&message()).await;
+        assert!(matches!(outcome, Outcome::Misconfigured { code: "credentials", .. }));
+        assert!(fake.seen().header("authorization").contains("AKIDEXAMPLE"));
+    }
+    assert_eq!(fake.seen().count("settings"), 1);
+    *next.lock().unwrap() = Some(right);
+    fake.reply(Reply::Entry(20_000, ""));
+    assert!(is_delivered(&upstream.send(&message()).await));
+    let seen = fake.seen();
+    let key = AccessKey { id: "AKIDOTHER", secret: "sk-Other", security_token: None };
+    let date = seen.header("x-mq-date-time");
+    assert_eq!(seen.header("authorization"), signing::authorization(&key, &date));
+    assert_eq!(seen.count("settings"), 2);
 }
 
 #[tokio::test]

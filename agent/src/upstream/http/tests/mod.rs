@@ -12,7 +12,7 @@ use spillway_protocol::record::{RecordId, Tag};
 use super::*;
 use crate::broker::{Broker, BrokerOptions};
 use crate::clock::SystemClock;
-use crate::config::{Secret, Tls, Transport};
+use crate::config::{Credentials, Secret, Tls, Transport};
 
 const TOPIC: &str = "ward";
 
