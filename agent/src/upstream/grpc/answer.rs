@@ -28,13 +28,20 @@ pub(super) fn outcome(response: &v2::SendMessageResponse) -> Outcome {
     sorted(status.code, &status.message, &entry.message_id)
 }
 
+/// Whether the server has lost this client's session, or never had it.
+pub(super) fn wants_new_session(response: &v2::SendMessageResponse) -> bool {
+    let entries = response.entries.iter().map(|entry| &entry.status);
+    let mut statuses = entries.chain([&response.status]).flatten();
+    statuses.any(|status| meaning(status.code, &status.message) == Meaning::Stranger)
+}
+
 fn sorted(code: i32, text: &str, message_id: &str) -> Outcome {
     let words = brief(text);
     let reason = format!("{code}: {words}");
     match meaning(code, text) {
         Meaning::Stored => Outcome::Delivered { message_id: message_id.to_owned() },
         Meaning::Busy => Outcome::Throttled { after: None, reason },
-        Meaning::Uncertain => Outcome::Unknown { reason, link: false },
+        Meaning::Uncertain | Meaning::Stranger => Outcome::Unknown { reason, link: false },
         Meaning::Credentials => misconfigured(Scope::Link, "credentials", reason),
         Meaning::TopicMissing => misconfigured(Scope::Topic, "topic_missing", reason),
         Meaning::TopicType => misconfigured(Scope::Topic, "topic_type", reason),
@@ -136,7 +143,10 @@ mod tests {
             (20_000, &[20_000, 20_000], "unknown"),
             (40_402, &[], "topic_missing"),
             (40_100, &[20_000], "credentials"),
+            (43_100, &[], "credentials"),
             (43_101, &[], "own fault"),
+            (40_015, &[], "unknown"),
+            (20_000, &[40_017], "unknown"),
             (40_000, &[], "refused"),
             (50_400, &[], "unknown"),
         ] {

@@ -119,7 +119,12 @@ impl GrpcUpstream {
         let call = client.send_message(identity.request(request));
         let silence = connection.wire.answers.load(Ordering::Relaxed);
         match timeout(deadline, call).await {
-            Ok(Ok(response)) => Some(answer::outcome(response.get_ref())),
+            Ok(Ok(response)) => {
+                if answer::wants_new_session(response.get_ref()) {
+                    connection.retire();
+                }
+                Some(answer::outcome(response.get_ref()))
+            }
             Ok(Err(status)) if wire::not_sent(&status) => None,
             Ok(Err(status)) => {
                 let outcome = answer::failure(&status);

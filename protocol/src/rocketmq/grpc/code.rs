@@ -12,6 +12,12 @@ pub const MULTIPLE_RESULTS: i32 = 30_000;
 pub const TYPE_CONFLICT: i32 = 40_014;
 /// The server does not know the client's settings (any more).
 pub const UNRECOGNIZED_CLIENT: i32 = 40_015;
+/// The server saw no client id.
+const CLIENT_ID_REQUIRED: i32 = 40_017;
+/// The headers of the call are too large.
+const HEADERS_TOO_LARGE: i32 = 43_100;
+/// The properties of the message are too large.
+const PROPERTIES_TOO_LARGE: i32 = 43_101;
 /// The topic does not exist.
 pub const TOPIC_NOT_FOUND: i32 = 40_402;
 
@@ -24,8 +30,11 @@ pub enum Meaning {
     Busy,
     /// It may be stored.
     Uncertain,
-    /// The access key, its signature or the account is refused.
+    /// The access key, its signature or the account is refused, or the headers that carry them.
     Credentials,
+    /// The server does not know this client (any more): a fault of the session, so every message
+    /// would be refused, and none is to blame.
+    Stranger,
     /// The topic does not exist.
     TopicMissing,
     /// The topic takes another message type.
@@ -60,15 +69,18 @@ pub fn meaning(code: i32, text: &str) -> Meaning {
     match code {
         OK => Meaning::Stored,
         40_004..=40_007 | 40_009 => Meaning::OwnFault,
+        UNRECOGNIZED_CLIENT | CLIENT_ID_REQUIRED => Meaning::Stranger,
         // What 5.5.0 answers for a topic that is not there at all.
         TYPE_CONFLICT if says(text, &["expected type is unspecified"]) => Meaning::TopicMissing,
         TYPE_CONFLICT => Meaning::TopicType,
         40_100..=40_299 => Meaning::Credentials,
+        // Of the call's headers only the key, its token and the namespace can be large.
+        HEADERS_TOO_LARGE => Meaning::Credentials,
         40_300..=40_399 if says(text, CLOSED) || says(text, &["topic"]) => Meaning::TopicPermission,
         40_300..=40_399 => Meaning::Credentials,
         40_400 | TOPIC_NOT_FOUND => Meaning::TopicMissing,
         40_800..=40_899 => Meaning::Uncertain,
-        41_300..=41_399 | 43_100..=43_199 => Meaning::OwnFault,
+        41_300..=41_399 | PROPERTIES_TOO_LARGE => Meaning::OwnFault,
         42_900..=42_999 => Meaning::Busy,
         40_000..=49_999 => Meaning::Refused,
         50_000..=50_099 => folded(text),
@@ -111,7 +123,9 @@ mod tests {
             (40_004, Meaning::OwnFault),
             (40_007, Meaning::OwnFault),
             (40_014, Meaning::TopicType),
-            (40_015, Meaning::Refused),
+            (40_015, Meaning::Stranger),
+            (40_016, Meaning::Refused),
+            (40_017, Meaning::Stranger),
             (40_100, Meaning::Credentials),
             (40_200, Meaning::Credentials),
             (40_300, Meaning::Credentials),
@@ -123,7 +137,9 @@ mod tests {
             (41_302, Meaning::OwnFault),
             (42_800, Meaning::Refused),
             (42_900, Meaning::Busy),
+            (43_100, Meaning::Credentials),
             (43_101, Meaning::OwnFault),
+            (43_102, Meaning::Refused),
             (50_001, Meaning::Uncertain),
             (50_002, Meaning::Uncertain),
             (50_100, Meaning::Refused),

@@ -164,6 +164,18 @@ async fn a_key_put_right_on_this_machine_signs_the_next_send_on_a_new_session() 
 }
 
 #[tokio::test]
+async fn a_server_that_does_not_know_the_client_is_met_anew_and_no_record_blamed() {
+    let fake = Fake::start().await;
+    let upstream = upstream_to(&[fake.port]);
+    fake.reply(Reply::Entry(40_015, "unrecognized client type"));
+    let outcome = upstream.send(&message()).await;
+    assert!(matches!(outcome, Outcome::Unknown { link: false, .. }), "{outcome:?}");
+    fake.reply(Reply::Entry(20_000, ""));
+    assert!(is_delivered(&upstream.send(&message()).await));
+    assert_eq!(fake.seen().order, ["settings", "send", "settings", "send"]);
+}
+
+#[tokio::test]
 async fn a_deadline_without_an_answer_is_unknown_and_the_next_send_connects_anew() {
     let fake = Fake::start().await;
     let upstream = upstream_to(&[fake.port]);
