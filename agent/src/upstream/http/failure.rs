@@ -28,6 +28,19 @@ pub(super) fn no_credentials() -> Outcome {
     Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason }
 }
 
+/// The intake takes no such body for this transport: it was taken in for another one, so the
+/// change of transport is at fault and not the record.
+pub(super) fn beyond_http() -> Outcome {
+    Outcome::Rejected {
+        code: "body_too_large".to_owned(),
+        reason: "the body is not text and over 3 MiB, more than the HTTP API can carry as base64; \
+                 the record was taken in for another transport: set upstream.transport back to \
+                 \"grpc\" until it has left"
+            .to_owned(),
+        own: false,
+    }
+}
+
 /// An answer that broke off: the message may be stored.
 pub(super) fn cut(error: &reqwest::Error) -> Outcome {
     let reason = format!("the answer broke off: {}", reason(error));

@@ -192,13 +192,8 @@ enum Exchanged {
 impl Upstream for HttpUpstream {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
         async move {
-            let too_large = || Outcome::Rejected {
-                code: "body_too_large".to_owned(),
-                reason: "the body is not text and over 3 MiB, more than base64 can carry; use gRPC or split it".to_owned(),
-                own: true,
-            };
             let Some(message) = message.clone().into_xml_safe() else {
-                return too_large();
+                return failure::beyond_http();
             };
             match Publish::of(&message) {
                 Ok(publish) => self.publish(&message, &publish).await,
