@@ -207,12 +207,17 @@ impl<S: Source> Driver<S> {
         Message::compose(parcel.record(), parcel.stamp(), &defaults, order_key)
     }
 
-    /// Asks the far end without a record, since none waits.
+    /// Asks the far end without a record: none waits, or one has just failed.
     fn probe(&mut self, now: Instant) {
         let mut state = self.shared.state();
-        state.link.attempt(now);
+        state.link.attempt_bare(now);
         let era = state.link.era();
         drop(state);
+        self.ask(era);
+    }
+
+    /// A probe without a record, whose answer is taken as one of `era`.
+    fn ask(&mut self, era: u64) {
         let Some(upstream) = self.upstream.clone() else {
             return;
         };

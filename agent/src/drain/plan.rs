@@ -81,6 +81,7 @@ impl Plan {
         let record_only = match permit {
             Permit::Never => return Step::Hold(Cause::Link),
             Permit::Wait(at) => return Step::WaitUntil(at),
+            Permit::Bare => return Step::Probe,
             Permit::Flow => true,
             Permit::Probe { record_only } => record_only,
         };
@@ -229,6 +230,7 @@ mod tests {
         let mut lanes = [lane(1, 1, 5), lane(2, 1, 5)];
         let probe = Permit::Probe { record_only: false };
         assert_eq!(plan.decide(Permit::Never, None, &lanes), Step::Hold(Cause::Link));
+        assert_eq!(plan.decide(Permit::Bare, None, &lanes), Step::Probe);
         assert_eq!(plan.decide(Permit::Wait(later), None, &lanes), Step::WaitUntil(later));
         assert_eq!(plan.decide(Permit::Flow, Some(soon), &lanes), Step::WaitUntil(soon));
         assert_eq!(plan.decide(probe, None, &lanes), Step::Send(0));

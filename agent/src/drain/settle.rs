@@ -3,6 +3,7 @@
 
 use tokio::time::Instant;
 
+use super::breakage::Breakages;
 use super::breaker::{ROUND, Refusal, Verdict};
 use super::state::{Flight, State};
 use crate::queue::SettleError;
@@ -37,6 +38,10 @@ impl State {
         let (link, lane) = (self.link.state(), flight.facts.lane);
         let held = self.hold_code(flight);
         self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
+        if !matches!(outcome, Outcome::LinkDown { .. } | Outcome::Unknown { link: true, .. }) {
+            self.proofs += 1;
+            self.lanes[lane].breakages.passed(flight.facts.position);
+        }
         let settlement = match outcome {
             Outcome::Delivered { .. } => self.delivered(flight, now),
             Outcome::Throttled { after, reason } => {
@@ -45,10 +50,7 @@ impl State {
                 let pause = self.pacer.throttled(after, flight.sent_at, now, &mut self.rng);
                 Settlement::Defer { until: Some(pause), charged: false }
             }
-            Outcome::LinkDown { reason } => {
-                self.link.down(flight.era, &reason, now, &mut self.rng);
-                FREE
-            }
+            Outcome::LinkDown { reason } => self.broken(flight, &reason, now),
             Outcome::Unknown { reason, link: true } => self.silent(flight, &reason, now),
             Outcome::Unknown { reason, link: false } => self.unknown(flight, &reason, now),
             Outcome::Rejected { code, reason, own } => {
@@ -96,7 +98,7 @@ impl State {
     pub(super) fn probed(&mut self, era: u64, result: Result<(), String>, now: Instant) {
         let link = self.link.state();
         match result {
-            Ok(()) => self.answered(era, now),
+            Ok(()) => self.reached(era, now),
             Err(reason) => self.link.down(era, &reason, now, &mut self.rng),
         }
         self.log_link(link);
@@ -106,6 +108,16 @@ impl State {
     fn answered(&mut self, era: u64, now: Instant) {
         let was_up = self.link.is_up();
         self.link.answered(era, now);
+        if !was_up && self.link.is_up() {
+            self.pacer.restart(now);
+        }
+    }
+
+    /// The far end can be reached, whatever it would say to a record.
+    fn reached(&mut self, era: u64, now: Instant) {
+        self.proofs += 1;
+        let was_up = self.link.is_up();
+        self.link.reached(era, now);
         if !was_up && self.link.is_up() {
             self.pacer.restart(now);
         }
@@ -124,7 +136,42 @@ impl State {
         Settlement::Ack
     }
 
+    /// The request did not get through.
+    fn broken(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
+        if let Some(wait) = self.breaks(flight, reason, now) {
+            return wait;
+        }
+        self.link.down(flight.era, reason, now, &mut self.rng);
+        FREE
+    }
+
+    /// The wait of a record whose requests fail with the connection while others get through.
+    /// The link is then not judged by it, but asked without a record.
+    fn breaks(&mut self, flight: &Flight, reason: &str, now: Instant) -> Option<Settlement> {
+        // Of requests that fail together, the first takes the blame: the others are of its era.
+        if flight.era != self.link.era() {
+            return None;
+        }
+        let (facts, proofs) = (&flight.facts, self.proofs);
+        let failures = self.lanes[facts.lane].breakages.failed(facts.position, proofs, reason, now);
+        if !Breakages::is_suspect(failures) {
+            return None;
+        }
+        let words = format!("this record breaks the connection: {reason}");
+        self.fault(facts.lane, "connection", &words, now);
+        self.doubt = self.link.is_up();
+        if !self.doubt {
+            self.link.down(flight.era, reason, now, &mut self.rng);
+        }
+        let wait = self.breaking.wait(failures, &mut self.rng);
+        let wait = (self.breaking.bound(failures) + wait) / 2;
+        Some(Settlement::Defer { until: Some(now + wait), charged: false })
+    }
+
     fn silent(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
+        if let Some(wait) = self.breaks(flight, reason, now) {
+            return wait;
+        }
         self.link.silent(flight.era, reason, now, &mut self.rng);
         self.fault(flight.facts.lane, "no answer", reason, now);
         let up = self.link.is_up();

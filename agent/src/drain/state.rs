@@ -10,6 +10,7 @@ use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::Topic;
 use tokio::time::Instant;
 
+use super::breakage::Breakages;
 use super::breaker::Breaker;
 use super::load::Load;
 use super::meter::Meter;
@@ -22,6 +23,8 @@ use crate::link::{Backoff, Link, Start};
 
 /// Topics of one lane that have a breaker of their own; further ones share the lane's.
 const BREAKERS: usize = 256;
+/// A record that breaks the connection costs what it carries each time: its waits grow far.
+const BREAKING_MAX: Duration = Duration::from_secs(15 * 60);
 
 pub(super) struct State {
     pub(super) link: Link,
@@ -36,6 +39,13 @@ pub(super) struct State {
     pub(super) retry: Backoff,
     /// Waits of records whose requests were not answered.
     pub(super) silence: Backoff,
+    /// Waits of records that break the connection.
+    pub(super) breaking: Backoff,
+    /// How often the link has proved that it works: answers, and probes without a record.
+    pub(super) proofs: u64,
+    /// Only a record that breaks connections has failed, which says nothing of the link: it is
+    /// to be asked without one.
+    pub(super) doubt: bool,
     /// Sends so far; the number of each is its own.
     pub(super) issued: u64,
 }
@@ -43,6 +53,7 @@ pub(super) struct State {
 pub(super) struct LaneState {
     pub(super) config: config::Lane,
     pub(super) breakers: BTreeMap<Topic, Breaker>,
+    pub(super) breakages: Breakages,
     pub(super) last_error: Option<String>,
 }
 
@@ -76,9 +87,11 @@ impl State {
         };
         let backoff = Backoff::new(&options.backoff);
         let retry = config::Backoff { initial: Duration::from_secs(1), max: super::breaker::ROUND };
+        let breaking = config::Backoff { initial: options.backoff.initial, max: BREAKING_MAX };
         let lane = |config: &config::Lane| LaneState {
             config: config.clone(),
             breakers: BTreeMap::new(),
+            breakages: Breakages::default(),
             last_error: None,
         };
         Self {
@@ -92,6 +105,9 @@ impl State {
             rng: StdRng::seed_from_u64(seed),
             retry: Backoff::new(&retry),
             silence: backoff,
+            breaking: Backoff::new(&breaking),
+            proofs: 0,
+            doubt: false,
             issued: 0,
         }
     }

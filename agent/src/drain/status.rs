@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::breaker::{Breaker, Held};
 use super::state::{LaneState, State};
+use crate::config::Order;
 use crate::link::HeldLink;
 
 /// The drain's part of `GET /v1/status`.
@@ -69,10 +70,33 @@ impl LaneState {
     fn status(&self, link: Option<&Hold>, now: Instant) -> LaneDrain {
         LaneDrain {
             name: self.config.name.clone(),
-            hold: link.cloned().or_else(|| self.hold(now)),
-            held_keys: self.breakers.values().map(|b| b.held_keys() as u64).sum(),
+            hold: link.cloned().or_else(|| self.hold(now)).or_else(|| self.broken(now)),
+            held_keys: self.held_keys(),
             last_error: self.last_error.clone(),
         }
+    }
+
+    fn held_keys(&self) -> u64 {
+        let refused: usize = self.breakers.values().map(Breaker::held_keys).sum();
+        let breaking = match self.config.order {
+            Order::Key => self.breakages.suspects().count(),
+            Order::None | Order::Lane => 0,
+        };
+        (refused + breaking) as u64
+    }
+
+    /// The head of a lane ordered as a whole breaks the connection: nothing else may leave.
+    fn broken(&self, now: Instant) -> Option<Hold> {
+        let mut suspects = self.breakages.suspects().filter(|_| self.config.order == Order::Lane);
+        let (since, reason) = suspects.next()?;
+        Some(Hold {
+            code: "connection".to_owned(),
+            reason: format!("this record breaks the connection: {reason}"),
+            remedy: "see what between here and the broker refuses or cuts it (size, a proxy, a \
+                     time-out); it is tried again by itself"
+                .to_owned(),
+            since_s: now.duration_since(since).as_secs(),
+        })
     }
 
     /// The hold of the lane's own topic, else of any topic its records named.

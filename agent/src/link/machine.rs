@@ -37,6 +37,8 @@ pub enum Permit {
         /// Only a real record can tell: a connection says nothing of credentials.
         record_only: bool,
     },
+    /// One attempt without a record: one has just failed, and may itself be what breaks.
+    Bare,
     /// Nothing before this moment.
     Wait(Instant),
     /// Nothing until something happens.
@@ -64,6 +66,12 @@ pub struct Link {
     held: Option<HeldLink>,
     era: u64,
     attempting: bool,
+    /// The last attempt was one without a record.
+    bare: bool,
+    /// A record failed last: the next attempt is one without.
+    bare_next: bool,
+    /// It is up on the word of an attempt without a record, which came after a record's failure.
+    unproven: bool,
     failures: u32,
     next_attempt_at: Option<Instant>,
     flow_from: Option<Instant>,
@@ -94,6 +102,9 @@ impl Link {
             held: None,
             era: 0,
             attempting: false,
+            bare: false,
+            bare_next: false,
+            unproven: false,
             failures: 0,
             next_attempt_at,
             flow_from: None,
@@ -148,14 +159,25 @@ impl Link {
             _ => match self.next_attempt_at {
                 None => Permit::Never,
                 Some(at) if at > now => Permit::Wait(at),
+                Some(_) if self.bare_next => Permit::Bare,
                 Some(_) => Permit::Probe { record_only: self.state == LinkState::Held },
             },
         }
     }
 
-    /// The permitted probe leaves.
+    /// The permitted probe leaves, with a record.
     pub fn attempt(&mut self, now: Instant) {
+        self.begin(false, now);
+    }
+
+    /// The permitted probe leaves, without a record.
+    pub fn attempt_bare(&mut self, now: Instant) {
+        self.begin(true, now);
+    }
+
+    fn begin(&mut self, bare: bool, now: Instant) {
         self.attempting = true;
+        self.bare = bare;
         self.starting = false;
         self.next_attempt_at = None;
         // A held link stays held to its operator while it is asked again.
@@ -168,11 +190,30 @@ impl Link {
     pub fn answered(&mut self, era: u64, now: Instant) {
         self.answered_at = now;
         self.silent = 0;
+        if era == self.era && (self.attempting || self.is_up()) {
+            (self.bare_next, self.unproven) = (false, false);
+        }
         if self.attempting && era == self.era {
             self.come_up(now);
+        } else if self.is_up() && era == self.era {
+            self.failures = 0;
         } else if self.state == LinkState::Offline && !self.starting {
             // An answer to a request from before the verdict: ask at once whether it was hasty.
             self.next_attempt_at = Some(now);
+        }
+    }
+
+    /// The far end can be reached, as an attempt without a record has shown.
+    pub fn reached(&mut self, era: u64, now: Instant) {
+        if !self.attempting || era != self.era {
+            return;
+        }
+        let failures = self.failures;
+        self.unproven = self.bare_next;
+        self.come_up(now);
+        if self.unproven {
+            // If records still fail, the waits go on growing.
+            self.failures = failures;
         }
     }
 
@@ -183,8 +224,10 @@ impl Link {
         }
         if self.attempting {
             self.failures = self.failures.saturating_add(1);
+            self.bare_next = !self.bare;
         } else if self.is_up() {
-            self.failures = 0;
+            self.failures = if self.unproven { self.failures.saturating_add(1) } else { 0 };
+            self.bare_next = true;
             self.era += 1;
         } else {
             return;
@@ -227,6 +270,7 @@ impl Link {
         self.attempting = false;
         self.flow_from = None;
         self.failures = 0;
+        (self.bare_next, self.unproven) = (false, false);
         self.next_attempt_at = Some(if again { now + HELD_PROBE } else { now });
         self.held = Some(HeldLink { code, reason: reason.to_owned() });
         self.enter(LinkState::Held, Some(&format!("{code}: {reason}")), now);
@@ -261,6 +305,7 @@ impl Link {
         self.flow_from = (outage && !self.fresh).then(|| now + self.spread);
         self.fresh = false;
         self.attempting = false;
+        self.bare_next = false;
         self.held = None;
         self.failures = 0;
         self.next_attempt_at = None;

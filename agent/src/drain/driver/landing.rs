@@ -50,7 +50,8 @@ impl<S: Source> Driver<S> {
         let lane = flight.facts.lane;
         let mut state = self.shared.state();
         let settlement = state.judge(&flight, outcome, now);
-        let up = state.link.is_up();
+        let (up, era) = (state.link.is_up(), state.link.era());
+        let doubt = std::mem::take(&mut state.doubt);
         drop(state);
         if settlement != Settlement::Ack {
             self.stocks[lane].outdate();
@@ -64,6 +65,9 @@ impl<S: Source> Driver<S> {
                 let id = self.tasks.spawn(task).id();
                 self.jobs.insert(id, Job::Bury(flight, code));
             }
+        }
+        if doubt && up {
+            self.ask(era);
         }
         if !up {
             // Their order, and what came meanwhile, is the queue's to decide when it is back.

@@ -30,7 +30,7 @@ impl<S: Source> Driver<S> {
         let batch = match permit {
             Permit::Flow => BATCH,
             Permit::Probe { .. } => 1,
-            Permit::Wait(_) | Permit::Never => return,
+            Permit::Bare | Permit::Wait(_) | Permit::Never => return,
         };
         if self.lease.is_some() {
             return;

@@ -309,3 +309,68 @@ async fn a_lane_held_for_days_lets_the_heartbeats_rest_and_the_link_be_online() 
     assert_eq!(handle.status().link.state, LinkState::Online);
     assert_eq!(upstream.flowing.lock().unwrap().last(), Some(&false));
 }
+
+fn silence() -> Outcome {
+    Outcome::Unknown { reason: "deadline".to_owned(), link: true }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_breaks_the_connection_stops_nobody_else() {
+    for (order, outcome) in [
+        (Order::None, link_down()),
+        (Order::None, silence()),
+        (Order::Key, link_down()),
+        (Order::Lane, link_down()),
+        (Order::Lane, silence()),
+    ] {
+        let options = options(vec![lane("a", order), lane("b", Order::None)]);
+        let queue = queue(&options);
+        let upstream = FakeUpstream::new(move |message, at| {
+            match message.id.as_str() == "0-0" && at < SECOND * 7200 {
+                true => (SECOND, outcome.clone()),
+                false => (MS * 20, delivered()),
+            }
+        });
+        for n in 0..50 {
+            let order_key = Some(format!("key-{}", n % 5));
+            queue.submit(0, Spec { order_key, ..Spec::default() });
+        }
+        queue.fill(1, 50);
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 300).await;
+        let others = match order {
+            Order::None => 49,
+            Order::Key => 40,
+            Order::Lane => 0,
+        };
+        assert_eq!(queue.delivered().len(), others + 50, "{order:?}");
+        let status = handle.status();
+        assert!(matches!(status.link.state, LinkState::Online), "{:?}", status.link);
+        let error = status.lanes[0].last_error.as_ref().unwrap();
+        assert!(error.contains("this record breaks the connection"), "{error}");
+        assert_eq!(status.lanes[0].held_keys, u64::from(order == Order::Key));
+        let hold = status.lanes[0].hold.as_ref().map(|hold| hold.code.as_str());
+        assert_eq!(hold, (order == Order::Lane).then_some("connection"));
+        sleep(SECOND * 6900).await;
+        let tries = upstream.seen().iter().filter(|seen| seen.id == "0-0").count();
+        assert!(tries < 25, "{tries} tries in two hours");
+        drained(&queue, SECOND * 1000).await;
+        assert_eq!((queue.dead().len(), queue.most_attempts()), (0, 0));
+        assert_eq!(handle.status().lanes[0].hold, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_while_only_a_breaking_record_waits_is_seen() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let up = |at: Duration| !(600..7200).contains(&at.as_secs());
+    let upstream = FakeUpstream::reachable(up, |_, _| (MS * 20, link_down()));
+    queue.fill(0, 1);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 500).await;
+    assert!(matches!(handle.status().link.state, LinkState::Online));
+    until(&handle, LinkState::Offline).await;
+    sleep(SECOND * 100).await;
+    assert!(!matches!(handle.status().link.state, LinkState::Online));
+}

@@ -60,8 +60,13 @@ impl Bench {
         if let Permit::Wait(at) = self.link.permit(self.now) {
             self.now = at;
         }
-        assert!(matches!(self.link.permit(self.now), Permit::Probe { .. }));
-        self.link.attempt(self.now);
+        match self.link.permit(self.now) {
+            Permit::Bare => self.link.attempt_bare(self.now),
+            permit => {
+                assert!(matches!(permit, Permit::Probe { .. }));
+                self.link.attempt(self.now);
+            }
+        }
         assert_eq!(self.link.permit(self.now), Permit::Never, "one at a time");
     }
 }
@@ -87,6 +92,34 @@ fn an_outage_goes_through_offline_probing_ramping_online() {
     assert_eq!(bench.link.permit(bench.now), Permit::Flow);
     bench.link.ramped(bench.now);
     assert_eq!((bench.link.state(), bench.link.reason()), (LinkState::Online, ""));
+}
+
+#[test]
+fn after_a_record_failed_the_link_is_asked_without_one_and_in_turn() {
+    let mut bench = Bench::online();
+    bench.down();
+    let mut kinds = Vec::new();
+    for _ in 0..4 {
+        bench.probe();
+        kinds.push(bench.link.bare);
+        bench.down();
+    }
+    assert_eq!(kinds, [true, false, true, false]);
+}
+
+#[test]
+fn a_link_that_only_opens_connections_is_asked_ever_more_rarely() {
+    let mut bench = Bench::online();
+    for n in 0..10 {
+        bench.down();
+        assert_eq!(bench.link.failures, n, "a record fails each time");
+        bench.probe();
+        bench.link.reached(bench.link.era(), bench.now);
+        assert!(bench.link.is_up());
+    }
+    bench.answered();
+    bench.down();
+    assert_eq!(bench.link.failures, 0, "one was answered");
 }
 
 #[test]
@@ -155,7 +188,7 @@ fn a_late_answer_while_offline_calls_for_a_probe_at_once() {
     bench.down();
     bench.link.answered(era, bench.now);
     assert_eq!(bench.link.state(), LinkState::Offline);
-    assert_eq!(bench.link.permit(bench.now), Permit::Probe { record_only: false });
+    assert_eq!(bench.link.permit(bench.now), Permit::Bare);
 }
 
 #[test]
@@ -215,7 +248,7 @@ fn the_start_waits_for_its_slot_and_without_an_upstream_for_ever() {
 proptest! {
     /// Whatever happens, there is always a way on: a permit now, a time, or an attempt under way.
     #[test]
-    fn it_never_gets_stuck(events in prop::collection::vec((0_u8..6, 0_u64..90), 1..200)) {
+    fn it_never_gets_stuck(events in prop::collection::vec((0_u8..8, 0_u64..90), 1..200)) {
         let mut bench = Bench::new();
         for (event, seconds) in events {
             bench.pass(Duration::from_secs(seconds));
@@ -226,6 +259,10 @@ proptest! {
                 2 => bench.link.silent(era, "x", bench.now, &mut bench.rng),
                 3 => bench.link.misconfigured(era, "clock", "x", bench.now),
                 4 => bench.link.ramped(bench.now),
+                5 => bench.link.reached(era, bench.now),
+                6 => if bench.link.permit(bench.now) == Permit::Bare {
+                    bench.link.attempt_bare(bench.now);
+                },
                 _ => if matches!(bench.link.permit(bench.now), Permit::Probe { .. }) {
                     bench.link.attempt(bench.now);
                 },
