@@ -19,6 +19,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use crate::config::{OnReject, Order};
@@ -32,7 +34,7 @@ pub use suspect::{Refusal, Verdict};
 use suspect::{Suspect, UNKNOWN_TRIES};
 use window::{RUN, Window};
 
-/// Time between probes of what is held.
+/// Time between probes of what is held, on average.
 pub(super) const ROUND: Duration = Duration::from_secs(60);
 /// More suspects than this hold as well: memory is bounded.
 const SUSPECTS: usize = 1000;
@@ -50,11 +52,22 @@ pub struct Breaker {
     newest_pass: u64,
     /// Codes an operator accepted, with the passes since one was last seen.
     accepted: BTreeMap<String, u32>,
+    /// Nothing leaves before this moment.
+    paused_until: Option<Instant>,
+    /// What leaves after it does so as after an outage.
+    restarts: bool,
+    /// Draws the rounds.
+    rng: StdRng,
+}
+
+/// Draws the time to the next probe: the probes of a fleet are not to come in step.
+pub(super) fn round(rng: &mut impl Rng) -> Duration {
+    ROUND.mul_f64(0.5 + rng.random::<f64>())
 }
 
 impl Breaker {
-    /// A breaker that has seen nothing.
-    pub fn new(order: Order, on_reject: OnReject) -> Self {
+    /// A breaker that has seen nothing. `seed` draws when it probes.
+    pub fn new(order: Order, on_reject: OnReject, seed: u64) -> Self {
         Self {
             order,
             on_reject,
@@ -63,6 +76,9 @@ impl Breaker {
             held: None,
             newest_pass: 0,
             accepted: BTreeMap::new(),
+            paused_until: None,
+            restarts: false,
+            rng: StdRng::seed_from_u64(seed),
         }
     }
 
@@ -89,26 +105,45 @@ impl Breaker {
         self.held.is_none()
             && self.suspects.is_empty()
             && self.accepted.is_empty()
+            && self.paused_until.is_none()
             && self.window.is_clean()
     }
 
     /// When the record at `position` may be sent: at once (`since` or earlier than now), as a
     /// probe at that time, or `None`: not before the hold ends.
     pub fn due(&self, position: u64, now: Instant) -> Option<Instant> {
-        match &self.held {
+        let due = match &self.held {
             None => Some(now),
             Some(held) if self.suspects(position) => Some(held.suspect_due),
             Some(held) => (!held.by_suspects).then_some(held.fresh_due),
+        };
+        due.max(self.paused_until.filter(|_| due.is_some()))
+    }
+
+    /// A hold that was the whole fleet's has ended: this gateway's records leave in its own slot,
+    /// at `from`, and slowly at first.
+    pub fn spread(&mut self, from: Instant) {
+        self.paused_until = self.paused_until.max(Some(from));
+        self.restarts = true;
+    }
+
+    /// A record is about to leave. True if it is the first one after [`Breaker::spread`].
+    pub fn resumes(&mut self, now: Instant) -> bool {
+        if self.paused_until.is_some_and(|at| at > now) {
+            return false;
         }
+        self.paused_until = None;
+        std::mem::take(&mut self.restarts)
     }
 
     /// The record at `position` leaves.
     pub fn sent(&mut self, position: u64, now: Instant) {
+        let next = now + round(&mut self.rng);
         let suspect = self.suspects.get_mut(&position);
         if let Some(held) = &mut self.held {
             match suspect.is_some() {
-                true => held.suspect_due = now + ROUND,
-                false => held.fresh_due = now + ROUND,
+                true => held.suspect_due = next,
+                false => held.fresh_due = next,
             }
         }
         if let Some(suspect) = suspect {
@@ -216,8 +251,9 @@ impl Breaker {
         code.clone_into(&mut suspect.code);
         self.held = None;
         self.hold("dead_letters_full", reason.to_owned(), true, issued, now);
+        let next = now + round(&mut self.rng);
         if let Some(held) = &mut self.held {
-            held.suspect_due = now + ROUND;
+            held.suspect_due = next;
         }
     }
 
@@ -275,9 +311,10 @@ impl Breaker {
         issued: u64,
         now: Instant,
     ) {
+        let round = round(&mut self.rng);
         match &mut self.held {
             Some(held) => held.renew(code, reason, by_suspects, issued),
-            held => *held = Some(Held::new(code, reason, by_suspects, issued, now)),
+            held => *held = Some(Held::new(code, reason, by_suspects, issued, now, round)),
         }
     }
 

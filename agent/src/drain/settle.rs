@@ -4,7 +4,7 @@
 use tokio::time::Instant;
 
 use super::breakage::Breakages;
-use super::breaker::{ROUND, Refusal, Verdict};
+use super::breaker::{ROUND, Refusal, Verdict, round};
 use super::state::{Flight, State};
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Scope};
@@ -130,7 +130,11 @@ impl State {
         let facts = &flight.facts;
         let lane = &mut self.lanes[facts.lane];
         if let Some(breaker) = lane.breaker_mut(&facts.topic) {
-            breaker.passed(facts.position, flight.number, now);
+            let since = breaker.held().map_or(now, |held| held.since);
+            let ended = breaker.passed(facts.position, flight.number, now);
+            if ended && now.duration_since(since) > ROUND {
+                breaker.spread(now + self.slot);
+            }
         }
         lane.forget(&facts.topic);
         Settlement::Ack
@@ -209,7 +213,9 @@ impl State {
     ) -> Settlement {
         self.fault(flight.facts.lane, code, reason, now);
         match scope {
-            Scope::Link => self.link.misconfigured(flight.era, code, reason, now),
+            Scope::Link => {
+                self.link.misconfigured(flight.era, code, reason, now, &mut self.rng);
+            }
             Scope::Topic => {
                 self.answered(flight.era, now);
                 let issued = self.issued;
@@ -232,7 +238,7 @@ impl State {
             Verdict::Bury => {
                 return Settlement::Bury { code: code.to_owned(), reason: reason.to_owned() };
             }
-            Verdict::Round => ROUND,
+            Verdict::Round => round(&mut self.rng),
             // At least half of the bound: a refused record is not asked for twice at once.
             Verdict::Retry(tries) => {
                 let failures = tries.saturating_sub(1);

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::Topic;
 use tokio::time::Instant;
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) pacer: Pacer,
     pub(super) plan: Plan,
     pub(super) lanes: Vec<LaneState>,
+    /// This gateway's own place in a fleet's return.
+    pub(super) slot: Duration,
     pub(super) load: Load,
     pub(super) meter: Meter,
     pub(super) notices: Notices,
@@ -55,6 +57,8 @@ pub(super) struct LaneState {
     pub(super) breakers: BTreeMap<Topic, Breaker>,
     pub(super) breakages: Breakages,
     pub(super) last_error: Option<String>,
+    /// Seeds its breakers.
+    rng: StdRng,
 }
 
 /// A record as the state knows it.
@@ -88,21 +92,25 @@ impl State {
         let backoff = Backoff::new(&options.backoff);
         let retry = config::Backoff { initial: Duration::from_secs(1), max: super::breaker::ROUND };
         let breaking = config::Backoff { initial: options.backoff.initial, max: BREAKING_MAX };
+        let mut rng = StdRng::seed_from_u64(seed);
         let lane = |config: &config::Lane| LaneState {
             config: config.clone(),
             breakers: BTreeMap::new(),
             breakages: Breakages::default(),
             last_error: None,
+            rng: StdRng::seed_from_u64(rng.random()),
         };
+        let lanes = options.lanes.iter().map(lane).collect();
         Self {
             link: Link::new(backoff.clone(), slot, start, now),
             pacer: Pacer::new(&options.drain, now),
             plan: Plan::default(),
-            lanes: options.lanes.iter().map(lane).collect(),
+            lanes,
+            slot,
             load: Load::default(),
             meter: Meter::new(now),
             notices: Notices::default(),
-            rng: StdRng::seed_from_u64(seed),
+            rng,
             retry: Backoff::new(&retry),
             silence: backoff,
             breaking: Backoff::new(&breaking),
@@ -145,11 +153,14 @@ impl State {
         }
         self.issued += 1;
         self.plan.sent(facts.lane, views);
-        self.pacer.spend(facts.bytes, now);
         self.load.add(facts.lane, &facts.topic, facts.bytes);
         if let Some(breaker) = self.lanes[facts.lane].breaker_mut(&facts.topic) {
+            if breaker.resumes(now) {
+                self.pacer.restart(now);
+            }
             breaker.sent(facts.position, now);
         }
+        self.pacer.spend(facts.bytes, now);
         Flight { facts, number: self.issued, era: self.link.era(), sent_at: now }
     }
 
@@ -211,8 +222,8 @@ impl LaneState {
     pub(super) fn trouble(&mut self, topic: &Topic) -> &mut Breaker {
         let (order, on_reject) = (self.config.order, self.config.on_reject);
         let home = self.home(topic).clone();
-        let breakers = self.breakers.entry(home);
-        breakers.or_insert_with(|| Breaker::new(order, on_reject))
+        let (breakers, rng) = (self.breakers.entry(home), &mut self.rng);
+        breakers.or_insert_with(|| Breaker::new(order, on_reject, rng.random()))
     }
 
     /// Drops the topic's breaker where it has nothing to remember. Where topics share one, it

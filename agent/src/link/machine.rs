@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rand::Rng;
+use rand::{Rng, RngExt};
 use spillway_protocol::local::status::{self, LinkState};
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use super::Backoff;
 const SILENT_RUN: u32 = 4;
 /// ... if nothing at all was answered for this long. The count alone errs at hundreds a second.
 const SILENT_FOR: Duration = Duration::from_secs(5);
-/// How often a held link is asked again.
+/// How often a held link is asked again, on average: a fleet is not to ask in step.
 const HELD_PROBE: Duration = Duration::from_secs(60);
 
 /// How the agent begins.
@@ -256,7 +256,14 @@ impl Link {
     }
 
     /// RocketMQ refuses everything until an operator has put something right.
-    pub fn misconfigured(&mut self, era: u64, code: &'static str, reason: &str, now: Instant) {
+    pub fn misconfigured(
+        &mut self,
+        era: u64,
+        code: &'static str,
+        reason: &str,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) {
         self.answered_at = now;
         if era != self.era {
             return;
@@ -271,7 +278,10 @@ impl Link {
         self.flow_from = None;
         self.failures = 0;
         (self.bare_next, self.unproven) = (false, false);
-        self.next_attempt_at = Some(if again { now + HELD_PROBE } else { now });
+        self.next_attempt_at = Some(match again {
+            true => now + HELD_PROBE.mul_f64(0.5 + rng.random::<f64>()),
+            false => now,
+        });
         self.held = Some(HeldLink { code, reason: reason.to_owned() });
         self.enter(LinkState::Held, Some(&format!("{code}: {reason}")), now);
     }
@@ -302,7 +312,10 @@ impl Link {
     fn come_up(&mut self, now: Instant) {
         // An outage that its first probe ends was a cut connection: the jitter has spread it.
         let outage = self.state == LinkState::Probing && self.failures > 0;
-        self.flow_from = (outage && !self.fresh).then(|| now + self.spread);
+        // A hold that lasted is the same for a fleet whose operator has put the mistake right.
+        let long = now.duration_since(self.since) > HELD_PROBE;
+        let spread = outage || (self.state == LinkState::Held && long);
+        self.flow_from = (spread && !self.fresh).then(|| now + self.spread);
         self.fresh = false;
         self.attempting = false;
         self.bare_next = false;

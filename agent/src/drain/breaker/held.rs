@@ -1,8 +1,8 @@
 //! The hold of a topic.
 
-use tokio::time::Instant;
+use std::time::Duration;
 
-use super::ROUND;
+use tokio::time::Instant;
 
 /// Why a topic is held.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,7 @@ impl Held {
         by_suspects: bool,
         at: u64,
         now: Instant,
+        round: Duration,
     ) -> Self {
         Self {
             code,
@@ -37,7 +38,7 @@ impl Held {
             by_suspects,
             fresh_due: now,
             // Where no other can be asked, the refused one is, at once.
-            suspect_due: if by_suspects { now } else { now + ROUND },
+            suspect_due: if by_suspects { now } else { now + round },
         }
     }
 

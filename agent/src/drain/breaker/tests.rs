@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// The longest time between two probes.
+const LONGEST: Duration = Duration::from_secs(90);
 
 /// Numbers sends as the drain does and keeps the time.
 struct Bench {
@@ -15,7 +16,7 @@ struct Bench {
 
 impl Bench {
     fn new(order: Order, on_reject: OnReject) -> Self {
-        Self { breaker: Breaker::new(order, on_reject), now: Instant::now(), issued: 0 }
+        Self { breaker: Breaker::new(order, on_reject, 7), now: Instant::now(), issued: 0 }
     }
 
     fn send(&mut self, position: u64) -> u64 {
@@ -145,7 +146,7 @@ fn a_hold_probes_with_another_record_at_once_and_with_one_of_each_kind_a_minute(
     assert!(bench.may_send(100) && !bench.may_send(0));
     assert_eq!(bench.refuse(100, "X"), Verdict::Round);
     assert!(!bench.may_send(101), "one a minute");
-    bench.now += MINUTE;
+    bench.now += LONGEST;
     assert!(bench.may_send(101) && bench.may_send(0));
     bench.refuse(0, "X");
     assert!(bench.may_send(101) && !bench.may_send(1));
@@ -174,7 +175,7 @@ fn nothing_is_buried_however_long_all_are_refused() {
                 assert_ne!(bench.refuse(position, "X"), Verdict::Bury, "round {round}");
             }
         }
-        bench.now += MINUTE;
+        bench.now += LONGEST;
     }
 }
 
@@ -211,7 +212,7 @@ fn with_on_reject_hold_the_first_refusal_holds_until_it_passes_or_is_accepted() 
     assert!(bench.may_send(1), "asked again at once");
     assert_eq!(bench.refuse(1, "X"), Verdict::Round);
     assert!(!bench.may_send(1));
-    bench.now += MINUTE;
+    bench.now += LONGEST;
     assert!(bench.may_send(1));
     assert!(bench.pass(1));
     assert_eq!(bench.refuse(3, "X"), Verdict::Retry(1));
@@ -266,7 +267,7 @@ fn a_wrong_topic_holds_until_a_record_sent_later_passes() {
     assert!(!bench.may_send(3));
     assert!(!bench.breaker.accept(), "no record is at fault");
     assert!(!bench.breaker.passed(1, early, bench.now));
-    bench.now += MINUTE;
+    bench.now += LONGEST;
     assert!(bench.pass(3));
 }
 
@@ -296,12 +297,27 @@ fn full_dead_letters_hold_until_there_is_room() {
     assert_eq!(bench.code(), Some("dead_letters_full"));
     assert_eq!(bench.breaker.due(2, bench.now), None);
     assert!(!bench.may_send(1));
-    bench.now += MINUTE;
+    bench.now += LONGEST;
     assert!(bench.may_send(1));
     bench.send(1);
     assert_eq!(bench.refused(1, "size", true), Verdict::Bury);
     assert_eq!(bench.code(), None);
     assert!(bench.breaker.is_clean());
+}
+
+#[test]
+fn probes_come_once_a_minute_on_average_and_never_in_step() {
+    let mut bench = unordered();
+    bench.breaker.misconfigured("topic_missing", "x", 0, bench.now);
+    let mut waits = Vec::new();
+    for position in 0..200 {
+        bench.send(position);
+        let due = bench.breaker.due(1000, bench.now).unwrap();
+        waits.push((due - bench.now).as_secs());
+        bench.now = due;
+    }
+    let mean = waits.iter().sum::<u64>() / 200;
+    assert!(waits.iter().all(|s| (30..90).contains(s)) && (55..65).contains(&mean), "{waits:?}");
 }
 
 #[derive(Debug, Clone)]

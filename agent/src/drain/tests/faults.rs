@@ -8,6 +8,7 @@ use spillway_protocol::message::Message;
 
 use super::fake::{Spec, place_of};
 use super::*;
+use crate::drain::spread;
 use crate::upstream::{Finding, Scope};
 
 fn wrong(scope: Scope, code: &'static str) -> Outcome {
@@ -37,7 +38,7 @@ async fn a_refused_signature_holds_everything_and_goes_on_by_itself() {
         );
     }
     assert!(upstream.sends_between(6.5, 60.0) <= 2, "probes only");
-    drained(&queue, SECOND * 90).await;
+    drained(&queue, SECOND * 180).await;
     assert!(queue.dead().is_empty());
     assert_eq!((queue.delivered().len(), queue.most_attempts()), (505, 0));
     assert_eq!(handle.status().lanes[0].hold, None);
@@ -373,4 +374,35 @@ async fn an_outage_while_only_a_breaking_record_waits_is_seen() {
     until(&handle, LinkState::Offline).await;
     sleep(SECOND * 100).await;
     assert!(!matches!(handle.status().link.state, LinkState::Online));
+}
+
+/// Holds a lane for five minutes. What left in the first second of the gateway's own slot.
+async fn return_of(scope: Scope) -> usize {
+    let mut options = options(vec![lane("a", Order::None)]);
+    options.drain.reconnect_spread = Some(SECOND * 100);
+    let slot = spread::slot(&options.gateway, options.drain.reconnect_spread);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(move |_, at| match (5..300).contains(&at.as_secs()) {
+        true => (MS * 20, wrong(scope, "permission")),
+        false => (MS * 20, delivered()),
+    });
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 6).await;
+    queue.fill(0, 2000);
+    drained(&queue, SECOND * 1000).await;
+    handle.stop(SECOND).await;
+    let seen = upstream.seen();
+    let passed = seen.iter().position(|seen| seen.at.as_secs() >= 300).unwrap();
+    let (first, flow) = (seen[passed].at, seen[passed + 1].at);
+    assert!(flow >= first + slot && flow < first + slot + SECOND, "{scope:?} {first:?} {flow:?}");
+    let from = flow.as_secs_f64();
+    upstream.sends_between(from, from + 1.0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_is_spread_when_a_long_hold_ends() {
+    for scope in [Scope::Link, Scope::Topic] {
+        let in_first_second = return_of(scope).await;
+        assert!(in_first_second <= 12, "{scope:?}: slow start, {in_first_second}");
+    }
 }

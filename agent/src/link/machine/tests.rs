@@ -214,23 +214,34 @@ fn a_mistake_is_probed_at_once_then_every_minute_by_a_record_until_put_right() {
     let mut bench = Bench::online();
     let wrong = |bench: &mut Bench| {
         let era = bench.link.era();
-        bench.link.misconfigured(era, "credentials", "no such key", bench.now);
+        bench.link.misconfigured(era, "credentials", "no such key", bench.now, &mut bench.rng);
     };
     wrong(&mut bench);
     let since = bench.now;
     assert_eq!(bench.link.permit(bench.now), Permit::Probe { record_only: true });
-    for _ in 0..3 {
+    let mut waits = Vec::new();
+    for _ in 0..200 {
         bench.probe();
         assert_eq!(bench.link.state(), LinkState::Held);
         bench.pass(SECOND);
         wrong(&mut bench);
-        assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SECOND * 60));
+        let Permit::Wait(at) = bench.link.permit(bench.now) else {
+            panic!("it waits");
+        };
+        waits.push((at - bench.now).as_secs());
     }
+    let mean = waits.iter().sum::<u64>() / 200;
+    assert!(waits.iter().all(|s| (30..90).contains(s)) && (55..65).contains(&mean), "{waits:?}");
     assert_eq!((bench.link.since, bench.link.held.as_ref().unwrap().code), (since, "credentials"));
     bench.probe();
     bench.answered();
     assert_eq!((bench.link.state(), bench.link.held()), (LinkState::Ramping, None));
-    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD), "a fleet's return");
+    bench.pass(SPREAD);
+    wrong(&mut bench);
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow, "a short hold");
 }
 
 #[test]
@@ -257,7 +268,9 @@ proptest! {
                 0 => bench.link.answered(era, bench.now),
                 1 => bench.link.down(era, "x", bench.now, &mut bench.rng),
                 2 => bench.link.silent(era, "x", bench.now, &mut bench.rng),
-                3 => bench.link.misconfigured(era, "clock", "x", bench.now),
+                3 => {
+                    bench.link.misconfigured(era, "clock", "x", bench.now, &mut bench.rng);
+                }
                 4 => bench.link.ramped(bench.now),
                 5 => bench.link.reached(era, bench.now),
                 6 => if bench.link.permit(bench.now) == Permit::Bare {
