@@ -100,6 +100,11 @@ impl Breaker {
         self.suspects.contains_key(&position)
     }
 
+    /// Whether the record at `position` may make room for others, which are better probes.
+    pub fn steps_back(&self, position: u64) -> bool {
+        self.held.as_ref().is_some_and(|held| !held.by_suspects) && self.suspects(position)
+    }
+
     /// Whether nothing is remembered that matters.
     pub fn is_clean(&self) -> bool {
         self.held.is_none()
@@ -155,7 +160,7 @@ impl Breaker {
     pub fn passed(&mut self, position: u64, number: u64, now: Instant) -> bool {
         self.window.note(None);
         self.newest_pass = self.newest_pass.max(number);
-        self.suspects.remove(&position);
+        let was_suspect = self.suspects.remove(&position).is_some();
         self.accepted.retain(|_, passes| {
             *passes += 1;
             *passes < ACCEPTED_FOR
@@ -164,6 +169,10 @@ impl Breaker {
             true => !self.suspects.values().any(Suspect::is_stuck),
             false => number > held.at,
         });
+        if let Some(held) = self.held.as_mut().filter(|held| held.by_suspects && was_suspect) {
+            // What was refused is taken now: the others need not wait for their rounds.
+            held.suspect_due = now;
+        }
         ends && self.end(now)
     }
 

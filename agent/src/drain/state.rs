@@ -134,10 +134,10 @@ impl State {
         }
     }
 
-    /// Whether the record failed before and its topic is held.
-    pub(super) fn is_held_suspect(&self, facts: &Facts) -> bool {
+    /// Whether the record failed before and its topic is held until another one passes.
+    pub(super) fn steps_back(&self, facts: &Facts) -> bool {
         let breaker = self.lanes[facts.lane].breaker(&facts.topic);
-        breaker.is_some_and(|b| b.held().is_some() && b.suspects(facts.position))
+        breaker.is_some_and(|b| b.steps_back(facts.position))
     }
 
     /// Whether the record, if it may leave, is a probe of a held topic by one that did not fail.

@@ -58,7 +58,7 @@ impl<P: Parcel> Stock<P> {
     ) {
         self.dry = leased.is_empty().then_some(Dry { changes, due });
         self.filled_at = Some(now);
-        let held = |facts: &Facts| state.is_held_suspect(facts);
+        let held = |facts: &Facts| state.steps_back(facts);
         let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
         for (facts, parcel) in leased {
             suspects += usize::from(held(&facts));

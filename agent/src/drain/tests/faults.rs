@@ -406,3 +406,23 @@ async fn a_fleet_is_spread_when_a_long_hold_ends() {
         assert!(in_first_second <= 12, "{scope:?}: slow start, {in_first_second}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_operator_put_right_leaves_within_two_rounds_where_refusals_hold() {
+    let mut options = options(vec![lane("a", Order::None)]);
+    options.lanes[0].on_reject = OnReject::Hold;
+    options.drain.reconnect_spread = Some(Duration::ZERO);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, at| match (20..600).contains(&at.as_secs()) {
+        true => (SECOND, refused("40000", false)),
+        false => (SECOND, delivered()),
+    });
+    // Wide slow start, so that many are in flight when the trouble begins.
+    queue.fill(0, 3000);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 590).await;
+    assert!(handle.status().lanes[0].hold.is_some());
+    assert!(upstream.sends_between(19.0, 21.0) > 30, "many suspects");
+    drained(&queue, SECOND * 10 + SECOND * 180 + SECOND * 120).await;
+    assert!(queue.dead().is_empty());
+}
