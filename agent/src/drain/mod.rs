@@ -7,6 +7,7 @@
 //!   same answers give the same run.
 //! - `settle` says what an answer means; `stock` keeps the few records leased and not yet sent.
 
+mod blame;
 mod breakage;
 pub mod breaker;
 mod driver;

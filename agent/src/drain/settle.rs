@@ -128,6 +128,7 @@ impl State {
         self.pacer.clean(now);
         self.meter.count(flight.facts.body_bytes, now);
         let facts = &flight.facts;
+        self.blame.delivered(facts.lane, &facts.topic, flight.number);
         let lane = &mut self.lanes[facts.lane];
         if let Some(breaker) = lane.breaker_mut(&facts.topic) {
             let since = breaker.held().map_or(now, |held| held.since);
@@ -212,15 +213,15 @@ impl State {
         now: Instant,
     ) -> Settlement {
         self.fault(flight.facts.lane, code, reason, now);
+        let (lane, topic) = (flight.facts.lane, &flight.facts.topic);
         match scope {
-            Scope::Link => {
+            Scope::Link if !self.blame.refused(lane, topic, self.issued) => {
                 self.link.misconfigured(flight.era, code, reason, now, &mut self.rng);
             }
-            Scope::Topic => {
+            Scope::Link | Scope::Topic => {
                 self.answered(flight.era, now);
                 let issued = self.issued;
-                let lane = &mut self.lanes[flight.facts.lane];
-                let breaker = lane.trouble(&flight.facts.topic);
+                let breaker = self.lanes[lane].trouble(topic);
                 breaker.misconfigured(code, reason, issued, now);
             }
         }

@@ -10,6 +10,7 @@ use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::Topic;
 use tokio::time::Instant;
 
+use super::blame::Blame;
 use super::breakage::Breakages;
 use super::breaker::Breaker;
 use super::load::Load;
@@ -41,6 +42,7 @@ pub(super) struct State {
     pub(super) retry: Backoff,
     /// Waits of records whose requests were not answered.
     pub(super) silence: Backoff,
+    pub(super) blame: Blame,
     /// Waits of records that break the connection.
     pub(super) breaking: Backoff,
     /// How often the link has proved that it works: answers, and probes without a record.
@@ -115,6 +117,7 @@ impl State {
             silence: backoff,
             breaking: Backoff::new(&breaking),
             proofs: 0,
+            blame: Blame::default(),
             doubt: false,
             issued: 0,
         }
@@ -152,6 +155,9 @@ impl State {
             self.link.attempt(now);
         }
         self.issued += 1;
+        if self.link.held().is_some() {
+            self.blame.asked(facts.lane, &facts.topic, self.issued);
+        }
         self.plan.sent(facts.lane, views);
         self.load.add(facts.lane, &facts.topic, facts.bytes);
         if let Some(breaker) = self.lanes[facts.lane].breaker_mut(&facts.topic) {

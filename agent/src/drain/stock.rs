@@ -129,10 +129,22 @@ impl<P: Parcel> Stock<P> {
         best
     }
 
+    /// Takes the record that asks whether the link is still held: the oldest of the topic that was
+    /// asked for least lately.
+    fn take_asker(&mut self, state: &State, ready: impl Fn(&Facts) -> bool) -> Option<(Facts, P)> {
+        let asked = |facts: &Facts| state.blame.last_asked(facts.lane, &facts.topic);
+        let parcels = self.parcels.iter().enumerate().filter(|(_, (facts, _))| ready(facts));
+        let (index, _) = parcels.min_by_key(|(_, (facts, _))| asked(facts))?;
+        self.parcels.remove(index)
+    }
+
     /// Takes the record to leave next: the first that may. A probe of a held topic is the last,
     /// which is likelier to differ from those that were refused.
     pub(super) fn take(&mut self, state: &State, now: Instant) -> Option<(Facts, P)> {
         let ready = |facts: &Facts| state.readiness(facts, now) == Readiness::Ready;
+        if state.link.held().is_some() {
+            return self.take_asker(state, ready);
+        }
         let first = self.parcels.iter().position(|(facts, _)| ready(facts))?;
         let topic = &self.parcels[first].0.topic;
         let index = match state.is_probe(&self.parcels[first].0) {

@@ -29,15 +29,15 @@ impl<S: Source> Driver<S> {
         let permit = self.shared.state().link.permit(now);
         let batch = match permit {
             Permit::Flow => BATCH,
-            Permit::Probe { .. } => 1,
+            // Several, to choose a topic from that was not asked for lately.
+            Permit::Probe { record_only: true } => BATCH,
+            Permit::Probe { record_only: false } => 1,
             Permit::Bare | Permit::Wait(_) | Permit::Never => return,
         };
         if self.lease.is_some() {
             return;
         }
-        let mut lanes: Vec<usize> = (0..self.stocks.len()).collect();
-        lanes.sort_by_key(|lane| self.options.lanes[*lane].priority);
-        for lane in lanes {
+        for lane in self.turns(permit) {
             let name = self.options.lanes[lane].name.clone();
             if !self.lacks(lane, now) {
                 continue;
@@ -52,6 +52,18 @@ impl<S: Source> Driver<S> {
                 return;
             }
         }
+    }
+
+    /// Lanes in the order in which they lease: by priority; by turns, to ask whether a held link
+    /// is still held, since one lane's trouble must not decide for all.
+    fn turns(&self, permit: Permit) -> Vec<usize> {
+        let mut lanes: Vec<usize> = (0..self.stocks.len()).collect();
+        lanes.sort_by_key(|lane| self.options.lanes[*lane].priority);
+        if permit == (Permit::Probe { record_only: true }) {
+            let state = self.shared.state();
+            lanes.sort_by_key(|lane| state.blame.lane_last_asked(*lane));
+        }
+        lanes
     }
 
     /// Whether the lane has nothing that may leave, though there is room for requests.

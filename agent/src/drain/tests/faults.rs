@@ -426,3 +426,34 @@ async fn what_an_operator_put_right_leaves_within_two_rounds_where_refusals_hold
     drained(&queue, SECOND * 10 + SECOND * 180 + SECOND * 120).await;
     assert!(queue.dead().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_forbidden_topic_does_not_hold_the_link_for_all() {
+    for forbidden in ["topic-a", "own"] {
+        let options = options(vec![lane("a", Order::None), lane("b", Order::None)]);
+        let queue = queue(&options);
+        let upstream = FakeUpstream::new(move |message, at| {
+            match message.topic.as_str() == forbidden && at < SECOND * 1200 {
+                true => (MS * 20, wrong(Scope::Link, "credentials")),
+                false => (MS * 20, delivered()),
+            }
+        });
+        for n in 0..40 {
+            let topic = (n % 2 == 0).then(|| "own".to_owned());
+            queue.submit(0, Spec { topic, ..Spec::default() });
+        }
+        queue.fill(1, 40);
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 500).await;
+        assert_eq!(queue.delivered().len(), 60, "all but {forbidden}");
+        queue.fill(1, 10);
+        sleep(SECOND * 200).await;
+        assert_eq!(queue.delivered().len(), 70, "the next, too");
+        let status = handle.status();
+        assert_eq!(status.link.state, LinkState::Online);
+        let hold = status.lanes[0].hold.as_ref().unwrap();
+        assert!(hold.code == "credentials" && hold.reason.contains(forbidden), "{hold:?}");
+        drained(&queue, SECOND * 1000).await;
+        handle.stop(SECOND).await;
+    }
+}
