@@ -19,7 +19,7 @@ use super::handle::Shared;
 use super::plan::{LaneView, Step};
 use super::source::{Parcel, Source};
 use super::state::Flight;
-use super::stock::Stock;
+use super::stock::{Mark, Stock};
 use crate::config::{Lane, Order};
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Upstream};
@@ -44,8 +44,8 @@ pub(super) struct Driver<S: Source> {
     flowing: bool,
 }
 
-/// A lane's lease: the lane, the queue's changes before, the records.
-type Leased<P> = (usize, u64, Vec<P>);
+/// A lane's lease: the lane, its mark before, the records.
+type Leased<P> = (usize, Mark, Vec<P>);
 
 /// What a task is about.
 enum Job<P> {

@@ -27,6 +27,9 @@ pub trait Source: Send + Sync + 'static {
     /// When the earliest deferred record is due, if there is nothing to lease before.
     fn next_due(&self, lane: &LaneName) -> Option<Instant>;
 
+    /// What tells whether records of the lane were accepted or settled: it then differs. Cheap.
+    fn mark(&self, lane: &LaneName) -> [u64; 3];
+
     /// Changes whenever a record was accepted or settled.
     fn changed(&self) -> watch::Receiver<u64>;
 }
@@ -67,6 +70,11 @@ impl Source for Queue {
 
     fn next_due(&self, lane: &LaneName) -> Option<Instant> {
         self.next_due(lane)
+    }
+
+    fn mark(&self, lane: &LaneName) -> [u64; 3] {
+        let accounts = self.accounts(lane).unwrap_or_default();
+        [accounts.accepted, accounts.waiting, accounts.dead]
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

@@ -23,6 +23,9 @@ const SUSPECTS: usize = 4;
 /// those that are here already.
 const REFRESH: Duration = Duration::from_secs(15);
 
+/// A queue that has something but hands out nothing (it cannot be read) is asked no oftener.
+const AGAIN: Duration = Duration::from_millis(250);
+
 /// Leased, unsent records of a lane, oldest first.
 #[derive(Debug)]
 pub(super) struct Stock<P> {
@@ -30,33 +33,51 @@ pub(super) struct Stock<P> {
     dry: Option<Dry>,
     /// A record went back into the queue since the last lease; it may come before these.
     stale: bool,
+    /// How often records went back into the queue.
+    returns: u64,
+    /// Leases in a row that brought nothing though there was something to lease.
+    failed: u32,
     /// When the last of these were leased.
     filled_at: Option<Instant>,
 }
 
-/// The queue had nothing more when it had changed this many times.
+/// The lane in the queue as it was, and what went back there: with the same mark, a lease that
+/// brought nothing would bring nothing again.
+pub(super) type Mark = ([u64; 3], u64);
+
+/// The queue had nothing more when the lane had this mark.
 #[derive(Debug)]
 struct Dry {
-    changes: u64,
+    mark: Mark,
     due: Option<Instant>,
 }
 
 impl<P: Parcel> Stock<P> {
     pub(super) fn new() -> Self {
-        Self { parcels: VecDeque::new(), dry: None, stale: false, filled_at: None }
+        Self {
+            parcels: VecDeque::new(),
+            dry: None,
+            stale: false,
+            returns: 0,
+            failed: 0,
+            filled_at: None,
+        }
     }
 
-    /// Takes what was leased. With nothing, the lane is dry: `changes` of the queue
+    /// Takes what was leased. With nothing, the lane is dry: its `mark`
     /// before the lease, `due` when a deferred record comes.
     pub(super) fn add(
         &mut self,
         leased: Vec<(Facts, P)>,
-        changes: u64,
+        mark: Mark,
         due: Option<Instant>,
         state: &State,
         now: Instant,
     ) {
-        self.dry = leased.is_empty().then_some(Dry { changes, due });
+        let failed = leased.is_empty() && due.is_some_and(|due| due <= now);
+        self.failed = if failed { self.failed.saturating_add(1) } else { 0 };
+        let due = if failed { Some(now + AGAIN) } else { due };
+        self.dry = leased.is_empty().then_some(Dry { mark, due });
         self.filled_at = Some(now);
         let held = |facts: &Facts| state.steps_back(facts);
         let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
@@ -69,10 +90,19 @@ impl<P: Parcel> Stock<P> {
         }
     }
 
-    /// Whether the queue may have something that is not here. `changes` are its present ones.
-    pub(super) fn wants(&self, changes: u64, now: Instant) -> bool {
-        let dry = |dry: &Dry| dry.changes == changes && dry.due.is_none_or(|due| due > now);
+    /// Whether the queue may have something that is not here. `present` is its present mark.
+    pub(super) fn wants(&self, present: impl FnOnce() -> [u64; 3], now: Instant) -> bool {
+        let dry = |dry: &Dry| {
+            // The first failure may have been a race with a new record; the second is none.
+            let same = self.failed > 1 || dry.mark == self.mark(present());
+            same && dry.due.is_none_or(|due| due > now)
+        };
         !self.is_full() && !self.dry.as_ref().is_some_and(dry)
+    }
+
+    /// The mark of the lane where the queue's own is `present`.
+    pub(super) fn mark(&self, present: [u64; 3]) -> Mark {
+        (present, self.returns)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -89,11 +119,12 @@ impl<P: Parcel> Stock<P> {
     /// A record of the lane went back into the queue.
     pub(super) fn outdate(&mut self) {
         self.stale = true;
+        self.returns += 1;
     }
 
     /// Gives everything back to the queue.
     pub(super) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self { returns: self.returns + 1, failed: self.failed, ..Self::new() };
     }
 
     /// A stock full of records that may not leave hides what went back into the queue or came

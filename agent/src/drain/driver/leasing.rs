@@ -44,11 +44,11 @@ impl<S: Source> Driver<S> {
             }
             let due = || self.source.next_due(&name);
             self.stocks[lane].refresh(due, now);
-            let changes = *self.changed.borrow();
-            if self.stocks[lane].wants(changes, now) {
+            if self.stocks[lane].wants(|| self.source.mark(&name), now) {
+                let mark = self.stocks[lane].mark(self.source.mark(&name));
                 let (count, bytes) = self.stocks[lane].room();
                 let leased = self.source.lease(&name, count.min(batch), bytes);
-                self.lease = Some(leased.map(move |leased| (lane, changes, leased)).boxed());
+                self.lease = Some(leased.map(move |leased| (lane, mark, leased)).boxed());
                 return;
             }
         }
@@ -76,7 +76,7 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    pub(super) fn stock(&mut self, (lane, changes, leased): Leased<S::Parcel>) {
+    pub(super) fn stock(&mut self, (lane, mark, leased): Leased<S::Parcel>) {
         self.lease = None;
         let now = Instant::now();
         let config = &self.options.lanes[lane];
@@ -93,6 +93,6 @@ impl<S: Source> Driver<S> {
             (facts, parcel)
         });
         let state = self.shared.state();
-        self.stocks[lane].add(known.collect(), changes, due, &state, now);
+        self.stocks[lane].add(known.collect(), mark, due, &state, now);
     }
 }

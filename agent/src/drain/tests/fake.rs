@@ -1,7 +1,7 @@
 //! A queue in memory that keeps the real one's ordering rules, and an upstream that follows a
 //! script. Both write down what happened and fail on what must never happen.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -58,6 +58,9 @@ struct Inner {
     delivered: Vec<(usize, usize)>,
     dead: Vec<(usize, usize, String)>,
     dead_full: bool,
+    unreadable: bool,
+    /// Leases asked for, by lane.
+    leases: BTreeMap<usize, usize>,
 }
 
 /// The queue. Records are named `<lane>-<position>`.
@@ -116,6 +119,15 @@ impl FakeQueue {
         self.lock().dead_full = full;
     }
 
+    /// Leases bring nothing, though there is something.
+    pub(super) fn set_unreadable(&self, unreadable: bool) {
+        self.lock().unreadable = unreadable;
+    }
+
+    pub(super) fn leases(&self, lane: usize) -> usize {
+        self.lock().leases.get(&lane).copied().unwrap_or(0)
+    }
+
     pub(super) fn delivered(&self) -> Vec<(usize, usize)> {
         self.lock().delivered.clone()
     }
@@ -162,6 +174,10 @@ impl Source for FakeQueue {
     ) -> BoxFuture<'static, Vec<FakeParcel>> {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
+        *inner.leases.entry(lane).or_default() += 1;
+        if inner.unreadable {
+            return async { Vec::new() }.boxed();
+        }
         let (mut chosen, mut used) = (Vec::new(), 0);
         for at in inner.lanes[lane].heads() {
             let entry = &inner.lanes[lane].entries[at];
@@ -187,8 +203,21 @@ impl Source for FakeQueue {
     fn next_due(&self, lane: &LaneName) -> Option<Instant> {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
+        let unreadable = inner.unreadable;
         let lane = &inner.lanes[lane];
+        if unreadable && lane.heads().next().is_some() {
+            return Some(Instant::now());
+        }
         lane.heads().filter_map(|at| lane.entries[at].not_before).min()
+    }
+
+    fn mark(&self, lane: &LaneName) -> [u64; 3] {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let dead = inner.dead.iter().filter(|(of, ..)| *of == lane).count();
+        let entries = &inner.lanes[lane].entries;
+        let waiting = entries.iter().filter(|entry| !entry.gone).count();
+        [entries.len() as u64, waiting as u64, dead as u64]
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

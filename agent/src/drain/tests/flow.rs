@@ -256,3 +256,35 @@ async fn a_record_that_comes_while_idle_leaves_at_once() {
         assert!(start.elapsed() <= MS * 50);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_cannot_be_read_is_asked_a_few_times_a_second() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
+    queue.set_unreadable(true);
+    queue.fill(0, 10);
+    let handle = spawn(options, &queue, &upstream);
+    for _ in 0..1000 {
+        sleep(MS * 10).await;
+        queue.fill(0, 1);
+    }
+    assert!((20..60).contains(&queue.leases(0)), "{} in ten seconds", queue.leases(0));
+    queue.set_unreadable(false);
+    drained(&queue, SECOND * 15).await;
+    handle.stop(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_lane_is_not_leased_for_what_happens_in_another() {
+    let options = options(vec![lane("a", Order::None), lane("b", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
+    queue.fill(1, 1000);
+    let handle = spawn(options, &queue, &upstream);
+    drained(&queue, SECOND * 20).await;
+    assert!(queue.leases(0) < 5, "{} leases", queue.leases(0));
+    queue.fill(0, 1);
+    drained(&queue, SECOND).await;
+    handle.stop(SECOND).await;
+}
