@@ -127,6 +127,36 @@ impl Maker {
     }
 }
 
+/// Hands records over through the client and waits until all are acknowledged.
+pub async fn hand_over(socket: &Path, ledger: &Ledger, lane: &str, drafts: Vec<Draft>) {
+    let client = Client::connect(socket).await.unwrap();
+    let mut answers = Vec::new();
+    for draft in drafts {
+        let id = draft.id.clone().expect("an id to note it by");
+        let sent = Sent {
+            key: draft.key.clone(),
+            tag: draft.tag.clone(),
+            order_key: draft.order_key.clone(),
+            ..Sent::new(lane, draft.body.clone())
+        };
+        ledger.send(&id, sent);
+        answers.push((id, client.submit(draft, Some(lane)).await.unwrap()));
+    }
+    for (id, answer) in answers {
+        let receipt = answer.await.unwrap_or_else(|error| panic!("{id}: {error}"));
+        ledger.acknowledge(&id, receipt.seq);
+    }
+}
+
+/// Records `name-FIRST` and so on, with bodies of their own.
+pub fn drafts(name: &str, numbers: Range<u64>) -> Vec<Draft> {
+    let draft = |nth| {
+        let id = format!("{name}-{nth}");
+        Draft { body: body(&id, 40, false), id: Some(id), ..Draft::default() }
+    };
+    numbers.map(draft).collect()
+}
+
 /// A body that only this id has: text with what XML has to escape, or bytes.
 pub fn body(id: &str, size: usize, binary: bool) -> Bytes {
     let piece = format!("{id} <&> ]]> °\"\n");
