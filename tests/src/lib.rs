@@ -8,11 +8,13 @@ pub mod arrival;
 pub mod broker;
 pub mod gateway;
 pub mod http;
+pub mod kill;
 pub mod ledger;
 pub mod oracle;
 pub mod port;
 pub mod random;
 pub mod rocketmq;
+pub mod series;
 pub mod trace;
 
 /// Whether the long loops are wanted (`tests/run --full`).

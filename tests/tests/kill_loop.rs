@@ -2,12 +2,10 @@
 //! everything acknowledged arrives, nothing invented, in order where order was asked, and what
 //! arrives twice is bounded.
 //!
-//! **The bound.** The agent notes what was delivered every 200 ms. What a kill makes it send again
-//! is what was delivered since the last note, and what was in flight.
+//! The bound on what arrives twice is the one of [`spillway_tests::kill`].
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -15,21 +13,14 @@ use spillway_protocol::local::status::{Lane, Status};
 use spillway_tests::app::{Crowd, Habit};
 use spillway_tests::arrival::Arrival;
 use spillway_tests::broker::HttpBroker;
-use spillway_tests::gateway::{Gateway, accounted, now_ms};
+use spillway_tests::gateway::{Gateway, accounted};
+use spillway_tests::kill::{self, Kill};
 use spillway_tests::ledger::Ledger;
 use spillway_tests::{full, oracle, random};
 use tokio::time::sleep;
 
 /// Lanes, each with a topic of its name.
 const LANES: [&str; 4] = ["plain", "keyed", "strict", "lines"];
-/// Most requests in flight.
-const IN_FLIGHT_MAX: usize = 128;
-/// A note is 200 ms old at most, and takes a sync: generously, on a disk that builds share. Some
-/// lives are twice as long, so that an agent that notes nothing is found out.
-const NOTED_WITHIN_MS: u64 = 2000;
-/// Clocks of files tick every 4 ms.
-const TICK_MS: u64 = 10;
-
 fn settings(broker: &HttpBroker) -> String {
     let orders = [("plain", "none"), ("keyed", "key"), ("strict", "lane"), ("lines", "none")];
     let lane = |(name, order): (&str, &str)| {
@@ -68,30 +59,6 @@ fn crowd(ledger: &Ledger, socket: &Path, seed: u64) -> Crowd {
     crowd
 }
 
-/// One kill: when, and until when deliveries had been noted per lane.
-struct Kill {
-    at_ms: u64,
-    noted_ms: BTreeMap<&'static str, u64>,
-}
-
-impl Kill {
-    fn of(gateway: &mut Gateway) -> Self {
-        gateway.kill();
-        let noted =
-            |lane: &'static str| (lane, noted_ms(&gateway.data_dir().join("lanes").join(lane)));
-        Self { at_ms: now_ms(), noted_ms: LANES.map(noted).into() }
-    }
-}
-
-/// When the lane's state was written last; 0 if it never was.
-fn noted_ms(lane: &Path) -> u64 {
-    let written = |slot: &str| {
-        let modified = lane.join(slot).metadata().ok()?.modified().unwrap();
-        u64::try_from(modified.duration_since(UNIX_EPOCH).unwrap().as_millis()).ok()
-    };
-    ["state-0", "state-1"].into_iter().filter_map(written).max().unwrap_or(0)
-}
-
 /// The accounts add up, nothing acknowledged is missing in them, and none of them goes back.
 fn check_accounts(acknowledged: &[u64], status: &Status, before: &mut [u64], ledger: &Ledger) {
     for (nth, lane) in status.lanes.iter().enumerate() {
@@ -115,7 +82,7 @@ async fn live(gateway: &mut Gateway, rng: &mut StdRng, before: &mut [u64], ledge
     let acknowledged = LANES.map(|lane| ledger.acknowledged(lane));
     check_accounts(&acknowledged, &gateway.ready().await, before, ledger);
     let long = rng.random_bool(0.1);
-    let most_ms = if long { 4000 } else { 700 };
+    let most_ms = if long { 6000 } else { 700 };
     sleep(Duration::from_millis(rng.random_range(100..most_ms))).await;
 }
 
@@ -130,7 +97,7 @@ async fn what_was_acknowledged_outlives_every_kill_once_and_in_order() {
     let (mut kills, mut before) = (Vec::new(), [0; LANES.len()]);
     for _ in 0..if full() { 500 } else { 50 } {
         live(&mut gateway, &mut rng, &mut before, &ledger).await;
-        kills.push(Kill::of(&mut gateway));
+        kills.push(Kill::of(&mut gateway, &LANES));
     }
     gateway.start_ready().await;
     crowd.stop().await;
@@ -152,7 +119,9 @@ fn check(ledger: &Ledger, arrived: &[Arrival], status: &Status, kills: &[Kill]) 
         let last = of_lane.map(|arrival| arrival.seq).max();
         assert_eq!(last, Some(lane.accepted), "the newest number of {}", lane.name);
     }
-    check_repeats(arrived, kills);
+    let repeats = kill::explain(arrived, kills);
+    assert!(repeats.unexplained.is_empty(), "{:#?}", repeats.unexplained);
+    println!("{} kills: {repeats}", kills.len());
     let acknowledged: u64 = LANES.iter().map(|lane| ledger.acknowledged(lane)).sum();
     assert!(acknowledged > 50 * kills.len() as u64, "only {acknowledged}: nothing was tried");
 }
@@ -164,35 +133,4 @@ fn strict(arrival: &Arrival) -> Option<&str> {
 
 fn order_key(arrival: &Arrival) -> Option<&str> {
     arrival.order_key.as_deref().filter(|_| arrival.lane == "keyed")
-}
-
-/// Every repeat is explained by a kill; see the module for the bound.
-fn check_repeats(arrived: &[Arrival], kills: &[Kill]) {
-    let repeats = oracle::repeats(arrived);
-    let mut noted_before = vec![0; kills.len()];
-    let mut oldest_ms = 0;
-    for (first, again) in &repeats {
-        let between =
-            |kill: &&Kill| kill.at_ms >= first.at_ms && kill.at_ms <= again.at_ms + TICK_MS;
-        // What was in flight may reach the broker just after the kill.
-        let during = |kill: &&Kill| kill.at_ms + 1000 >= first.at_ms && kill.at_ms <= again.at_ms;
-        let kill = kills.iter().find(between).or_else(|| kills.iter().rfind(during));
-        let kill = kill.unwrap_or_else(|| panic!("no kill explains {first:?} and {again:?}"));
-        let age_ms = kill.at_ms.saturating_sub(first.at_ms);
-        assert!(age_ms <= NOTED_WITHIN_MS, "{} came twice, {age_ms} ms before a kill", first.id);
-        oldest_ms = oldest_ms.max(age_ms);
-        if first.at_ms + TICK_MS < kill.noted_ms[&*first.lane] {
-            let nth = kills.iter().position(|other| std::ptr::eq(other, kill)).unwrap();
-            noted_before[nth] += 1;
-        }
-    }
-    let most = noted_before.iter().max().unwrap();
-    assert!(*most <= IN_FLIGHT_MAX, "{most} were sent again though noted as delivered");
-    println!(
-        "{} kills: {} arrivals, {} of them repeats; the oldest was delivered {oldest_ms} ms before \
-         its kill, at most {most} before the last note",
-        kills.len(),
-        arrived.len(),
-        repeats.len(),
-    );
 }
