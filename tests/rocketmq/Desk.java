@@ -156,6 +156,7 @@ public class Desk {
             StringBuilder line = new StringBuilder("{");
             line.append("\"queue_id\":").append(message.getQueueId());
             line.append(",\"offset\":").append(message.getQueueOffset());
+            line.append(",\"stored_ms\":").append(message.getStoreTimestamp());
             line.append(",\"message_id\":").append(quoted(message.getMsgId()));
             line.append(",\"keys\":").append(quoted(message.getKeys()));
             line.append(",\"tag\":").append(quoted(message.getTags()));

@@ -5,6 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use spillway::broker::Stored;
 
+use crate::rocketmq;
+
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
@@ -26,7 +28,7 @@ pub struct Arrival {
     pub body: Bytes,
     /// Queue and place in it; places can be compared within one queue.
     pub place: (i32, u64),
-    /// When the broker stored it, ms since 1970; 0 where it is not known.
+    /// When the broker stored it, ms since 1970.
     pub at_ms: u64,
 }
 
@@ -70,5 +72,21 @@ impl From<&Stored> for Arrival {
             stored.body.as_bytes(),
         );
         Self { place: (0, stored.offset), at_ms: stored.publish_ms, ..arrival }
+    }
+}
+
+impl From<&rocketmq::Stored> for Arrival {
+    fn from(stored: &rocketmq::Stored) -> Self {
+        let property = |name: &str| stored.properties.get(name).map(String::as_str);
+        let arrival = Self::new(
+            stored.keys.as_deref().expect("KEYS"),
+            stored.tag.as_deref(),
+            property("__SHARDINGKEY"),
+            property,
+            &stored.body,
+        );
+        assert_eq!(arrival.id, stored.message_id);
+        let place = (stored.queue_id, u64::try_from(stored.offset).unwrap());
+        Self { place, at_ms: stored.stored_ms, ..arrival }
     }
 }

@@ -11,8 +11,8 @@ use crate::arrival::Arrival;
 use crate::gateway::{Gateway, now_ms};
 use crate::oracle::{self, Repeat};
 
-/// Most requests in flight.
-const IN_FLIGHT_MAX: usize = 128;
+/// Most requests that the agent has in flight.
+pub const IN_FLIGHT_MAX: usize = 128;
 /// A note is 200 ms old at most, and takes a sync: generously, on a disk that builds share. An
 /// agent that lives longer and notes nothing is found out.
 const NOTED_WITHIN_MS: u64 = 3000;

@@ -18,28 +18,45 @@ pub fn file() -> PathBuf {
     file
 }
 
-/// The first rows as a ledger of a lane that nobody else uses: row N is number N.
-pub fn expected(lane: &str, order_key: Option<&str>, rows: u64) -> Ledger {
+/// A row as `sensor-replay` makes it a record.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its number, from 1.
+    pub number: u64,
+    /// `2010/01/01 00:00`
+    pub date: String,
+    /// The record's body.
+    pub body: String,
+}
+
+/// All rows.
+pub fn rows() -> Vec<Row> {
     let text = std::fs::read_to_string(file()).unwrap();
-    let ledger = Ledger::default();
-    let lines = text.lines().skip(1).take(usize::try_from(rows).unwrap());
-    for (row, line) in (1..).zip(lines) {
+    let row = |(number, line): (u64, &str)| {
         let (date, temp) = line.split_once(',').unwrap();
         // As numbers are written: 40.0 is 40.
         let temp: f64 = temp.parse().unwrap();
-        let body = format!("{{\"row\":{row},\"date\":\"{date}\",\"temp\":{temp}}}");
-        let id = format!("seattle-{row}");
+        let body = format!("{{\"row\":{number},\"date\":\"{date}\",\"temp\":{temp}}}");
+        Row { number, date: date.to_owned(), body }
+    };
+    let rows: Vec<Row> = (1..).zip(text.lines().skip(1)).map(row).collect();
+    assert_eq!(rows.len() as u64, ROWS);
+    rows
+}
+
+/// Notes what [`replay`] sends to a lane that nobody else uses: row N is number N.
+pub fn expect(ledger: &Ledger, lane: &str, order_key: Option<&str>) {
+    for row in rows() {
+        let id = format!("seattle-{}", row.number);
         let sent = Sent {
-            key: Some(format!("row-{row}")),
+            key: Some(format!("row-{}", row.number)),
             tag: Some("temperature".to_owned()),
             order_key: order_key.map(str::to_owned),
-            ..Sent::new(lane, body)
+            ..Sent::new(lane, row.body)
         };
         ledger.send(&id, sent);
-        ledger.acknowledge(&id, row);
+        ledger.acknowledge(&id, row.number);
     }
-    assert_eq!(ledger.sent(lane), rows);
-    ledger
 }
 
 /// Runs `sensor-replay` to its end; it has to say that every row was stored.

@@ -8,6 +8,7 @@ use spillway::broker::faults::{Kind, Rule};
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, PATIENCE};
 use spillway_tests::kill::{self, Kill};
+use spillway_tests::ledger::Ledger;
 use spillway_tests::{oracle, series};
 
 const LANE: &str = "series";
@@ -84,7 +85,9 @@ async fn every_row_arrives_in_order_whatever_happens() {
     assert_eq!((status.lanes[0].accepted, status.lanes[0].delivered), (series::ROWS, series::ROWS));
     gateway.stop(GRACE).await;
 
-    let (arrived, sent) = (broker.arrivals(&[LANE]), expected());
+    let ledger = Ledger::default();
+    series::expect(&ledger, LANE, Some("seattle"));
+    let (arrived, sent) = (broker.arrivals(&[LANE]), ledger.snapshot());
     oracle::assert_none("losses", &oracle::losses(&sent, &arrived));
     oracle::assert_none("gaps", &oracle::gaps(&arrived));
     let order = oracle::disorder(&sent, &arrived, |arrival| arrival.order_key.as_deref());
@@ -92,8 +95,4 @@ async fn every_row_arrives_in_order_whatever_happens() {
     let repeats = kill::explain(&arrived, &kills);
     println!("{} kills, {LOST} lost replies: {repeats}", kills.len());
     assert!(repeats.unexplained.len() as u64 <= LOST, "{:#?}", repeats.unexplained);
-}
-
-fn expected() -> oracle::Records {
-    series::expected(LANE, Some("seattle"), series::ROWS).snapshot()
 }

@@ -22,6 +22,8 @@ pub struct Stored {
     pub queue_id: i32,
     /// Its place there.
     pub offset: i64,
+    /// When the broker stored it, ms since 1970.
+    pub stored_ms: u64,
     /// UNIQ_KEY, the id that the sender chose.
     pub message_id: String,
     /// KEYS.
