@@ -45,7 +45,7 @@ fn disk(folder: &Path) -> (String, String) {
         let (left, right) = line.split_once(" - ")?;
         let left: Vec<&str> = left.split(' ').collect();
         let point = *left.get(4)?;
-        folder.starts_with(point).then(|| (point.len(), left, right))
+        folder.starts_with(point).then_some((point.len(), left, right))
     });
     let Some((_, left, right)) = inside.max_by_key(|(length, ..)| *length) else {
         return ("unknown".to_owned(), "unknown".to_owned());
