@@ -45,7 +45,7 @@ impl Connection {
         identity: Arc<Identity>,
         flowing: watch::Receiver<bool>,
     ) -> Result<Self, String> {
-        let wire = Wire::open(stream, Arc::clone(&identity)).await?;
+        let wire = Wire::open(stream).await?;
         let access_point = request::endpoints(&target.host, target.port);
         let retired = Arc::new(AtomicBool::new(false));
         let session = Session {

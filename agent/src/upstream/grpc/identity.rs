@@ -1,15 +1,19 @@
 //! Who calls, and when: the headers of every call.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use spillway_protocol::rocketmq::grpc::code::is_rocketmqs;
 use spillway_protocol::rocketmq::grpc::signing::{AccessKey, Caller};
-use tonic::metadata::{Ascii, MetadataValue};
+use spillway_protocol::rocketmq::grpc::v2;
+use tonic::Response;
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use uuid::Uuid;
 
 use super::BuildError;
 use crate::clock::WallClock;
 use crate::config;
 use crate::upstream::access::Access;
+use crate::upstream::skew::Skew;
 
 /// The caller, its clock and what is known of the server's.
 pub(super) struct Identity {
@@ -18,7 +22,13 @@ pub(super) struct Identity {
     pub(super) access: Access,
     host: String,
     clock: Arc<dyn WallClock>,
-    offset_s: Mutex<Option<i64>>,
+    skew: Skew,
+}
+
+/// What an answer's `date` says, beside this machine's clock when it came; both in ms since 1970.
+pub(super) struct Sighting {
+    local_ms: u64,
+    server_ms: u64,
 }
 
 impl Identity {
@@ -33,7 +43,7 @@ impl Identity {
             namespace: upstream.namespace.clone(),
             access: Access::new(upstream.credentials.clone()),
             clock,
-            offset_s: Mutex::new(None),
+            skew: Skew::default(),
         };
         match identity.unusable_header(upstream.credentials.as_ref()) {
             Some(name) => Err(BuildError::Header(setting(name))),
@@ -57,25 +67,33 @@ impl Identity {
 
     /// Now by the server's clock as far as it is known, in ms since 1970.
     pub(super) fn now_ms(&self) -> u64 {
-        let offset_ms = self.clock_offset_s().unwrap_or(0).saturating_mul(1_000);
-        self.clock.now_ms().saturating_add_signed(offset_ms)
+        self.skew.server_ms(self.clock.now_ms())
     }
 
     pub(super) fn clock_offset_s(&self) -> Option<i64> {
-        *self.offset_s.lock().unwrap_or_else(PoisonError::into_inner)
+        self.skew.offset_s()
     }
 
-    /// Takes the `date` header of an answer.
-    pub(super) fn note_date(&self, date: &str) {
-        let Ok(date) = httpdate::parse_http_date(date) else {
-            return;
-        };
-        let server_s = date
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX));
-        let own_s = i64::try_from(self.clock.now_ms() / 1_000).unwrap_or(i64::MAX);
-        *self.offset_s.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(server_s.saturating_sub(own_s));
+    /// The clock of whoever answered with `headers` just now.
+    pub(super) fn sighting(&self, headers: &MetadataMap) -> Option<Sighting> {
+        let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
+        let since_1970 = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        let server_ms = u64::try_from(since_1970.as_millis()).ok()?;
+        Some(Sighting { local_ms: self.clock.now_ms(), server_ms })
+    }
+
+    /// Takes in a clock that has turned out to be RocketMQ's.
+    pub(super) fn trust(&self, sighting: Option<&Sighting>) {
+        if let Some(Sighting { local_ms, server_ms }) = sighting {
+            self.skew.observe(*local_ms, *server_ms);
+        }
+    }
+
+    /// Takes in the clock of an answer if it is RocketMQ's: it has a status of its kind.
+    pub(super) fn learn_clock<T>(&self, answer: &Response<T>, status: Option<&v2::Status>) {
+        if status.is_some_and(|status| is_rocketmqs(status.code)) {
+            self.trust(self.sighting(answer.metadata()).as_ref());
+        }
     }
 
     /// `message` with the headers of a call made now.
@@ -130,4 +148,39 @@ fn host_name() -> String {
         .ok()
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| "localhost".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Still;
+
+    impl WallClock for Still {
+        fn now_ms(&self) -> u64 {
+            60_000
+        }
+    }
+
+    #[test]
+    fn only_an_answer_of_rocketmqs_kind_sets_the_clock() {
+        let upstream = config::Upstream {
+            transport: config::Transport::Grpc,
+            endpoints: vec![],
+            namespace: None,
+            credentials: None,
+            tls: config::Tls::default(),
+        };
+        let identity = Identity::new(&upstream, "gw".into(), Arc::new(Still)).unwrap();
+        let mut answer = Response::new(());
+        let date = "Thu, 07 Mar 2024 18:49:58 GMT".parse().unwrap();
+        answer.metadata_mut().insert("date", date);
+        let status = |code| v2::Status { code, message: String::new() };
+        identity.learn_clock(&answer, None);
+        identity.learn_clock(&answer, Some(&status(0)));
+        identity.learn_clock(&Response::new(()), Some(&status(40_100)));
+        assert_eq!((identity.clock_offset_s(), identity.now_ms()), (None, 60_000));
+        identity.learn_clock(&answer, Some(&status(40_100)));
+        assert_eq!(identity.now_ms(), 1_709_837_398_500);
+    }
 }

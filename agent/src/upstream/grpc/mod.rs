@@ -30,6 +30,7 @@ use spillway_protocol::message::Message;
 use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::grpc::{request, v2};
 use tokio::time::timeout;
+use tonic::Code;
 
 use self::connection::Connection;
 use self::pool::Pool;
@@ -120,6 +121,7 @@ impl GrpcUpstream {
         let silence = connection.wire.answers.load(Ordering::Relaxed);
         match timeout(deadline, call).await {
             Ok(Ok(response)) => {
+                identity.learn_clock(&response, response.get_ref().status.as_ref());
                 if answer::wants_new_session(response.get_ref()) {
                     connection.retire();
                 }
@@ -127,6 +129,10 @@ impl GrpcUpstream {
             }
             Ok(Err(status)) if wire::not_sent(&status) => None,
             Ok(Err(status)) => {
+                if status.code() == Code::Unauthenticated {
+                    // Whoever checks signatures is RocketMQ; perhaps it was the date.
+                    identity.trust(identity.sighting(status.metadata()).as_ref());
+                }
                 let outcome = answer::failure(&status);
                 connection.learn_from(&outcome);
                 Some(outcome)
@@ -148,7 +154,10 @@ impl GrpcUpstream {
         };
         let mut client = connection.client();
         match timeout(ASK_DEADLINE, client.query_route(identity.request(request))).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                identity.learn_clock(&response, response.get_ref().status.as_ref());
+                Ok(response.into_inner())
+            }
             Ok(Err(status)) => Err(answer::words(&status)),
             Err(_) => Err(format!("no answer within {} s", ASK_DEADLINE.as_secs())),
         }

@@ -53,13 +53,16 @@ impl Session {
         let (commands, outbound) = mpsc::channel(2);
         let _ = commands.try_send(self.settings.clone());
         let request = self.identity.request(ReceiverStream::new(outbound));
-        let mut inbound = self.client.clone().telemetry(request).await?.into_inner();
+        let answer = self.client.clone().telemetry(request).await?;
+        let sighting = self.identity.sighting(answer.metadata());
+        let mut inbound = answer.into_inner();
         let listen = async {
             // Whatever comes, the first word means that the settings have been read. The server's
             // wishes (its back-off, its checks of other clients' messages) do not concern a sender
             // with its own.
             while inbound.message().await?.is_some() {
                 if let Some(settled) = settled.take() {
+                    self.identity.trust(sighting.as_ref());
                     let _ = settled.send(());
                 }
             }

@@ -15,7 +15,6 @@ use tonic::body::Body;
 use tower_service::Service;
 
 use super::dial::{ByteStream, chain};
-use super::identity::Identity;
 use crate::upstream::unanswered::Unanswered;
 
 /// Why a call has no answer.
@@ -36,7 +35,6 @@ pub(super) enum WireError {
 #[derive(Clone)]
 pub(super) struct Wire {
     sender: SendRequest<Body>,
-    identity: Arc<Identity>,
     /// Answers so far: a call that sees none while it waits sits on a dead connection.
     pub(super) answers: Arc<AtomicU64>,
     /// Messages on their way.
@@ -46,10 +44,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Begins HTTP/2 on `stream`.
-    pub(super) async fn open(
-        stream: Box<dyn ByteStream>,
-        identity: Arc<Identity>,
-    ) -> Result<Self, String> {
+    pub(super) async fn open(stream: Box<dyn ByteStream>) -> Result<Self, String> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .handshake(TokioIo::new(stream))
@@ -62,13 +57,7 @@ impl Wire {
             tracing::debug!(words, "gRPC connection ended");
             let _ = noted.set(words);
         });
-        Ok(Self {
-            sender,
-            identity,
-            end,
-            answers: Arc::default(),
-            unanswered: Unanswered::default(),
-        })
+        Ok(Self { sender, end, answers: Arc::default(), unanswered: Unanswered::default() })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -93,7 +82,7 @@ impl Service<Request<Body>> for Wire {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (identity, answers) = (Arc::clone(&self.identity), Arc::clone(&self.answers));
+        let answers = Arc::clone(&self.answers);
         let sent = self.sender.try_send_request(request);
         async move {
             let response = sent.await.map_err(|mut error| match error.take_message() {
@@ -102,9 +91,6 @@ impl Service<Request<Body>> for Wire {
             })?;
             answers.fetch_add(1, Ordering::Relaxed);
             check(&response)?;
-            if let Some(Ok(date)) = response.headers().get(header::DATE).map(|v| v.to_str()) {
-                identity.note_date(date);
-            }
             Ok(response)
         }
         .boxed()

@@ -64,6 +64,11 @@ const CLOSED: &[&str] = &["no writable queue", "no_permission", "sending message
 /// Words for a message that the broker itself finds wrong.
 const ILLEGAL: &[&str] = &["message is illegal", "message_illegal", "properties size exceed"];
 
+/// Whether a status with this code is of RocketMQ's kind, be it known or not.
+pub fn is_rocketmqs(code: i32) -> bool {
+    (OK..60_000).contains(&code)
+}
+
 /// Sorts a status.
 pub fn meaning(code: i32, text: &str) -> Meaning {
     match code {
