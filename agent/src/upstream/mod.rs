@@ -31,6 +31,12 @@ pub trait Upstream: Send + Sync + 'static {
     /// Seconds by which the server's clock is ahead of this machine's, once known.
     fn clock_offset_s(&self) -> Option<i64>;
 
+    /// Bytes that `message` costs on its way out, about: with escaping, framing and headers, but
+    /// without TLS and TCP.
+    fn wire_bytes(&self, message: &Message) -> usize {
+        message.size_bytes() + 300
+    }
+
     /// Told when records begin or cease to flow, so that gRPC heartbeats only meanwhile.
     fn flowing(&self, _flowing: bool) {}
 }

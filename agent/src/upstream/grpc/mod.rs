@@ -41,6 +41,8 @@ use crate::config;
 
 /// Beyond the time that the bytes take.
 const SEND_DEADLINE: Duration = Duration::from_secs(20);
+/// Frames, system properties and, once HTTP/2 has compressed them, headers of one send.
+const HEADERS_BYTES: usize = 200;
 /// For calls that carry next to nothing.
 const ASK_DEADLINE: Duration = Duration::from_secs(15);
 /// What the goodbye may take.
@@ -192,6 +194,10 @@ impl Upstream for GrpcUpstream {
 
     fn clock_offset_s(&self) -> Option<i64> {
         self.pool.identity.clock_offset_s()
+    }
+
+    fn wire_bytes(&self, message: &Message) -> usize {
+        message.size_bytes() + HEADERS_BYTES
     }
 
     fn flowing(&self, flowing: bool) {

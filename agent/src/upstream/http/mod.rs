@@ -18,10 +18,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
-use spillway_protocol::message::Message;
+use spillway_protocol::message::{Message, xml_safe};
 use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::publish::Publish;
 use spillway_protocol::rocketmq::http::resource;
+use spillway_protocol::rocketmq::http::xml::escaped_len;
 
 use super::access::Access;
 use super::skew::Skew;
@@ -37,6 +38,8 @@ use request::Signed;
 pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Longest time one send may take beyond the time that the bytes take.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
+/// Request line, headers (the signature among them) and the XML around a message.
+const HEADERS_BYTES: usize = 600;
 /// An idle connection is closed after this, before the server or a NAT forgets it.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
@@ -213,6 +216,14 @@ impl Upstream for HttpUpstream {
 
     fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
         inspect::inspect(self, topic, ordered).boxed()
+    }
+
+    fn wire_bytes(&self, message: &Message) -> usize {
+        let body = match std::str::from_utf8(&message.body) {
+            Ok(text) if xml_safe(&message.body) => escaped_len(text),
+            _ => message.body.len().div_ceil(3) * 4,
+        };
+        message.size_bytes() - message.body.len() + body + HEADERS_BYTES
     }
 
     fn clock_offset_s(&self) -> Option<i64> {

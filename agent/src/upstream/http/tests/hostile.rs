@@ -52,6 +52,32 @@ fn http(head: &str, body: &str) -> Option<String> {
     Some(format!("HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"))
 }
 
+/// What one send puts on the wire, in bytes.
+async fn sent_bytes(message: &Message) -> usize {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = upstream(listener.local_addr().unwrap().port());
+    let receive = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"</Message>") {
+            assert!(stream.read_buf(&mut request).await.unwrap() > 0);
+        }
+        request.len()
+    };
+    tokio::join!(upstream.send(message), receive).1
+}
+
+#[tokio::test]
+async fn the_estimate_of_bytes_is_near_what_is_sent() {
+    let bodies = [b"x".to_vec(), b"plain text ".repeat(500), b"<a>&\r".repeat(900), vec![0; 5_000]];
+    for body in bodies {
+        let message = message(body);
+        let estimate = upstream(1).wire_bytes(&message);
+        let sent = sent_bytes(&message).await;
+        assert!(estimate.abs_diff(sent) < 200 + sent / 8, "estimated {estimate}, sent {sent}");
+    }
+}
+
 async fn outcome(answer: Option<String>) -> Outcome {
     let (port, _) = serve(answer).await;
     upstream(port).send(&message("x")).await
