@@ -1,8 +1,10 @@
 //! The drain as the rest of the agent sees it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use spillway_protocol::record::LaneName;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -29,11 +31,38 @@ impl Drain {
         clock: Arc<dyn WallClock>,
     ) -> DrainHandle {
         let state = State::new(&options, upstream.is_some(), seed, Instant::now());
-        let shared = Arc::new(Shared { state: Mutex::new(state), poke: Notify::new() });
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            poke: Notify::new(),
+            end: watch::Sender::new(None),
+        });
         let (stop, stopped) = watch::channel(None);
         let driver = Driver::new(options, source, upstream, shared.clone(), stopped);
-        DrainHandle { shared, clock, stop, task: Mutex::new(Some(tokio::spawn(driver.run()))) }
+        let task = tokio::spawn(watched(driver.run(), shared.clone()));
+        DrainHandle { shared, clock, stop, task: Mutex::new(Some(task)) }
     }
+}
+
+/// Runs the driver; its failure, which is a defect, must not pass for an idle drain.
+async fn watched(driver: impl Future<Output = ()>, shared: Arc<Shared>) {
+    let end = match AssertUnwindSafe(driver).catch_unwind().await {
+        Ok(()) => Ended::Stopped,
+        Err(_) => {
+            tracing::error!("the drain failed: records wait; restart the agent and report this");
+            shared.state().failed(Instant::now());
+            Ended::Failed
+        }
+    };
+    shared.end.send_replace(Some(end));
+}
+
+/// How a drain ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told.
+    Stopped,
+    /// By a defect: nothing leaves any more. The process should end, to be started again.
+    Failed,
 }
 
 /// A running drain. Dropping it stops the drain at once; requests in flight are then cut and
@@ -62,6 +91,16 @@ impl DrainHandle {
         accepted
     }
 
+    /// Waits until the drain has ended, and says how.
+    pub async fn ended(&self) -> Ended {
+        let mut end = self.shared.end.subscribe();
+        match end.wait_for(Option::is_some).await.map(|end| *end) {
+            Ok(Some(end)) => end,
+            // Neither happens: the sender is held here, and only an end was waited for.
+            Ok(None) | Err(_) => Ended::Failed,
+        }
+    }
+
     /// Sends nothing new, gives what is in flight `grace` to finish, leaves the rest in the queue.
     pub async fn stop(&self, grace: Duration) {
         self.stop.send_replace(Some(Instant::now() + grace));
@@ -79,6 +118,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// An operator changed something.
     pub(super) poke: Notify,
+    end: watch::Sender<Option<Ended>>,
 }
 
 impl Shared {

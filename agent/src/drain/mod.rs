@@ -25,7 +25,7 @@ mod state;
 mod status;
 mod stock;
 
-pub use handle::{Drain, DrainHandle};
+pub use handle::{Drain, DrainHandle, Ended};
 pub use status::{DrainStatus, LaneDrain};
 
 use crate::config::{self, Config};

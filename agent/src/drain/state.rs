@@ -179,6 +179,11 @@ impl State {
         accepted.fold(false, |any, one| any | one)
     }
 
+    /// The loop has died; `status` must not tell of a link that is online.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.link.failed("the drain failed; see the log", now);
+    }
+
     /// Notes that slow start is over: the pace is at its bound, or nothing is left to send.
     pub(super) fn note_ramp(&mut self, idle: bool, now: Instant) {
         let before = self.link.state();

@@ -286,6 +286,14 @@ impl Link {
         self.enter(LinkState::Held, Some(&format!("{code}: {reason}")), now);
     }
 
+    /// The agent itself can send nothing any more.
+    pub fn failed(&mut self, reason: &str, now: Instant) {
+        self.era += 1;
+        (self.attempting, self.held) = (false, None);
+        (self.next_attempt_at, self.flow_from) = (None, None);
+        self.enter(LinkState::Offline, Some(reason), now);
+    }
+
     /// The pace has reached its bound, or nothing is left to send.
     pub fn ramped(&mut self, now: Instant) {
         if self.state == LinkState::Ramping && self.permit(now) == Permit::Flow {

@@ -23,7 +23,8 @@ impl<S: Source> Driver<S> {
                 self.settle_record(flight, parcel, outcome, now);
             }
             (Some(Job::Send(flight, parcel)), Err(reason)) => {
-                let outcome = Outcome::Unknown { reason, link: false };
+                // Nobody answered: it proves nothing, and the record may have arrived.
+                let outcome = Outcome::Unknown { reason, link: true };
                 self.settle_record(flight, parcel, outcome, now);
             }
             (Some(Job::Bury(flight, code)), Ok(Done::Buried(result))) => {

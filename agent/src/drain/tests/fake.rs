@@ -59,6 +59,7 @@ struct Inner {
     dead: Vec<(usize, usize, String)>,
     dead_full: bool,
     unreadable: bool,
+    broken: bool,
     /// Leases asked for, by lane.
     leases: BTreeMap<usize, usize>,
 }
@@ -124,6 +125,11 @@ impl FakeQueue {
         self.lock().unreadable = unreadable;
     }
 
+    /// The next lease panics.
+    pub(super) fn set_broken(&self) {
+        self.lock().broken = true;
+    }
+
     pub(super) fn leases(&self, lane: usize) -> usize {
         self.lock().leases.get(&lane).copied().unwrap_or(0)
     }
@@ -175,6 +181,10 @@ impl Source for FakeQueue {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
         *inner.leases.entry(lane).or_default() += 1;
+        let broken = inner.broken;
+        drop(inner);
+        assert!(!broken, "as arranged");
+        let mut inner = self.lock();
         if inner.unreadable {
             return async { Vec::new() }.boxed();
         }

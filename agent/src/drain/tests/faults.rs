@@ -8,7 +8,7 @@ use spillway_protocol::message::Message;
 
 use super::fake::{Spec, place_of};
 use super::*;
-use crate::drain::spread;
+use crate::drain::{Ended, spread};
 use crate::upstream::{Finding, Scope};
 
 fn wrong(scope: Scope, code: &'static str) -> Outcome {
@@ -297,6 +297,62 @@ async fn a_panic_of_the_transport_loses_no_record_and_does_not_end_the_drain() {
     drained(&queue, SECOND * 30).await;
     assert_eq!(queue.delivered().len(), 5);
     assert!(handle.status().lanes[0].last_error.as_ref().unwrap().contains("panicked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn panics_of_the_transport_are_no_proof_of_the_link() {
+    struct Always;
+    impl Upstream for Always {
+        fn send<'a>(&'a self, _message: &'a Message) -> BoxFuture<'a, Outcome> {
+            panic!("as arranged")
+        }
+        fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+            async { Err("unreachable".to_owned()) }.boxed()
+        }
+        fn inspect<'a>(&'a self, _topic: &'a Topic, _order: bool) -> BoxFuture<'a, Vec<Finding>> {
+            async { Vec::new() }.boxed()
+        }
+        fn clock_offset_s(&self) -> Option<i64> {
+            None
+        }
+    }
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    queue.fill(0, 5);
+    let source = Arc::new(queue.clone());
+    let handle = Drain::spawn(options, source, Some(Arc::new(Always)), 1, Arc::new(SystemClock));
+    for _ in 0..600 {
+        sleep(MS * 100).await;
+        let state = handle.status().link.state;
+        assert!(matches!(state, LinkState::Offline | LinkState::Probing), "{state:?}");
+    }
+    assert_eq!(queue.waiting(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_drain_itself_is_seen() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
+    let handle = spawn(options, &queue, &upstream);
+    until(&handle, LinkState::Online).await;
+    queue.set_broken();
+    queue.fill(0, 1);
+    assert_eq!(handle.ended().await, Ended::Failed);
+    let link = handle.status().link;
+    assert_eq!((link.state, link.next_attempt_in_s), (LinkState::Offline, None));
+    assert_eq!(link.reason, "the drain failed; see the log");
+    handle.stop(SECOND).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_was_stopped_has_not_failed() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
+    let handle = spawn(options, &queue, &upstream);
+    handle.stop(SECOND).await;
+    assert_eq!(handle.ended().await, Ended::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
