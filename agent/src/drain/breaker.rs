@@ -246,9 +246,11 @@ impl Breaker {
         Verdict::Round
     }
 
-    /// The dead letters took no more: what should have gone there holds.
+    /// The dead letters took no more, for `hold` (`dead_letters_full` or `dead_letters_disk`):
+    /// what should have gone there holds.
     pub fn dead_full(
         &mut self,
+        hold: &'static str,
         position: u64,
         code: &str,
         reason: &str,
@@ -259,7 +261,7 @@ impl Breaker {
         suspect.refusals = suspect.refusals.max(1);
         code.clone_into(&mut suspect.code);
         self.held = None;
-        self.hold("dead_letters_full", reason.to_owned(), true, issued, now);
+        self.hold(hold, reason.to_owned(), true, issued, now);
         let next = now + round(&mut self.rng);
         if let Some(held) = &mut self.held {
             held.suspect_due = next;
@@ -270,7 +272,7 @@ impl Breaker {
     pub fn buried(&mut self, position: u64, now: Instant) -> bool {
         self.suspects.remove(&position);
         let ends = self.held.as_ref().is_some_and(|held| {
-            let full = held.code == "dead_letters_full";
+            let full = held.is_of_dead_letters();
             full || (held.by_suspects && !self.suspects.values().any(Suspect::is_stuck))
         });
         ends && self.end(now)
@@ -297,7 +299,7 @@ impl Breaker {
 
     /// Whether dead-lettering goes on.
     fn buries(&self) -> bool {
-        self.held.as_ref().is_none_or(|held| held.code == "dead_letters_full")
+        self.held.as_ref().is_none_or(Held::is_of_dead_letters)
     }
 
     /// Why a refusal for `code` holds, if it does.

@@ -86,8 +86,12 @@ impl State {
             }
             Err(error) => {
                 let reason = error.to_string();
+                let hold = match error {
+                    SettleError::DeadFull(_) => "dead_letters_full",
+                    SettleError::Disk(_) => "dead_letters_disk",
+                };
                 let breaker = lane.trouble(&facts.topic);
-                breaker.dead_full(facts.position, code, &reason, issued, now);
+                breaker.dead_full(hold, facts.position, code, &reason, issued, now);
                 self.fault(facts.lane, "dead_letters", &reason, now);
             }
         }

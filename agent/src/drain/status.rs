@@ -126,6 +126,11 @@ impl LaneState {
             "dead_letters_full" => {
                 "make room: spillway dead purge, or a larger [dead] keep".to_owned()
             }
+            "dead_letters_disk" => {
+                "see that the disk under [gateway] data_dir works and has room; \
+                                    it is tried again by itself"
+                    .to_owned()
+            }
             "unknown" => format!(
                 "see why the broker's answers are not valid; spillway dead accept {lane} moves \
                  these records to the dead letters"

@@ -42,12 +42,17 @@ impl Held {
         }
     }
 
+    /// Whether it is not for the broker's answers but for want of a place in the dead letters.
+    pub(super) fn is_of_dead_letters(&self) -> bool {
+        matches!(self.code, "dead_letters_full" | "dead_letters_disk")
+    }
+
     /// Another reason to hold. The newest is shown, since it is what the broker says now; the
     /// start stays the first. Full dead letters stay the reason until there is room.
     pub(super) fn renew(&mut self, code: &'static str, reason: String, by_suspects: bool, at: u64) {
         if self.code == code {
             self.reason = reason;
-        } else if self.code != "dead_letters_full" {
+        } else if !self.is_of_dead_letters() {
             (self.code, self.reason) = (code, reason);
             (self.by_suspects, self.at) = (by_suspects, at);
         }

@@ -293,7 +293,7 @@ fn full_dead_letters_hold_until_there_is_room() {
     bench.send(1);
     let refusal = Refusal { code: "size", reason: "", own: true };
     assert_eq!(bench.breaker.refused(1, &refusal, 1, bench.now), Verdict::Bury);
-    bench.breaker.dead_full(1, "size", "64 MiB kept", bench.issued, bench.now);
+    bench.breaker.dead_full("dead_letters_full", 1, "size", "64 MiB kept", bench.issued, bench.now);
     assert_eq!(bench.code(), Some("dead_letters_full"));
     assert_eq!(bench.breaker.due(2, bench.now), None);
     assert!(!bench.may_send(1));

@@ -58,6 +58,7 @@ struct Inner {
     delivered: Vec<(usize, usize)>,
     dead: Vec<(usize, usize, String)>,
     dead_full: bool,
+    dead_disk: bool,
     unreadable: bool,
     broken: bool,
     /// Leases asked for, by lane.
@@ -114,6 +115,10 @@ impl FakeQueue {
 
     pub(super) fn fill(&self, lane: usize, count: usize) {
         (0..count).for_each(|_| self.submit(lane, Spec::default()));
+    }
+
+    pub(super) fn set_dead_disk(&self, fails: bool) {
+        self.lock().dead_disk = fails;
     }
 
     pub(super) fn set_dead_full(&self, full: bool) {
@@ -313,14 +318,21 @@ impl Parcel for FakeParcel {
         code: String,
         _reason: String,
     ) -> BoxFuture<'static, Result<(), SettleError>> {
-        let full = self.queue.lock().dead_full;
+        let (full, disk) = {
+            let inner = self.queue.lock();
+            (inner.dead_full, inner.dead_disk)
+        };
         self.settle(|inner| {
-            if !full {
+            if !full && !disk {
                 inner.lanes[self.lane].entries[self.at].gone = true;
                 inner.dead.push((self.lane, self.at, code));
             }
         });
-        let result = if full { Err(SettleError::DeadFull(1)) } else { Ok(()) };
+        let result = match (full, disk) {
+            (true, _) => Err(SettleError::DeadFull(1)),
+            (_, true) => Err(SettleError::Disk("I/O error".to_owned())),
+            _ => Ok(()),
+        };
         async move { result }.boxed()
     }
 }

@@ -241,6 +241,26 @@ async fn full_dead_letters_hold_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_that_takes_no_dead_letter_holds_and_is_named() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
+        3 => (MS * 20, refused("size", true)),
+        _ => (MS * 20, delivered()),
+    });
+    queue.set_dead_disk(true);
+    queue.fill(0, 500);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 300).await;
+    let hold = handle.status().lanes[0].hold.clone().unwrap();
+    assert_eq!(hold.code, "dead_letters_disk");
+    assert!(hold.reason.contains("I/O error") && hold.remedy.contains("disk"), "{hold:?}");
+    queue.set_dead_disk(false);
+    drained(&queue, SECOND * 180).await;
+    assert_eq!((queue.delivered().len(), queue.dead().len()), (499, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_far_end_that_falls_silent_is_offline_after_five_seconds() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
