@@ -8,10 +8,6 @@ use spillway_protocol::record::Topic;
 
 /// Requests in flight in all.
 const REQUESTS: usize = 64;
-/// Bytes in flight in all; one message may be larger.
-const BYTES: usize = 8 << 20;
-/// Bytes that one topic of one lane may fill; one message may be larger.
-const TOPIC_BYTES: usize = 6 << 20;
 /// One topic of one lane may have this many times the requests that are still free: a slow one
 /// never takes the last, however many there are.
 const GREED: usize = 4;
@@ -23,21 +19,33 @@ struct Share {
 }
 
 /// Requests in flight, by lane and topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Load {
+    /// Bytes in flight in all; one message may be larger.
+    bytes_max: usize,
     all: Share,
     shares: BTreeMap<(usize, Topic), Share>,
 }
 
 impl Load {
+    /// Nothing in flight, and `bytes_max` at most to come.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { bytes_max, all: Share::default(), shares: BTreeMap::new() }
+    }
+
     /// Whether a message of `bytes` may join.
     pub(super) fn has_room(&self, lane: usize, topic: &Topic, bytes: usize) -> bool {
         let share = self.share(lane, topic);
         let fits = |used: Share, limit| used.requests == 0 || used.bytes + bytes <= limit;
         if share.requests == 0 {
-            return self.all.requests < 2 * REQUESTS && fits(self.all, 2 * BYTES);
+            return self.all.requests < 2 * REQUESTS
+                && fits(self.all, self.bytes_max.saturating_mul(2));
         }
-        share.requests < GREED * self.free() && fits(self.all, BYTES) && fits(share, TOPIC_BYTES)
+        // Of bytes, too, one topic never takes the last.
+        let topic_max = self.bytes_max - self.bytes_max / 4;
+        share.requests < GREED * self.free()
+            && fits(self.all, self.bytes_max)
+            && fits(share, topic_max)
     }
 
     /// Requests that could still be made.
@@ -89,7 +97,7 @@ mod tests {
 
     #[test]
     fn slow_lanes_and_topics_always_leave_room_for_another() {
-        let mut load = Load::default();
+        let mut load = Load::new(8 << 20);
         let counts: Vec<usize> =
             (0..60).map(|n| fill(&mut load, n / 2, &format!("t{}", n % 2), 100)).collect();
         assert!(counts[0] >= 48, "{counts:?}");
@@ -99,18 +107,27 @@ mod tests {
 
     #[test]
     fn bytes_are_bounded_but_one_message_always_fits() {
-        let mut load = Load::default();
+        let mut load = Load::new(8 << 20);
         let counts = [0, 1, 2, 3, 4].map(|lane| fill(&mut load, lane, "a", 4 << 20));
         assert_eq!(counts, [1, 1, 1, 1, 0]);
-        let mut load = Load::default();
+        let mut load = Load::new(8 << 20);
         assert_eq!(fill(&mut load, 0, "a", 20 << 20), 1);
-        let mut load = Load::default();
+        let mut load = Load::new(8 << 20);
         assert_eq!(fill(&mut load, 0, "a", 1 << 20), 6);
     }
 
     #[test]
+    fn a_small_memory_bounds_what_is_in_flight() {
+        let counts = [1 << 20, 4 << 20, 16 << 20].map(|bytes_max| {
+            let mut load = Load::new(bytes_max);
+            (0..40).map(|lane| fill(&mut load, lane, "a", 512 << 10)).sum::<usize>()
+        });
+        assert_eq!(counts, [4, 16, 64]);
+    }
+
+    #[test]
     fn what_comes_back_is_free_again() {
-        let mut load = Load::default();
+        let mut load = Load::new(8 << 20);
         let topic = Topic::parse("a").unwrap();
         load.add(0, &topic, 5);
         load.remove(0, &topic, 5);

@@ -28,6 +28,8 @@ mod stock;
 pub use handle::{Drain, DrainHandle, Ended};
 pub use status::{DrainStatus, LaneDrain};
 
+use spillway_protocol::record::BODY_MAX;
+
 use crate::config::{self, Config};
 
 /// What the drain is told.
@@ -44,6 +46,8 @@ pub struct Options {
     /// A fresh install: nothing was ever delivered, so there is no fleet to return with, and the
     /// first record need not wait for this gateway's slot.
     pub fresh: bool,
+    /// Bytes of messages in flight; the first requests of topics may go up to twice that.
+    pub in_flight_bytes: usize,
 }
 
 impl Options {
@@ -55,8 +59,14 @@ impl Options {
             drain: config.drain.clone(),
             backoff: config.backoff.clone(),
             fresh,
+            in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
         }
     }
+}
+
+/// An eighth of the memory, but room for the largest message.
+fn in_flight_bytes(memory_bytes: u64) -> usize {
+    usize::try_from(memory_bytes / 8).unwrap_or(usize::MAX).max(BODY_MAX)
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ impl State {
             plan: Plan::default(),
             lanes,
             slot,
-            load: Load::default(),
+            load: Load::new(options.in_flight_bytes),
             meter: Meter::new(now),
             notices: Notices::default(),
             rng,

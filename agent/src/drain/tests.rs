@@ -47,6 +47,7 @@ fn options(lanes: Vec<config::Lane>) -> Options {
         },
         backoff: config::Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(120) },
         fresh: true,
+        in_flight_bytes: 8 << 20,
     }
 }
 
