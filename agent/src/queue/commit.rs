@@ -5,83 +5,23 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use spillway_protocol::record::{IdOrigin, Record};
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::api::{AppendError, Receipt};
 use super::chain::{Sealed, Tail};
-use super::entry::{self, Stored};
+use super::gather::{Command, Gatherer, Group};
 use super::ids::{IdHash, Ids, Print, Seen};
 use super::lane::Lane;
+use super::submission::{Answer, Submission};
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
 
-/// A group is closed at this many bytes or records.
-const GROUP_BYTES: usize = 512 * 1024;
-const GROUP_RECORDS: usize = 4096;
 /// Pause before a table of ids that could not be written is tried again.
 const IDS_RETRY: Duration = Duration::from_secs(5);
-
-/// Answers one record, and counts it among those that wait until it is dropped.
-pub(super) struct Answer {
-    sender: oneshot::Sender<Result<Receipt, AppendError>>,
-    _waiting: Waiting,
-}
-
-impl Answer {
-    /// An answer to `sender`'s other end.
-    pub(super) fn new(
-        sender: oneshot::Sender<Result<Receipt, AppendError>>,
-        waiting: Waiting,
-    ) -> Self {
-        Self { sender, _waiting: waiting }
-    }
-
-    /// Who has hung up gets no answer; a record that was stored is stored all the same.
-    fn send(self, result: Result<Receipt, AppendError>) {
-        drop(self.sender.send(result));
-    }
-}
-
-/// Bytes of records that wait for the disk, whether or not anybody still waits for the answer.
-#[derive(Default)]
-pub(super) struct Waiting {
-    all: Arc<AtomicUsize>,
-    bytes: usize,
-}
-
-impl Waiting {
-    /// Counts `bytes` into `all`, unless that would exceed `max_bytes`.
-    pub(super) fn enter(all: &Arc<AtomicUsize>, bytes: usize, max_bytes: usize) -> Option<Self> {
-        let fits = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= max_bytes || now == 0);
-        all.fetch_update(Relaxed, Relaxed, fits).ok()?;
-        Some(Self { all: all.clone(), bytes })
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes, Relaxed);
-    }
-}
-
-/// What a lane's thread is asked to do.
-pub(super) enum Command {
-    Append {
-        record: Record,
-        /// From the dead letters: it is stored again whatever its id.
-        replay: bool,
-        answer: Answer,
-    },
-    /// Commit what came before this, close the segment, end.
-    Close,
-}
 
 /// Owns the writing end of a lane.
 pub(super) struct Committer {
@@ -98,8 +38,26 @@ pub(super) struct Committer {
     pub(super) faults: Repeated,
 }
 
-/// Records to be stored together: each with whether it is a replay, and whom to answer.
-pub(super) type Group = Vec<(Record, bool, Answer)>;
+/// A group that is on disk and not yet answered.
+#[must_use]
+pub(super) struct Committed {
+    /// The receipts of the records that were stored.
+    stored: Vec<(Receipt, Answer)>,
+    /// Those that are the same as the nth of these.
+    repeats: Vec<(usize, Answer)>,
+}
+
+impl Committed {
+    /// Says so to everybody.
+    pub(super) fn acknowledge(self) {
+        for (first, answer) in self.repeats {
+            let receipt = Receipt { duplicate: true, ..self.stored[first].0.clone() };
+            answer.send(Ok(receipt));
+        }
+        // Who has hung up gets no answer; the record is stored all the same.
+        self.stored.into_iter().for_each(|(receipt, answer)| answer.send(Ok(receipt)));
+    }
+}
 
 /// A group that the disk did not take. Nothing of it counts.
 #[must_use]
@@ -111,7 +69,7 @@ pub(super) struct Failed {
 impl Failed {
     /// Answers the group, and those who came too late to be tried.
     pub(super) fn refuse(self, late: Group, faults: &mut Repeated) {
-        let late = late.into_iter().map(|(_, _, answer)| answer);
+        let late = late.into_iter().map(|submission| submission.answer);
         let answers: Vec<Answer> = self.answers.into_iter().chain(late).collect();
         let (error, records) = (&self.error, answers.len());
         if let Some(times_before) = faults.note(&error.to_string(), Instant::now()) {
@@ -126,7 +84,7 @@ impl Failed {
 /// A group on its way to the disk.
 #[derive(Default)]
 struct Batch {
-    candidates: Vec<Candidate>,
+    candidates: Vec<Submission>,
     /// App-given ids among them.
     ids: HashMap<IdHash, (Print, usize)>,
     /// The same record twice in one group: it is answered with the first.
@@ -139,10 +97,10 @@ impl Batch {
         self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats)
     }
 
-    fn add(&mut self, candidate: Candidate) {
+    fn add(&mut self, submission: Submission) {
         let nth = self.candidates.len();
-        self.ids.extend(candidate.print.map(|print| (*print.id(), (print, nth))));
-        self.candidates.push(candidate);
+        self.ids.extend(submission.print.map(|print| (*print.id(), (print, nth))));
+        self.candidates.push(submission);
     }
 }
 
@@ -155,85 +113,64 @@ enum Admission {
     Known(Receipt),
 }
 
-/// A record that is about to be stored.
-struct Candidate {
-    print: Option<Print>,
-    entry: Vec<u8>,
-    receipt: Receipt,
-    answer: Answer,
-}
-
 impl Committer {
     /// Commits groups until told to close or until nobody can ask any more.
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        while let Ok(first) = commands.recv() {
-            let (group, mut close) = gather(first, commands);
-            if let Err(failed) = self.commit(group) {
+        let mut gatherer = Gatherer::new(commands);
+        while let Some(group) = gatherer.next() {
+            let (records, begun) = (group.len(), std::time::Instant::now());
+            match self.commit(group) {
+                Ok(committed) => {
+                    gatherer.committed(records, begun);
+                    committed.acknowledge();
+                }
                 // What was submitted since must fail too: of one order key, a later record may
                 // not be stored before an earlier one that its app will bring again.
-                let (late, closing) = gather_all(commands);
-                close |= closing;
-                failed.refuse(late, &mut self.faults);
-            }
-            if close {
-                break;
+                Err(failed) => failed.refuse(gatherer.rest(), &mut self.faults),
             }
         }
         self.rotate(true);
     }
 
-    /// Stores a group and answers each of it; if the disk fails, the caller answers.
-    pub(super) fn commit(&mut self, group: Group) -> Result<(), Failed> {
+    /// Stores a group, of which the caller then answers each.
+    pub(super) fn commit(&mut self, group: Group) -> Result<Committed, Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
         let mut group = group.into_iter();
-        while let Some((record, replay, answer)) = group.next() {
-            let print = (record.id_origin == IdOrigin::App).then(|| Print::of(&record));
-            let position = self.tail.next() + batch.candidates.len() as u64;
-            match self.admit(&record, replay, print, &batch) {
-                Ok(Admission::New) => match self.entry(&record, replay) {
-                    Ok(entry) => {
-                        let receipt = self.receipt(&record, position);
-                        batch.add(Candidate { print, entry, receipt, answer });
-                    }
-                    Err(error) => answer.send(Err(AppendError::Disk(error.to_string()))),
-                },
-                Ok(Admission::Again(nth)) => batch.repeats.push((nth, answer)),
-                Ok(Admission::Known(receipt)) => answer.send(Ok(receipt)),
+        while let Some(submission) = group.next() {
+            match self.admit(&submission, &batch) {
+                Ok(Admission::New) => batch.add(submission),
+                Ok(Admission::Again(nth)) => batch.repeats.push((nth, submission.answer)),
+                Ok(Admission::Known(receipt)) => submission.answer.send(Ok(receipt)),
                 // Not this record alone: one behind it could be of its order key.
                 Err(AppendError::Disk(reason)) => {
-                    let rest = group.map(|(_, _, answer)| answer);
-                    let answers = batch.into_answers().chain([answer]).chain(rest).collect();
+                    let rest = std::iter::once(submission).chain(group);
+                    let answers = batch.into_answers().chain(rest.map(|s| s.answer)).collect();
                     return Err(Failed { error: io::Error::other(reason), answers });
                 }
-                Err(error) => answer.send(Err(error)),
+                Err(error) => submission.answer.send(Err(error)),
             }
         }
         self.store(batch)
     }
 
     /// Decides whether a record is new.
-    fn admit(
-        &self,
-        record: &Record,
-        replay: bool,
-        print: Option<Print>,
-        batch: &Batch,
-    ) -> Result<Admission, AppendError> {
-        let Some(print) = print.filter(|_| !replay) else {
+    fn admit(&self, submission: &Submission, batch: &Batch) -> Result<Admission, AppendError> {
+        let Some(print) = submission.print.filter(|_| !submission.replay) else {
             return Ok(Admission::New);
         };
         if let Some((known, nth)) = batch.ids.get(print.id()) {
+            let position = self.tail.next() + *nth as u64;
             return match *known == print {
                 true => Ok(Admission::Again(*nth)),
-                false => Err(reused(record, &batch.candidates[*nth].receipt)),
+                false => Err(reused(&self.receipt(submission, position))),
             };
         }
         let receipt = |lane: usize, position: u64| {
             let lane = &self.lanes[lane];
             let (stream, seq) = lane.numbering().number(position);
             let lane = lane.name.clone();
-            Receipt { lane, stream, seq, duplicate: true, ..self.receipt(record, position) }
+            Receipt { lane, stream, seq, duplicate: true, ..self.receipt(submission, position) }
         };
         match self.ids.seen(&print).map_err(|e| AppendError::Disk(e.to_string()))? {
             Seen::New => Ok(Admission::New),
@@ -241,35 +178,32 @@ impl Committer {
                 Err(AppendError::Disk("another lane is storing the same id; try again".into()))
             }
             Seen::Same { lane, position } => Ok(Admission::Known(receipt(lane, position))),
-            Seen::Other { lane, position } => Err(reused(record, &receipt(lane, position))),
+            Seen::Other { lane, position } => Err(reused(&receipt(lane, position))),
         }
     }
 
-    fn entry(&self, record: &Record, replay: bool) -> io::Result<Vec<u8>> {
-        let (accepted_ms, clock_set) = (self.clock.now_ms(), self.clock.is_set());
-        entry::encode(&Stored { accepted_ms, clock_set, replay, record })
-    }
-
-    fn receipt(&self, record: &Record, position: u64) -> Receipt {
+    fn receipt(&self, submission: &Submission, position: u64) -> Receipt {
+        let newest = self.lane.numbering().newest();
         Receipt {
-            id: record.id.clone(),
-            key: record.key.clone().unwrap_or_else(|| (&record.id).into()),
+            id: submission.id.clone(),
+            key: submission.key.clone(),
             lane: self.lane.name.clone(),
-            stream: self.lane.numbering().newest().stream,
-            seq: position.saturating_sub(self.lane.numbering().newest().base),
+            stream: newest.stream,
+            seq: position.saturating_sub(newest.base),
             duplicate: false,
         }
     }
 
-    fn store(&mut self, batch: Batch) -> Result<(), Failed> {
-        if batch.candidates.is_empty() {
-            return Ok(());
+    fn store(&mut self, batch: Batch) -> Result<Committed, Failed> {
+        let Batch { candidates, repeats, .. } = batch;
+        let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        for (mut submission, position) in candidates.into_iter().zip(self.tail.next()..) {
+            rows.extend(submission.print.map(|print| (print, position)));
+            entries.push(std::mem::take(&mut submission.entry));
+            stored.push((self.receipt(&submission, position), submission.answer));
         }
-        let (mut rows, mut entries, mut answers) = (Vec::new(), Vec::new(), Vec::new());
-        for (candidate, position) in batch.candidates.into_iter().zip(self.tail.next()..) {
-            rows.extend(candidate.print.map(|print| (print, position)));
-            entries.push(candidate.entry);
-            answers.push((candidate.receipt, candidate.answer));
+        if stored.is_empty() {
+            return Ok(Committed { stored, repeats });
         }
         let before = self.ids.begin(self.lane.index, &rows);
         let result = self.tail.append(&entries);
@@ -277,15 +211,14 @@ impl Committer {
         match result {
             Ok(()) => {
                 self.lane.touch();
-                acknowledge(answers, batch.repeats);
-                Ok(())
+                Ok(Committed { stored, repeats })
             }
             Err(error) => {
                 self.unwritten.extend(self.tail.take_abandoned());
                 self.tell_unwritten();
-                let answers = answers.into_iter().map(|(_, answer)| answer);
-                let repeats = batch.repeats.into_iter().map(|(_, answer)| answer);
-                Err(Failed { error, answers: answers.chain(repeats).collect() })
+                let stored = stored.into_iter().map(|(_, answer)| answer);
+                let repeats = repeats.into_iter().map(|(_, answer)| answer);
+                Err(Failed { error, answers: stored.chain(repeats).collect() })
             }
         }
     }
@@ -331,51 +264,8 @@ impl Committer {
     }
 }
 
-/// All that is there already, up to a group's size; whether to close after it.
-fn gather(first: Command, commands: &Receiver<Command>) -> (Group, bool) {
-    let mut group = Vec::new();
-    let mut bytes = 0;
-    let mut command = first;
-    loop {
-        match command {
-            Command::Close => return (group, true),
-            Command::Append { record, replay, answer } => {
-                bytes += record.size_bytes();
-                group.push((record, replay, answer));
-            }
-        }
-        if bytes >= GROUP_BYTES || group.len() >= GROUP_RECORDS {
-            return (group, false);
-        }
-        command = match commands.try_recv() {
-            Ok(command) => command,
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => return (group, false),
-        };
-    }
-}
-
-/// All that is there already.
-fn gather_all(commands: &Receiver<Command>) -> (Group, bool) {
-    let mut group = Vec::new();
-    while let Ok(command) = commands.try_recv() {
-        match command {
-            Command::Close => return (group, true),
-            Command::Append { record, replay, answer } => group.push((record, replay, answer)),
-        }
-    }
-    (group, false)
-}
-
-fn acknowledge(answers: Vec<(Receipt, Answer)>, repeats: Vec<(usize, Answer)>) {
-    for (first, answer) in repeats {
-        let receipt = Receipt { duplicate: true, ..answers[first].0.clone() };
-        answer.send(Ok(receipt));
-    }
-    answers.into_iter().for_each(|(receipt, answer)| answer.send(Ok(receipt)));
-}
-
-fn reused(record: &Record, by: &Receipt) -> AppendError {
-    AppendError::IdReused { id: record.id.clone(), lane: by.lane.clone(), seq: by.seq }
+fn reused(by: &Receipt) -> AppendError {
+    AppendError::IdReused { id: by.id.clone(), lane: by.lane.clone(), seq: by.seq }
 }
 
 /// What the app is told of an error of the disk.

@@ -18,14 +18,15 @@ use super::api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place,
     Recovery, SettleError, Ticket,
 };
-use super::commit::{Answer, Command, Waiting};
 use super::dead::{Dead, Leave};
+use super::gather::Command;
 use super::identity;
 use super::ids::Ids;
 use super::keeper;
 use super::lane::Lane;
 use super::lease::Lease;
 use super::recover::{self, Parts};
+use super::submission::{Answer, Submission, Waiting};
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
@@ -45,6 +46,7 @@ struct Inner {
     ids: Arc<Ids>,
     stream: StreamId,
     changed: watch::Sender<u64>,
+    clock: Arc<dyn WallClock>,
     /// Bytes of records that wait for the disk, and the most there may be.
     waiting_bytes: Arc<AtomicUsize>,
     waiting_bytes_max: usize,
@@ -77,7 +79,7 @@ impl Queue {
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
         let stores = recover::stores(&options)?;
         let changed = watch::Sender::new(0);
-        let parts = recover::recover(stores, &options, stream, clock, changed.clone());
+        let parts = recover::recover(stores, &options, stream, clock.clone(), changed.clone());
         let Parts { lanes, committers, dead, ids, mut recovery } =
             parts.map_err(|source| OpenError::Io {
                 path: options.data_dir.clone(),
@@ -105,6 +107,7 @@ impl Queue {
             ids,
             stream: stream.id,
             changed,
+            clock,
             faults: Mutex::default(),
             waiting_bytes: Arc::default(),
             waiting_bytes_max,
@@ -131,9 +134,10 @@ impl Queue {
         };
         let (sender, receiver) = oneshot::channel();
         let answer = Answer::new(sender, waiting);
-        if let Some(threads) = self.threads().as_ref() {
+        let submission = Submission::new(record, replay, answer, self.0.clock.as_ref());
+        if let (Some(submission), Some(threads)) = (submission, self.threads().as_ref()) {
             // A thread that is gone drops the answer, which the ticket reads as stopping.
-            drop(threads.commands[index].send(Command::Append { record, replay, answer }));
+            drop(threads.commands[index].send(Command::Append(submission)));
         }
         Ticket(receiver)
     }

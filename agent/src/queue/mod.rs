@@ -19,6 +19,7 @@ mod chain;
 mod commit;
 mod dead;
 mod entry;
+mod gather;
 mod handle;
 mod head;
 mod identity;
@@ -32,6 +33,7 @@ mod ranges;
 mod recover;
 mod state;
 mod store;
+mod submission;
 
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError,

@@ -16,11 +16,12 @@ use tokio::time::Instant;
 
 use crate::clock::WallClock;
 use crate::logs::Repeated;
-use crate::queue::commit::{Answer, Group, Waiting};
 use crate::queue::dead::Leave;
+use crate::queue::gather::Group;
 use crate::queue::identity::StreamOf;
 use crate::queue::recover::{Parts, Stores, recover};
 use crate::queue::store::memory::MemoryStore;
+use crate::queue::submission::{Answer, Submission, Waiting};
 use crate::queue::{DeadFilter, LaneOptions, Lease, Options, Ordering, keeper};
 
 #[derive(Debug, Clone)]
@@ -121,8 +122,9 @@ impl World {
             self.next_id += 1;
             self.submitted.insert(id.clone());
             let (sender, receiver) = oneshot::channel();
+            let record = record(&id, self.next_id % 5, *size);
             let answer = Answer::new(sender, Waiting::default());
-            group.push((record(&id, self.next_id % 5, *size), false, answer));
+            group.extend(Submission::new(record, false, answer, &FixedClock));
             answers.push((id, receiver));
         }
         self.commit(group);
@@ -134,8 +136,9 @@ impl World {
     }
 
     fn commit(&mut self, group: Group) {
-        if let Err(failed) = self.parts.committers[0].commit(group) {
-            failed.refuse(Vec::new(), &mut Repeated::default());
+        match self.parts.committers[0].commit(group) {
+            Ok(committed) => committed.acknowledge(),
+            Err(failed) => failed.refuse(Vec::new(), &mut Repeated::default()),
         }
     }
 
@@ -191,7 +194,8 @@ impl World {
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
             let answer = Answer::new(sender, Waiting::default());
-            self.commit(vec![(letter.record, true, answer)]);
+            let submission = Submission::new(letter.record, true, answer, &FixedClock);
+            self.commit(submission.into_iter().collect());
             if receiver.try_recv().unwrap().is_ok() {
                 drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
             }

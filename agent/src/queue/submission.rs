@@ -1,0 +1,96 @@
+//! A record on its way to its lane's thread. Whoever brings it encodes it and hashes its id: the
+//! thread that everybody waits for does as little as it can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use spillway_protocol::record::{IdOrigin, MessageKey, Record, RecordId};
+use tokio::sync::oneshot;
+
+use super::api::{AppendError, Receipt};
+use super::entry::{self, Stored};
+use super::ids::Print;
+use crate::clock::WallClock;
+
+/// Answers one record, and counts it among those that wait until it is dropped.
+pub(super) struct Answer {
+    sender: oneshot::Sender<Result<Receipt, AppendError>>,
+    _waiting: Waiting,
+}
+
+impl Answer {
+    /// An answer to `sender`'s other end.
+    pub(super) fn new(
+        sender: oneshot::Sender<Result<Receipt, AppendError>>,
+        waiting: Waiting,
+    ) -> Self {
+        Self { sender, _waiting: waiting }
+    }
+
+    /// Who has hung up gets no answer; a record that was stored is stored all the same.
+    pub(super) fn send(self, result: Result<Receipt, AppendError>) {
+        drop(self.sender.send(result));
+    }
+}
+
+/// Bytes of records that wait for the disk, whether or not anybody still waits for the answer.
+#[derive(Default)]
+pub(super) struct Waiting {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Waiting {
+    /// Counts `bytes` into `all`, unless that would exceed `max_bytes`.
+    pub(super) fn enter(all: &Arc<AtomicUsize>, bytes: usize, max_bytes: usize) -> Option<Self> {
+        let fits = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= max_bytes || now == 0);
+        all.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Self { all: all.clone(), bytes })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// A record to be stored, and whom to answer.
+pub(super) struct Submission {
+    pub(super) id: RecordId,
+    pub(super) key: MessageKey,
+    /// Of an id that its app gave.
+    pub(super) print: Option<Print>,
+    /// From the dead letters: it is stored again whatever its id.
+    pub(super) replay: bool,
+    /// As it will lie on disk.
+    pub(super) entry: Vec<u8>,
+    pub(super) answer: Answer,
+}
+
+impl Submission {
+    /// Accepted now. A record that cannot be encoded is answered at once.
+    pub(super) fn new(
+        record: Record,
+        replay: bool,
+        answer: Answer,
+        clock: &dyn WallClock,
+    ) -> Option<Self> {
+        let (accepted_ms, clock_set) = (clock.now_ms(), clock.is_set());
+        let encoded = entry::encode(&Stored { accepted_ms, clock_set, replay, record: &record });
+        match encoded {
+            Ok(entry) => Some(Self {
+                print: (record.id_origin == IdOrigin::App).then(|| Print::of(&record)),
+                key: record.key.unwrap_or_else(|| (&record.id).into()),
+                id: record.id,
+                replay,
+                entry,
+                answer,
+            }),
+            Err(error) => {
+                answer.send(Err(AppendError::Disk(error.to_string())));
+                None
+            }
+        }
+    }
+}
