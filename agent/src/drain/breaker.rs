@@ -125,6 +125,11 @@ impl Breaker {
         due.max(self.paused_until.filter(|_| due.is_some()))
     }
 
+    /// The broker wants nothing of the topic before `until`.
+    pub fn pause(&mut self, until: Instant) {
+        self.paused_until = self.paused_until.max(Some(until));
+    }
+
     /// A hold that was the whole fleet's has ended: this gateway's records leave in its own slot,
     /// at `from`, and slowly at first.
     pub fn spread(&mut self, from: Instant) {

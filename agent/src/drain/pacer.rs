@@ -99,6 +99,19 @@ impl Pacer {
         self.ramp.clean(now);
     }
 
+    /// The broker asked for less of one topic, for a time that only that one need wait: `after`.
+    /// The pace slows down, but nothing pauses. Returns when the topic may come again.
+    pub fn throttled_topic(
+        &mut self,
+        after: Duration,
+        sent_at: Instant,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Instant {
+        self.ramp.throttled(sent_at, now);
+        now + after.min(PAUSE_MAX).mul_f64(1.0 + 0.5 * rng.random::<f64>())
+    }
+
     /// The broker asked for less. Returns when the record may come again.
     pub fn throttled(
         &mut self,

@@ -1,6 +1,8 @@
 //! What an answer means for the record, the link, the pace and the lane: three kinds of trouble
 //! that are never mixed.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::breakage::Breakages;
@@ -8,6 +10,9 @@ use super::breaker::{ROUND, Refusal, Verdict, round};
 use super::state::{Flight, State};
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Scope};
+
+/// A broker's wish up to this long pauses the whole agent.
+const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
 /// What becomes of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ impl State {
             Outcome::Throttled { after, reason } => {
                 self.answered(flight.era, now);
                 self.fault(lane, "throttled", &reason, now);
-                let pause = self.pacer.throttled(after, flight.sent_at, now, &mut self.rng);
+                let pause = self.pause(flight, after, now);
                 Settlement::Defer { until: Some(pause), charged: false }
             }
             Outcome::LinkDown { reason } => self.broken(flight, &reason, now),
@@ -64,6 +69,20 @@ impl State {
         self.log_link(link);
         self.log_hold(flight, held);
         settlement
+    }
+
+    /// A short pause is everybody's; a long one is the topic's that earned it, and the others go on.
+    fn pause(&mut self, flight: &Flight, after: Option<Duration>, now: Instant) -> Instant {
+        let (sent_at, rng) = (flight.sent_at, &mut self.rng);
+        match after.filter(|after| *after > SHORT_PAUSE) {
+            Some(after) => {
+                let until = self.pacer.throttled_topic(after, sent_at, now, rng);
+                let lane = &mut self.lanes[flight.facts.lane];
+                lane.trouble(&flight.facts.topic).pause(until);
+                until
+            }
+            None => self.pacer.throttled(after, sent_at, now, rng),
+        }
     }
 
     /// The record is in the dead letters, or could not be brought there.

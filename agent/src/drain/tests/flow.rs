@@ -119,6 +119,28 @@ async fn a_throttle_slows_the_pace_and_costs_no_attempt() {
     assert_eq!(queue.most_attempts(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_long_retry_after_pauses_its_topic_and_no_other() {
+    let options = options(vec![lane("a", Order::None), lane("b", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, at| {
+        let after = Some(SECOND * 60);
+        match lane_of(message) == 0 && at < SECOND * 50 {
+            true => (MS * 20, Outcome::Throttled { after, reason: "busy".to_owned() }),
+            false => (MS * 20, delivered()),
+        }
+    });
+    queue.fill(0, 50);
+    queue.fill(1, 200);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 55).await;
+    assert_eq!(queue.delivered().len(), 200, "the other lane");
+    let paused = upstream.seen().iter().filter(|seen| seen.id.starts_with("0-")).count();
+    assert!(paused <= 2, "{paused} sends to the busy topic");
+    drained(&queue, SECOND * 120).await;
+    handle.stop(SECOND).await;
+}
+
 async fn spawn_and_drain(
     options: Options,
     queue: &FakeQueue,
