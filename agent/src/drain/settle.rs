@@ -11,6 +11,8 @@ use super::state::{Flight, State};
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Scope};
 
+/// A fault this long ago is no news where records are delivered.
+const OVER: Duration = Duration::from_secs(600);
 /// A broker's wish up to this long pauses the whole agent.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -153,6 +155,7 @@ impl State {
         let facts = &flight.facts;
         self.blame.delivered(facts.lane, &facts.topic, flight.number);
         let lane = &mut self.lanes[facts.lane];
+        lane.last_error.take_if(|trouble| now.duration_since(trouble.at) > OVER);
         if let Some(breaker) = lane.breaker_mut(&facts.topic) {
             let since = breaker.held().map_or(now, |held| held.since);
             let ended = breaker.passed(facts.position, flight.number, now);

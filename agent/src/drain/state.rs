@@ -58,9 +58,27 @@ pub(super) struct LaneState {
     pub(super) config: config::Lane,
     pub(super) breakers: BTreeMap<Topic, Breaker>,
     pub(super) breakages: Breakages,
-    pub(super) last_error: Option<String>,
+    pub(super) last_error: Option<Trouble>,
     /// Seeds its breakers.
     rng: StdRng,
+}
+
+/// What went wrong last in a lane.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) at: Instant,
+    pub(super) words: String,
+}
+
+impl Trouble {
+    /// With its age, once that tells something.
+    pub(super) fn told(&self, now: Instant) -> String {
+        match now.duration_since(self.at).as_secs() / 60 {
+            0 => self.words.clone(),
+            minutes if minutes < 120 => format!("{minutes} min ago: {}", self.words),
+            minutes => format!("{} h ago: {}", minutes / 60, self.words),
+        }
+    }
 }
 
 /// A record as the state knows it.
@@ -215,7 +233,7 @@ impl State {
         if let Some(times) = self.notices.due(lane, kind, now) {
             tracing::warn!(lane = %state.config.name, times, "{kind}: {words}");
         }
-        state.last_error = Some(format!("{kind}: {words}"));
+        state.last_error = Some(Trouble { at: now, words: format!("{kind}: {words}") });
     }
 }
 

@@ -72,7 +72,7 @@ impl LaneState {
             name: self.config.name.clone(),
             hold: link.cloned().or_else(|| self.hold(now)).or_else(|| self.broken(now)),
             held_keys: self.held_keys(),
-            last_error: self.last_error.clone(),
+            last_error: self.last_error.as_ref().map(|trouble| trouble.told(now)),
         }
     }
 

@@ -533,3 +533,25 @@ async fn one_forbidden_topic_does_not_hold_the_link_for_all() {
         handle.stop(SECOND).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_last_error_tells_its_age_and_is_forgotten_when_records_pass() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
+        0 => (MS * 20, refused("size", true)),
+        _ => (MS * 20, delivered()),
+    });
+    let handle = spawn(options, &queue, &upstream);
+    queue.fill(0, 2);
+    let error = || handle.status().lanes[0].last_error.clone();
+    sleep(SECOND * 10).await;
+    assert_eq!(error().as_deref(), Some("size: no"));
+    sleep(SECOND * 180).await;
+    assert_eq!(error().as_deref(), Some("3 min ago: size: no"));
+    sleep(SECOND * 600).await;
+    assert_eq!(error().as_deref(), Some("13 min ago: size: no"), "nothing passed since");
+    queue.fill(0, 1);
+    sleep(SECOND).await;
+    assert_eq!(error(), None);
+}
