@@ -118,6 +118,13 @@ impl Agent {
         self.report.status()
     }
 
+    /// Waits until the drain has failed, which it never should: without it nothing leaves.
+    pub async fn failed(&self) {
+        if self.drain.ended().await == drain::Ended::Stopped {
+            std::future::pending().await
+        }
+    }
+
     /// Refuses new records, lets what is under way finish within a grace time, and syncs.
     pub async fn stop(self) {
         self.stop.cancel();

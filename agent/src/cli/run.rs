@@ -27,11 +27,15 @@ pub(super) async fn run(args: Run) -> Exit {
     }
     match start(&args).await {
         Ok(agent) => {
-            signal::stop().await;
+            let exit = tokio::select! {
+                biased;
+                () = signal::stop() => Exit::Done,
+                () = agent.failed() => Exit::TryAgain,
+            };
             tracing::info!("stopping: what is under way finishes, then the queue is synced");
             agent.stop().await;
             tracing::info!("stopped");
-            Exit::Done
+            exit
         }
         Err(failure) => failure.report(),
     }
