@@ -55,10 +55,14 @@ impl Gateway {
 
     /// Changes the configuration; it is read at the next start.
     pub fn configure(&self, settings: &str) {
+        self.write(&self.data_dir(), &self.socket(), settings);
+    }
+
+    /// The same with a queue and a socket that may be another gateway's.
+    pub fn write(&self, data_dir: &Path, socket: &Path, settings: &str) {
         let text = format!(
-            "gateway.id = \"gw-test\"\ngateway.data_dir = {:?}\nlisten.socket = {:?}\n{settings}",
-            self.data_dir(),
-            self.socket(),
+            "gateway.id = \"gw-test\"\ngateway.data_dir = {data_dir:?}\n\
+             listen.socket = {socket:?}\n{settings}"
         );
         std::fs::write(self.file("spillway.toml"), text).unwrap();
     }
