@@ -369,6 +369,7 @@ mod tests {
 
     use super::*;
     use crate::queue::pack::{Origin, pack};
+    use crate::queue::store::range_sync;
 
     fn store(folder: &Path) -> DiskStore {
         DiskStore::open(&folder.join("lane"), &folder.join("quarantine")).unwrap()
@@ -421,6 +422,14 @@ mod tests {
         let payload: usize = fill(&store, id, &[59_000; 140], 1).iter().map(Vec::len).sum();
         let ratio = store.segment_bytes(id) as f64 / payload as f64;
         assert!(ratio < 1.3, "{ratio}");
+    }
+
+    #[test]
+    fn sled_waits_for_no_write_that_our_own_sync_waits_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = range_sync::asked();
+        fill(&store(folder.path()), SegmentId { first: 1, nonce: 3 }, &[300; 20], 1);
+        assert!(range_sync::asked() >= before + 20);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 pub(super) mod disk;
 #[cfg(test)]
 pub(super) mod memory;
+mod range_sync;
 pub(super) mod scan;
 mod slots;
 
