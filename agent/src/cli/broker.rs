@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, Failure, output, signal};
+use super::signal::Stop;
+use super::{Exit, Failure, output};
 use crate::broker::faults::Plan;
 use crate::broker::{self, BrokerOptions};
 use crate::config::Secret;
@@ -76,13 +77,14 @@ fn faults(text: &str) -> Result<Plan, String> {
 }
 
 pub(super) async fn run(args: Broker) -> Exit {
+    let stop = Stop::listen();
     match start(args).await {
         Ok(broker) => {
             output::out(&format!(
                 "MQ HTTP API on {}, for development; Ctrl-C stops it\n",
                 broker.endpoint()
             ));
-            signal::stop().await;
+            stop.told().await;
             broker.stop().await;
             Exit::Done
         }

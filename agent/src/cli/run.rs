@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
+use super::signal::Stop;
 use super::unbuilt::refuse;
-use super::{ConfigFile, Exit, Failure, load, signal};
+use super::{ConfigFile, Exit, Failure, load};
 use crate::app::{Agent, StartError};
 use crate::clock::SystemClock;
 use crate::intake::socket::BindError;
@@ -25,11 +26,12 @@ pub(super) async fn run(args: Run) -> Exit {
     if args.resilient {
         return refuse("run --resilient", "check the configuration before each start");
     }
+    let stop = Stop::listen();
     match start(&args).await {
         Ok(agent) => {
             let exit = tokio::select! {
                 biased;
-                () = signal::stop() => Exit::Done,
+                () = stop.told() => Exit::Done,
                 () = agent.failed() => Exit::TryAgain,
             };
             tracing::info!("stopping: what is under way finishes, then the queue is synced");

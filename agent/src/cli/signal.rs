@@ -1,18 +1,44 @@
 //! How a command that runs until it is told to stop is told.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Returns at the first SIGTERM or SIGINT. Without the means to hear them, never: the system then
-/// ends the process by itself.
-pub(super) async fn stop() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                biased;
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+/// Hears SIGTERM and SIGINT from the moment it is made: one that comes while the command still
+/// starts stops it in good order, too.
+pub(super) struct Stop(Option<[Signal; 2]>);
+
+impl Stop {
+    /// Begins to listen. Without the means to hear signals, the system ends the process by itself.
+    pub(super) fn listen() -> Self {
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        match signals {
+            (Ok(terminate), Ok(interrupt)) => Self(Some([terminate, interrupt])),
+            _ => Self(None),
         }
-        _ => std::future::pending().await,
+    }
+
+    /// Returns once told to stop.
+    pub(super) async fn told(self) {
+        let Some([mut terminate, mut interrupt]) = self.0 else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_before_anybody_waits_is_not_lost() {
+        let stop = Stop::listen();
+        let own = std::process::id().to_string();
+        let sent = std::process::Command::new("kill").args(["-TERM", &own]).status();
+        assert!(sent.unwrap().success());
+        stop.told().await;
     }
 }
