@@ -18,8 +18,8 @@ use spillway_tests::ledger::Ledger;
 use spillway_tests::oracle;
 use tokio::time::{Instant, sleep_until};
 
-/// A round of probes comes every minute, and every suspect's turn within the next.
-const ROUND: Duration = Duration::from_secs(75);
+/// A round of probes comes every minute, a refused record's next turn within one and a half.
+const ROUND: Duration = Duration::from_secs(150);
 
 /// A broker and a gateway with lanes `(name, order)`; topics are called like their lanes.
 struct Case {
