@@ -129,7 +129,27 @@ impl Chain {
         if end == id.first {
             self.discard(id)?;
         }
-        Ok(last.map(|pack| Newest { stream: pack.stream, base: pack.base }))
+        match last {
+            Some(pack) => Ok(Some(newest(&pack))),
+            // The state knows the streams; without one, the segments before this have to tell.
+            None if saved_end.is_none() => self.newest_before(id),
+            None => Ok(None),
+        }
+    }
+
+    /// What the segments before one that holds nothing whole know. Numbers must not begin anew.
+    fn newest_before(&self, id: SegmentId) -> io::Result<Option<Newest>> {
+        let before: Vec<SegmentId> =
+            self.read_segments().range(..id.first).rev().map(|(_, s)| s.id).collect();
+        for id in before {
+            match self.read_newest(id) {
+                Err(error) if is_damage(&error) => {}
+                Err(error) => return Err(error),
+                Ok(Some(pack)) => return Ok(Some(newest(&pack))),
+                Ok(None) => {}
+            }
+        }
+        Ok(None)
     }
 
     /// The last whole pack of the newest segment, after making sure that all of it is durable.
@@ -312,6 +332,10 @@ impl Chain {
     fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn newest(pack: &Pack) -> Newest {
+    Newest { stream: pack.stream, base: pack.base }
 }
 
 #[cfg(test)]

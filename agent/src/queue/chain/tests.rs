@@ -130,3 +130,17 @@ fn segments_below_a_position_go_and_the_open_one_stays() {
     let first = chain.first();
     assert!(matches!(chain.read(1).unwrap(), Read::Hole { until } if until == first));
 }
+
+#[test]
+fn an_empty_newest_segment_does_not_make_numbers_begin_anew() {
+    let store = MemoryStore::default();
+    let (_, mut tail) = recover(&store, None);
+    append(&mut tail, &[1, 2, 3]);
+    drop(tail);
+    // Two runs that ended before anything was durable in their segment, or a state was saved.
+    for nonce in 7..9 {
+        store.create(SegmentId { first: 4, nonce }).unwrap();
+        let (chain, newest) = Chain::recover(Arc::new(store.clone()), None).unwrap();
+        assert_eq!((chain.end(), newest), (4, Some(Newest { stream: StreamId(1), base: 0 })));
+    }
+}
