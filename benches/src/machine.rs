@@ -54,10 +54,8 @@ fn disk(folder: &Path) -> (String, String) {
     let options = left.get(5).copied().unwrap_or_default();
     let queue = format!("/sys/dev/block/{}/queue", left.get(2).copied().unwrap_or_default());
     let device = right.split(' ').nth(1).and_then(|d| d.strip_prefix("/dev/")).unwrap_or("unknown");
-    let setting = |name: &str| read_to_string(format!("{queue}/{name}")).unwrap_or_default();
-    let rotational = if setting("rotational").trim() == "1" { ", says it rotates" } else { "" };
-    let cache = setting("write_cache");
+    let cache = read_to_string(format!("{queue}/write_cache")).unwrap_or_default();
     let virtual_disk = if device.starts_with("vd") { "virtio, " } else { "" };
-    let disk = format!("{virtual_disk}cache: {}{rotational}", cache.trim());
+    let disk = format!("{virtual_disk}cache: {}", cache.trim());
     (format!("{kind} ({options})"), disk)
 }

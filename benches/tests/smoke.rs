@@ -1,0 +1,48 @@
+//! Each benchmark runs to its end, on a small scale, and prints figures. What it needs is there
+//! after `tests/run` or `benches/run`: the agent's binary, the SDK and the jars.
+
+use std::process::{Command, Stdio};
+
+/// Rows of figures that a benchmark prints with `--smoke`.
+#[track_caller]
+fn rows(binary: &str, arguments: &[&str]) -> usize {
+    let output = Command::new(binary)
+        .args(arguments)
+        .arg("--smoke")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the benchmark could not be run");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {}\n{text}\n{errors}", output.status);
+    assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    let is_figure = |cell: &str| cell.trim().starts_with(|first: char| first.is_ascii_digit());
+    text.lines()
+        .filter(|line| line.starts_with("| ") && line.split('|').skip(2).any(is_figure))
+        .count()
+}
+
+/// Rows that describe the machine and begin with a digit: processor, memory, kernel, date, load.
+const MACHINE_ROWS: usize = 5;
+
+#[test]
+fn intake_measures_everything_at_every_group() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_intake"), &[]), MACHINE_ROWS + 4 * 5);
+}
+
+#[test]
+fn footprint_measures_memory_and_starts() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_footprint"), &[]), MACHINE_ROWS + 2 + 2 + 3);
+}
+
+#[test]
+fn drain_over_http_measures_the_agent_and_the_node_client() {
+    let http = ["--transport", "http"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_drain"), &http), MACHINE_ROWS + 4);
+}
+
+#[test]
+fn drain_over_grpc_measures_the_agent_and_the_java_client() {
+    let grpc = ["--transport", "grpc"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_drain"), &grpc), MACHINE_ROWS + 4);
+}
