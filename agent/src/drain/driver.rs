@@ -99,7 +99,7 @@ impl<S: Source> Driver<S> {
                 _ = self.stop.changed() => break,
                 Some(done) = self.tasks.join_next_with_id() => self.settle(done),
                 leased = pending_or(&mut self.lease) => self.stock(leased),
-                () = self.shared.poke.notified() => {}
+                () = self.shared.poke.notified() => self.hasten(),
                 Ok(()) = self.changed.changed() => {}
                 () = timer => {}
             }
@@ -146,6 +146,17 @@ impl<S: Source> Driver<S> {
                     return None;
                 }
                 (Step::Probe, _) => return None,
+            }
+        }
+    }
+
+    /// Records that failed and wait need not, where an operator decided about them.
+    fn hasten(&mut self) {
+        let mut state = self.shared.state();
+        for (lane, stock) in self.stocks.iter_mut().enumerate() {
+            if std::mem::take(&mut state.lanes[lane].hastened) {
+                stock.clear();
+                self.source.hasten(&self.options.lanes[lane].name);
             }
         }
     }

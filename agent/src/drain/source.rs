@@ -27,6 +27,9 @@ pub trait Source: Send + Sync + 'static {
     /// When the earliest deferred record is due, if there is nothing to lease before.
     fn next_due(&self, lane: &LaneName) -> Option<Instant>;
 
+    /// What was deferred in the lane is due now.
+    fn hasten(&self, lane: &LaneName);
+
     /// What tells whether records of the lane were accepted or settled: it then differs. Cheap.
     fn mark(&self, lane: &LaneName) -> [u64; 3];
 
@@ -70,6 +73,10 @@ impl Source for Queue {
 
     fn next_due(&self, lane: &LaneName) -> Option<Instant> {
         self.next_due(lane)
+    }
+
+    fn hasten(&self, lane: &LaneName) {
+        self.hasten(lane);
     }
 
     fn mark(&self, lane: &LaneName) -> [u64; 3] {

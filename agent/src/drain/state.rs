@@ -59,6 +59,8 @@ pub(super) struct LaneState {
     pub(super) breakers: BTreeMap<Topic, Breaker>,
     pub(super) breakages: Breakages,
     pub(super) last_error: Option<Trouble>,
+    /// An operator's word changed what becomes of the records that failed: they are tried now.
+    pub(super) hastened: bool,
     /// Seeds its breakers.
     rng: StdRng,
 }
@@ -118,6 +120,7 @@ impl State {
             breakers: BTreeMap::new(),
             breakages: Breakages::default(),
             last_error: None,
+            hastened: false,
             rng: StdRng::seed_from_u64(rng.random()),
         };
         let lanes = options.lanes.iter().map(lane).collect();
@@ -190,11 +193,13 @@ impl State {
 
     /// An operator accepts that what is refused in the lane is dead.
     pub(super) fn accept(&mut self, name: &str) -> bool {
-        let lanes = self.lanes.iter_mut();
-        let mut named = lanes.filter(|lane| lane.config.name.as_str() == name);
-        let breakers = named.next().map(|lane| lane.breakers.values_mut());
-        let accepted = breakers.into_iter().flatten().map(Breaker::accept);
-        accepted.fold(false, |any, one| any | one)
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.config.name.as_str() == name)
+        else {
+            return false;
+        };
+        let accepted = lane.breakers.values_mut().map(Breaker::accept);
+        lane.hastened = accepted.fold(false, |any, one| any | one);
+        lane.hastened
     }
 
     /// The loop has died; `status` must not tell of a link that is online.

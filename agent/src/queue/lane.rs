@@ -245,6 +245,12 @@ impl Lane {
         self.changed.send_modify(|count| *count += 1);
     }
 
+    /// What was put back for later may be leased now.
+    pub(super) fn hasten(&self) {
+        self.head().hasten();
+        self.changed.send_modify(|count| *count += 1);
+    }
+
     /// Moves a leased record to the dead letters. It is settled here once it is durable there; a
     /// crash in between is found by recovery.
     pub(super) fn bury(&self, letter: &Letter) -> Result<(), SettleError> {

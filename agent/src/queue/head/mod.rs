@@ -184,6 +184,13 @@ impl Head {
         self.set(position, not_before.map_or(State::Ready, State::Delayed));
     }
 
+    /// The delayed ones need not wait any longer.
+    pub(super) fn hasten(&mut self) {
+        for (_, position) in std::mem::take(&mut self.delayed) {
+            self.set(position, State::Ready);
+        }
+    }
+
     fn set(&mut self, position: u64, state: State) {
         let Some(active) = self.active.get_mut(&position) else {
             return;
