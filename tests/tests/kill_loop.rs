@@ -4,6 +4,7 @@
 //!
 //! The bound on what arrives twice is the one of [`spillway_tests::kill`].
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::time::sleep;
 
 /// Lanes, each with a topic of its name.
 const LANES: [&str; 4] = ["plain", "keyed", "strict", "lines"];
+
 fn settings(broker: &HttpBroker) -> String {
     let orders = [("plain", "none"), ("keyed", "key"), ("strict", "lane"), ("lines", "none")];
     let lane = |(name, order): (&str, &str)| {
@@ -72,40 +74,88 @@ fn check_accounts(acknowledged: &[u64], status: &Status, before: &mut [u64], led
     }
 }
 
-/// One life of the agent, however short.
-async fn live(gateway: &mut Gateway, rng: &mut StdRng, before: &mut [u64], ledger: &Ledger) {
-    gateway.start();
-    if rng.random_bool(0.2) {
-        // Killed while it starts, or just after.
-        return sleep(Duration::from_millis(rng.random_range(0..150))).await;
+/// A gateway with its apps and its broker, through many lives of the agent.
+struct Trial {
+    broker: HttpBroker,
+    gateway: Gateway,
+    ledger: Ledger,
+    crowd: Crowd,
+    rng: StdRng,
+    kills: Vec<Kill>,
+    /// What each lane had accepted when it was last looked at.
+    before: [u64; LANES.len()],
+}
+
+impl Trial {
+    async fn start() -> Self {
+        let seed = random::seed();
+        let broker = HttpBroker::start().await;
+        let gateway = Gateway::new(&settings(&broker));
+        let ledger = Ledger::default();
+        let crowd = crowd(&ledger, &gateway.socket(), seed);
+        let rng = random::rng(seed, 0);
+        Self { broker, gateway, ledger, crowd, rng, kills: Vec::new(), before: [0; LANES.len()] }
     }
-    let acknowledged = LANES.map(|lane| ledger.acknowledged(lane));
-    check_accounts(&acknowledged, &gateway.ready().await, before, ledger);
-    let long = rng.random_bool(0.1);
-    let most_ms = if long { 6000 } else { 700 };
-    sleep(Duration::from_millis(rng.random_range(100..most_ms))).await;
+
+    /// One life of the agent: so many milliseconds once it is ready.
+    async fn live(&mut self, ms: Range<u64>) {
+        self.gateway.start();
+        let acknowledged = LANES.map(|lane| self.ledger.acknowledged(lane));
+        let status = self.gateway.ready().await;
+        check_accounts(&acknowledged, &status, &mut self.before, &self.ledger);
+        self.kill_after(ms).await;
+    }
+
+    /// A life that ends while it begins, or just after.
+    async fn be_born(&mut self) {
+        self.gateway.start();
+        self.kill_after(0..150).await;
+    }
+
+    async fn kill_after(&mut self, ms: Range<u64>) {
+        sleep(Duration::from_millis(self.rng.random_range(ms))).await;
+        self.kills.push(Kill::of(&mut self.gateway, &LANES));
+    }
+
+    /// The last life, in peace: everything arrives, at least `records` of them.
+    async fn settle(mut self, records: u64) {
+        self.gateway.start_ready().await;
+        self.crowd.stop().await;
+        let status = self.gateway.until_delivered(Duration::from_secs(120)).await;
+        let acknowledged = LANES.map(|lane| self.ledger.acknowledged(lane));
+        check_accounts(&acknowledged, &status, &mut self.before, &self.ledger);
+        self.gateway.stop(Duration::from_secs(20)).await;
+        check(&self.ledger, &self.broker.arrivals(&LANES), &status, &self.kills);
+        let all: u64 = acknowledged.iter().sum();
+        assert!(all > records, "only {all} records: nothing was tried");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlives_every_kill_once_and_in_order() {
-    let seed = random::seed();
-    let mut rng = random::rng(seed, 0);
-    let broker = HttpBroker::start().await;
-    let mut gateway = Gateway::new(&settings(&broker));
-    let ledger = Ledger::default();
-    let crowd = crowd(&ledger, &gateway.socket(), seed);
-    let (mut kills, mut before) = (Vec::new(), [0; LANES.len()]);
-    for _ in 0..if full() { 500 } else { 50 } {
-        live(&mut gateway, &mut rng, &mut before, &ledger).await;
-        kills.push(Kill::of(&mut gateway, &LANES));
+    let mut trial = Trial::start().await;
+    let kills = if full() { 500 } else { 50 };
+    for _ in 0..kills {
+        match trial.rng.random_range(0..10) {
+            0 | 1 => trial.be_born().await,
+            2 => trial.live(100..6000).await,
+            _ => trial.live(100..700).await,
+        }
     }
-    gateway.start_ready().await;
-    crowd.stop().await;
-    let status = gateway.until_delivered(Duration::from_secs(120)).await;
-    let acknowledged = LANES.map(|lane| ledger.acknowledged(lane));
-    check_accounts(&acknowledged, &status, &mut before, &ledger);
-    gateway.stop(Duration::from_secs(20)).await;
-    check(&ledger, &broker.arrivals(&LANES), &status, &kills);
+    trial.settle(50 * kills).await;
+}
+
+/// A new queue that never lives long enough to save its state: what it knows of its numbers is
+/// what lies in its segments.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_queue_outlives_one_kill_after_another() {
+    for _ in 0..if full() { 20 } else { 2 } {
+        let mut trial = Trial::start().await;
+        for _ in 0..12 {
+            trial.live(0..150).await;
+        }
+        trial.settle(100).await;
+    }
 }
 
 fn check(ledger: &Ledger, arrived: &[Arrival], status: &Status, kills: &[Kill]) {
@@ -122,8 +172,6 @@ fn check(ledger: &Ledger, arrived: &[Arrival], status: &Status, kills: &[Kill]) 
     let repeats = kill::explain(arrived, kills);
     assert!(repeats.unexplained.is_empty(), "{:#?}", repeats.unexplained);
     println!("{} kills: {repeats}", kills.len());
-    let acknowledged: u64 = LANES.iter().map(|lane| ledger.acknowledged(lane)).sum();
-    assert!(acknowledged > 50 * kills.len() as u64, "only {acknowledged}: nothing was tried");
 }
 
 /// The lane that is ordered as a whole.
