@@ -5,13 +5,10 @@ use std::process::{Command, Stdio};
 
 /// Rows of figures that a benchmark prints with `--smoke`.
 #[track_caller]
+#[allow(clippy::unwrap_used)] // a benchmark that cannot be run fails its test
 fn rows(binary: &str, arguments: &[&str]) -> usize {
-    let output = Command::new(binary)
-        .args(arguments)
-        .arg("--smoke")
-        .stdin(Stdio::null())
-        .output()
-        .expect("the benchmark could not be run");
+    let mut command = Command::new(binary);
+    let output = command.args(arguments).arg("--smoke").stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {}\n{text}\n{errors}", output.status);

@@ -5,15 +5,15 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::api::{AppendError, Receipt};
 use super::chain::{Sealed, Tail};
-use super::gather::{Command, Gatherer, Group};
+use super::gather::Gatherer;
 use super::ids::{IdHash, Ids, Print, Seen};
+use super::inbox::{Group, Inbox};
 use super::lane::Lane;
 use super::submission::{Answer, Submission};
 use crate::allocator;
@@ -114,14 +114,14 @@ enum Admission {
 }
 
 impl Committer {
-    /// Commits groups until told to close or until nobody can ask any more.
-    pub(super) fn run(mut self, commands: &Receiver<Command>) {
-        let mut gatherer = Gatherer::new(commands);
+    /// Commits groups until the inbox is closed and empty.
+    pub(super) fn run(mut self, inbox: &Inbox) {
+        let mut gatherer = Gatherer::new(inbox);
         while let Some(group) = gatherer.next() {
             let (records, begun) = (group.len(), std::time::Instant::now());
             match self.commit(group) {
                 Ok(committed) => {
-                    gatherer.committed(records, begun);
+                    gatherer.committed(records, begun.elapsed());
                     committed.acknowledge();
                 }
                 // What was submitted since must fail too: of one order key, a later record may

@@ -19,9 +19,9 @@ use super::api::{
     Recovery, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
-use super::gather::Command;
 use super::identity;
 use super::ids::Ids;
+use super::inbox::Inbox;
 use super::keeper;
 use super::lane::Lane;
 use super::lease::Lease;
@@ -42,6 +42,8 @@ pub struct Queue(Arc<Inner>);
 
 struct Inner {
     lanes: Vec<Arc<Lane>>,
+    /// Of each lane.
+    inboxes: Vec<Arc<Inbox>>,
     dead: Arc<Dead>,
     ids: Arc<Ids>,
     stream: StreamId,
@@ -59,9 +61,15 @@ struct Inner {
 }
 
 struct Threads {
-    commands: Vec<Sender<Command>>,
     keeper: Sender<()>,
     running: Vec<JoinHandle<()>>,
+}
+
+/// Who holds no queue any more sends nothing: its threads end.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.inboxes.iter().for_each(|inbox| inbox.close());
+    }
 }
 
 impl Queue {
@@ -88,11 +96,11 @@ impl Queue {
             })?;
         recovery.orphans = recover::orphans(&options);
         let mut threads = Vec::new();
-        let mut commands = Vec::new();
+        let mut inboxes = Vec::new();
         for committer in committers {
-            let (sender, receiver) = channel();
-            commands.push(sender);
-            threads.push(spawn("commit", move || watched(|| committer.run(&receiver))));
+            let inbox = Arc::new(Inbox::default());
+            inboxes.push(inbox.clone());
+            threads.push(spawn("commit", move || watched(|| committer.run(&inbox))));
         }
         let (keeper, stop) = channel();
         let kept = (lanes.clone(), ids.clone());
@@ -100,9 +108,10 @@ impl Queue {
         let running = threads.into_iter().collect::<Result<_, _>>().map_err(|source| {
             OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
         })?;
-        let threads = Mutex::new(Some(Threads { commands, keeper, running }));
+        let threads = Mutex::new(Some(Threads { keeper, running }));
         let inner = Inner {
             lanes,
+            inboxes,
             dead,
             ids,
             stream: stream.id,
@@ -135,10 +144,8 @@ impl Queue {
         let (sender, receiver) = oneshot::channel();
         let answer = Answer::new(sender, waiting);
         let submission = Submission::new(record, replay, answer, self.0.clock.as_ref());
-        if let (Some(submission), Some(threads)) = (submission, self.threads().as_ref()) {
-            // A thread that is gone drops the answer, which the ticket reads as stopping.
-            drop(threads.commands[index].send(Command::Append(submission)));
-        }
+        // A closed inbox drops the answer, which the ticket reads as stopping.
+        submission.into_iter().for_each(|submission| self.0.inboxes[index].put(submission));
         Ticket(receiver)
     }
 
@@ -167,6 +174,11 @@ impl Queue {
     pub fn next_due(&self, lane: &LaneName) -> Option<Instant> {
         let lane = self.lane(lane)?;
         lane.head().next_due(Instant::now(), lane.chain.end())
+    }
+
+    /// What was put back for later may be leased now.
+    pub fn hasten(&self, lane: &LaneName) {
+        self.lane(lane).into_iter().for_each(|lane| lane.hasten());
     }
 
     /// Changes whenever a record was accepted, settled or put back.
@@ -287,9 +299,7 @@ impl Queue {
         let Some(threads) = self.threads().take() else {
             return;
         };
-        for commands in &threads.commands {
-            drop(commands.send(Command::Close));
-        }
+        self.0.inboxes.iter().for_each(|inbox| inbox.close());
         drop(threads.keeper);
         for thread in threads.running {
             if thread.join().is_err() {

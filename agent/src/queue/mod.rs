@@ -24,6 +24,7 @@ mod handle;
 mod head;
 mod identity;
 mod ids;
+mod inbox;
 mod keeper;
 mod lane;
 mod lease;
