@@ -239,6 +239,10 @@ async fn status_is_shown_as_a_table_as_json_and_to_nagios() {
     let (code, said, _) = agent.exit(&["status", "--check"], b"").await;
     assert_eq!(code, Some(1));
     assert!(said.starts_with("SPILLWAY WARNING - link unconfigured"), "{said}");
+    let (code, said, _) = agent.exit(&["status", "--check", "--json"], b"").await;
+    assert_eq!(code, Some(1));
+    let status: Status = serde_json::from_str(&said).unwrap();
+    assert_eq!(status.lanes[0].accepted, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,27 +13,37 @@ pub(super) struct Status {
     #[command(flatten)]
     at: IntakeAt,
     /// Prints JSON, as GET /v1/status answers
-    #[arg(long, conflicts_with = "check")]
+    #[arg(long)]
     json: bool,
-    /// One line and the exit code of a Nagios plugin: 0 well, 1 warning, 2 critical
+    /// One line and the exit code of a Nagios plugin: 0 well, 1 warning, 2 critical; with --json,
+    /// JSON and that code
     #[arg(long)]
     check: bool,
 }
 
 pub(super) async fn run(args: Status) -> Exit {
-    if args.check {
-        let (exit, line) = match fetch(&args.at).await.and_then(|text| read(&text)) {
-            Ok(state) => verdict(&state),
-            Err(failure) => (Exit::Critical, format!("SPILLWAY CRITICAL - {}", failure.message)),
-        };
-        output::out(&format!("{line}\n"));
-        return exit;
-    }
     let text = fetch(&args.at).await;
+    if args.check {
+        return check(text, args.json);
+    }
     finish(match args.json {
         true => text.map(|text| format!("{}\n", text.trim_end())),
         false => text.and_then(|text| read(&text)).map(|state| show(&state)),
     })
+}
+
+fn check(text: Result<String, Failure>, json: bool) -> Exit {
+    let verdict = text.and_then(|text| Ok((verdict(&read(&text)?), text)));
+    let (exit, said) = match verdict {
+        Ok(((exit, _), text)) if json => (exit, text.trim_end().to_owned()),
+        Ok(((exit, line), _)) => (exit, line),
+        Err(Failure { message, .. }) if json => {
+            (Exit::Critical, serde_json::json!({"error": {"message": message}}).to_string())
+        }
+        Err(failure) => (Exit::Critical, format!("SPILLWAY CRITICAL - {}", failure.message)),
+    };
+    output::out(&format!("{said}\n"));
+    exit
 }
 
 async fn fetch(at: &IntakeAt) -> Result<String, Failure> {

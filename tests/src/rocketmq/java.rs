@@ -59,6 +59,7 @@ pub(super) fn common(dir: &Path) -> Vec<String> {
         "-XX:+UseSerialGC".to_owned(),
         "-XX:TieredStopAtLevel=1".to_owned(),
         format!("-Duser.home={}", dir.display()),
+        format!("-Djava.io.tmpdir={}", dir.display()),
         "-cp".to_owned(),
         format!("{}/*", lib().display()),
     ]
