@@ -237,6 +237,7 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
     let options = intake::Options {
         memory_bytes: intake_bytes(config),
         http_limits,
+        routes: config.routes.clone(),
         ..intake::Options::default()
     };
     let default = &config.default_lane().name;

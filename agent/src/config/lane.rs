@@ -1,6 +1,6 @@
 //! `[[lane]]`.
 
-use spillway_protocol::record::{LaneName, RecordError, Tag, Topic};
+use spillway_protocol::record::{Fault, LaneName, RecordError, Tag, Topic};
 
 use super::fault::Place;
 use super::section::{Reading, Section};
@@ -117,11 +117,21 @@ fn lane_name(text: &str) -> Result<LaneName, String> {
 }
 
 fn topic(text: &str, transport: Option<Transport>) -> Result<Topic, String> {
-    if transport == Some(Transport::Http) && text.len() > HTTP_TOPIC_MAX {
-        let length = text.len();
-        return Err(format!("has {length} characters, the HTTP API takes {HTTP_TOPIC_MAX}"));
+    match transport {
+        Some(Transport::Http) => http_topic(text).and_then(|()| Topic::parse(text)),
+        _ => Topic::parse(text),
     }
-    Topic::parse(text).map_err(words)
+    .map_err(words)
+}
+
+/// Whether the HTTP API takes a topic of this name.
+pub(super) fn http_topic(text: &str) -> Result<(), RecordError> {
+    let length = text.len();
+    if length > HTTP_TOPIC_MAX {
+        let message = format!("has {length} characters, the HTTP API takes {HTTP_TOPIC_MAX}");
+        return Err(RecordError::new("topic", Fault::TooLong, message));
+    }
+    Topic::parse(text).map(drop)
 }
 
 fn words(error: RecordError) -> String {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
-use super::{Config, Listen, basic, environment, lane, merge, tree, upstream};
+use super::{Config, Listen, basic, environment, lane, merge, route, tree, upstream};
 
 /// The sections of later versions; each is refused by name.
 const NOT_BUILT: [&str; 6] = ["client", "budget", "audit", "control", "report", "presence"];
@@ -147,11 +147,13 @@ pub(super) fn prove(
     let upstream = root.section("upstream");
     let upstream = upstream.and_then(|section| upstream::read(section, surroundings));
     let transport = upstream.as_ref().map(|upstream| upstream.transport);
+    let lanes = lane::read_all(&root, &reading, transport);
     let config = Config {
         gateway: basic::gateway(part("gateway"), surroundings),
         limits: basic::limits(part("limits")),
         listen: basic::listen(part("listen")),
-        lanes: lane::read_all(&root, &reading, transport),
+        routes: route::read_all(&root, &reading, &lanes, transport),
+        lanes,
         dead: basic::dead(part("dead")),
         drain: basic::drain(part("drain")),
         backoff: basic::backoff(part("backoff")),

@@ -1,6 +1,7 @@
 //! One tree out of several files: the main one, then `conf.d/*.toml`.
 //!
-//! Sections merge key by key and lanes by name; any other value replaces what was there.
+//! Sections merge key by key and lanes by name, lists of clients and routes are one behind the other;
+//! any other value replaces what was there.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ pub(super) fn file(base: &mut Table, over: Table, findings: &mut Findings) {
     for (name, node) in over.entries {
         match (name.as_str(), node.value) {
             ("lane", Value::List(lanes)) => merge_lanes(base, lanes, node.place, findings),
-            ("client", Value::List(more)) => append(base, &name, more, node.place),
+            ("client" | "route", Value::List(more)) => append(base, &name, more, node.place),
             (_, value) => put(base, &name, Node { place: node.place, value }),
         }
     }

@@ -11,8 +11,10 @@ mod lane;
 mod load;
 mod merge;
 mod nearest;
+mod route;
 mod secret;
 mod section;
+mod template;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,6 +29,7 @@ use spillway_protocol::record::{LaneName, Tag, Topic};
 pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use fault::{ConfigError, Fault, Place, Warning};
 pub use load::{Surroundings, listen, load};
+pub use template::Template;
 pub use unit::{duration, size_bytes};
 
 /// A secret that no `Debug`, log or error shows.
@@ -64,6 +67,8 @@ pub struct Config {
     pub upstream: Option<Upstream>,
     /// `[[lane]]`, in the order written, never empty.
     pub lanes: Vec<Lane>,
+    /// `[[route]]`, in the order written.
+    pub routes: Vec<Route>,
     /// `[dead]`
     pub dead: Dead,
     /// `[drain]`
@@ -204,6 +209,21 @@ pub struct Lane {
     pub order: Order,
     /// What becomes of refused records.
     pub on_reject: OnReject,
+}
+
+/// `[[route]]`: what a record is given that does not say it itself, by its properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Properties a record must have, each with its value, or with any.
+    pub when: Vec<(String, Option<String>)>,
+    /// Lane; records that name another one do not go this way.
+    pub lane: Option<LaneName>,
+    /// Topic.
+    pub topic: Option<Template>,
+    /// Tag.
+    pub tag: Option<Template>,
+    /// Order key.
+    pub order_key: Option<Template>,
 }
 
 /// `[dead]`

@@ -15,6 +15,7 @@ mod http;
 mod listener;
 mod ndjson;
 mod queued;
+mod routing;
 pub mod socket;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ pub use self::listener::serve;
 pub use self::queued::Queued;
 
 use self::admission::Budget;
+use crate::config::Route;
 use crate::queue::{AppendError, Ordering, Place, Receipt};
 
 /// Resolves once the record is on disk, or will not be.
@@ -83,6 +85,8 @@ pub struct Options {
     /// The upstream is the MQ HTTP API: a topic has at most 64 characters, and a body that XML
     /// cannot carry at most 3 MiB.
     pub http_limits: bool,
+    /// Where records go by their properties.
+    pub routes: Vec<Route>,
     /// A connection without a request for this long is closed, and so is one whose request head
     /// or NDJSON line does not come on.
     pub idle_max: Duration,
@@ -104,6 +108,7 @@ impl Default for Options {
             memory_bytes: 32 * 1024 * 1024,
             connections_max: 256,
             http_limits: false,
+            routes: Vec::new(),
             idle_max: Duration::from_secs(300),
             pause_max: Duration::from_secs(30),
             body_max: Duration::from_secs(600),

@@ -6,7 +6,7 @@ use spillway_protocol::record::{BODY_MAX_BASE64, Record};
 use tokio::time::timeout;
 
 use super::admission::{Held, RECORD_BYTES, overloaded};
-use super::{Intake, LaneInfo};
+use super::{Intake, LaneInfo, routing};
 use crate::queue::{AppendError, Receipt as Stored};
 
 /// Longest topic of the MQ HTTP API, in bytes.
@@ -21,18 +21,24 @@ pub(super) struct Proven {
 
 impl Intake {
     /// Proves everything about `request` that can be known before it is stored.
-    pub(super) fn prove(&self, request: Request) -> Result<Proven, Refusal> {
+    pub(super) fn prove(&self, mut request: Request) -> Result<Proven, Refusal> {
         if request.level == Level::Broker {
             let message =
                 "\"broker\" is not built yet; use \"disk\" and ask for the record's state";
             return Err(Refusal::of("level", Code::NotBuiltYet, message));
         }
+        self.route(&mut request)?;
         let lane = self.lane(request.lane.as_deref())?;
         let record = request.draft.parse(|| (self.fresh_id)())?;
         if self.options.http_limits {
             check_http(&record)?;
         }
         Ok(Proven { lane, record })
+    }
+
+    /// Fills in what the routes say of it. Doing it twice changes nothing.
+    pub(super) fn route(&self, request: &mut Request) -> Result<(), Refusal> {
+        Ok(routing::fill_in(&self.options.routes, request)?)
     }
 
     /// The lane of that name, or the default one.

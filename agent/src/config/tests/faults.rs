@@ -362,3 +362,40 @@ fn a_gateway_without_a_machine_id_asks_for_its_own() {
          directory (os error 2); write for example id = \"gw-0042\""
     );
 }
+
+#[test]
+fn routes_lead_somewhere_and_ask_for_what_they_use() {
+    let route = |lines: &str| lane_faults(&format!("{SMALL}[[route]]\n{lines}"));
+    assert_eq!(
+        route("lane = \"main\""),
+        [
+            "spillway.toml:4: route[0].when: is missing; write for example when = { kind = \"alarm\", zone = \"*\" }"
+        ]
+    );
+    assert_eq!(
+        route("when = { kind = \"a\" }\ntopic = \"t-{zone}\""),
+        ["spillway.toml:6: route[0].topic: names \"zone\", which `when` does not ask for; \
+             write for example \"ward-{zone}\""]
+    );
+    assert_eq!(
+        route("when = { kind = \"a\" }\nlane = \"other\""),
+        [
+            "spillway.toml:6: route[0].lane: is not among the lanes: main; write for example \"critical\""
+        ]
+    );
+    assert_eq!(
+        route("when = { kind = 5 }\ntag = \"a b\""),
+        [
+            "spillway.toml:5: route[0].when: has a number for kind, not a text in quotes; \
+             write for example { kind = \"alarm\", zone = \"*\" }",
+            "spillway.toml:6: route[0].tag: holds U+0020; a tag has no white space, controls, | or *; \
+             write for example \"{kind}\"",
+        ]
+    );
+    assert_eq!(
+        route("when = { kind = \"a\" }"),
+        [
+            "spillway.toml:4: route[0]: leads nowhere; name at least one of lane, topic, tag, order_key"
+        ]
+    );
+}

@@ -93,3 +93,11 @@ fn the_environment_reaches_any_scalar_lanes_by_name() {
     let (_, faults) = merged(&["[[lane]]\nname='a'"], &[("SPILLWAY__LANE__B__TOPIC", "t")]);
     assert!(faults[0].starts_with("environment variable SPILLWAY__LANE__B__TOPIC: lane: "));
 }
+
+#[test]
+fn routes_of_later_files_come_behind() {
+    let (first, second) = ("[[route]]\nlane='a'", "[[route]]\nlane='b'");
+    let (table, faults) = merged(&[first, second], &[]);
+    assert_eq!(faults, Vec::<String>::new());
+    assert_eq!((text(&table, "route.0.lane"), text(&table, "route.1.lane")), ("a", "b"));
+}

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use spillway_protocol::local::json::{self, JSON_MAX, KnownKey};
-use spillway_protocol::local::{Code, Receipt, Refusal};
+use spillway_protocol::local::{Code, Receipt, Refusal, Request};
 use spillway_protocol::record::{IdOrigin, RecordId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -157,12 +157,7 @@ impl Pump {
             return self.close(overloaded());
         };
         let proven = match json::parse(text) {
-            Ok(request) => {
-                let lane = request.lane.clone();
-                let key = request.draft.order_key.clone();
-                let key = key.map_or(KnownKey::None, KnownKey::Key);
-                self.intake.prove(request).map_err(|refusal| (refusal, lane, key))
-            }
+            Ok(request) => self.prove(request),
             Err(bad) => Err((bad.refusal, bad.lane, bad.order_key)),
         };
         match proven {
@@ -173,6 +168,16 @@ impl Pump {
                 self.refuse(refusal);
             }
         }
+    }
+
+    /// The record, or what a refused one was of: those behind it in its order are not attempted.
+    fn prove(&self, mut request: Request) -> Result<Proven, (Refusal, Option<String>, KnownKey)> {
+        if let Err(refusal) = self.intake.route(&mut request) {
+            return Err((refusal, request.lane, KnownKey::Unknown));
+        }
+        let lane = request.lane.clone();
+        let key = request.draft.order_key.clone().map_or(KnownKey::None, KnownKey::Key);
+        self.intake.prove(request).map_err(|refusal| (refusal, lane, key))
     }
 
     async fn submit(&mut self, proven: Proven, mut held: Held) {
