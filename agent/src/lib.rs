@@ -15,6 +15,7 @@
 //!
 //! Around it: [`app`] wires the parts, [`config`] proves what they are told, [`control`] shows
 //! operators the queue, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none,
+//! `mq_http` is what it shares with the intake's front for the SDKs of the MQ HTTP API,
 //! [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
 
 pub mod allocator;
@@ -30,5 +31,6 @@ pub mod host;
 pub mod intake;
 pub mod link;
 pub mod logs;
+mod mq_http;
 pub mod queue;
 pub mod upstream;

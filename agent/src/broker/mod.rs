@@ -15,10 +15,8 @@
 
 mod admin;
 pub mod faults;
-mod gate;
 mod operation;
 mod query;
-mod refusal;
 mod server;
 mod store;
 #[cfg(test)]

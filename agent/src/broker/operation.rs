@@ -13,10 +13,10 @@ use spillway_protocol::rocketmq::http::{ack, consume};
 use tokio::time::Instant;
 
 use super::faults::{Kind, Operation, Request};
-use super::query::{self, group, instance, only};
-use super::refusal::Refusal;
+use super::query::{self, group, instance};
 use super::server::{Server, stopped};
 use super::store::{Ask, Draft, Now, TopicId};
+use crate::mq_http::{Refusal, only, resource, text};
 
 /// Longest topic of a 4.x instance.
 const TOPIC_MAX: usize = 64;
@@ -31,8 +31,7 @@ pub(super) enum Done {
 
 /// Runs the operation of a request that passed the gate.
 pub(super) async fn run(server: &Server, parts: &Parts, body: &[u8]) -> Result<Done, Refusal> {
-    let resource = parts.uri.path_and_query().map_or("/", |resource| resource.as_str());
-    let target = Parsed::parse(resource)?;
+    let target = resource(parts)?;
     if Topic::parse(target.topic.as_str()).is_err() || target.topic.len() > TOPIC_MAX {
         return Err(Refusal::argument("a topic has 1 to 64 letters, digits, _ and -"));
     }
@@ -58,7 +57,7 @@ fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Resul
     };
     let message_id = match kind {
         Some(Kind::Lose) => server.store.next_message_id(),
-        _ => server.store.publish(id, draft, server.now_ms())?,
+        _ => server.store.publish(id, draft, server.now_ms()).map_err(folder)?,
     };
     if kind == Some(Kind::LostReply) {
         return Ok(Done::Cut);
@@ -128,12 +127,16 @@ fn acknowledge(
     if kind == Some(Kind::Cut) {
         return Ok(Done::Cut);
     }
-    let failures = server.store.ack(id, group, &handles, Instant::now())?;
+    let failures = server.store.ack(id, group, &handles, Instant::now()).map_err(folder)?;
     Ok(match kind {
         Some(Kind::LostReply) => Done::Cut,
         _ if failures.is_empty() => Done::Answer(204, String::new()),
         _ => Done::Answer(404, ack::failures_xml(&failures)),
     })
+}
+
+fn folder(error: std::io::Error) -> Refusal {
+    Refusal::new(Code::InternalError, format!("the broker's folder: {error}"))
 }
 
 /// The fault that hits a request; those that are mere refusals come as such.
@@ -156,10 +159,8 @@ fn trip(
         Kind::LostReply | Kind::Cut | Kind::WrongMd5 | Kind::Lose => return Ok(Some(rule.kind)),
     };
     let refusal = Refusal::new(code, "a fault on request");
-    Err(Refusal { retry_after_s: rule.retry_after_s, ..refusal })
-}
-
-fn text(body: &[u8]) -> Result<&str, Refusal> {
-    let not_utf8 = |_| Refusal::new(Code::MalformedXML, "the body is not UTF-8");
-    std::str::from_utf8(body).map_err(not_utf8)
+    Err(match rule.retry_after_s {
+        Some(seconds) => refusal.after(seconds),
+        None => refusal,
+    })
 }

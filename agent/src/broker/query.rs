@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::fault::Code;
 use spillway_protocol::rocketmq::http::resource::Parsed;
 
 use super::BrokerOptions;
-use super::refusal::Refusal;
 use super::store::Ask;
+use crate::mq_http::{Refusal, named, only};
 
 /// What a consumer asks for, and how long it waits.
 pub(super) fn ask<'a>(
@@ -34,17 +33,6 @@ pub(super) fn ask<'a>(
     Ok((ask, Duration::from_secs(wait_s)))
 }
 
-/// Refuses a query with names that mean nothing to the operation.
-pub(super) fn only(target: &Parsed, known: &[&str]) -> Result<(), Refusal> {
-    match target.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some((name, _)) => {
-            let message = format!("{name} means nothing here");
-            Err(Refusal::new(Code::InvalidQueryString, message))
-        }
-    }
-}
-
 /// The instance, if one is named.
 pub(super) fn instance(target: &Parsed) -> Result<Option<&str>, Refusal> {
     named(target, "ns")
@@ -54,15 +42,6 @@ pub(super) fn instance(target: &Parsed) -> Result<Option<&str>, Refusal> {
 pub(super) fn group(target: &Parsed) -> Result<&str, Refusal> {
     let missing = || Refusal::new(Code::InvalidQueryString, "consumer is missing");
     named(target, "consumer")?.ok_or_else(missing)
-}
-
-fn named<'a>(target: &'a Parsed, name: &str) -> Result<Option<&'a str>, Refusal> {
-    match target.get(name) {
-        Some(value) if Topic::parse(value).is_err() => {
-            Err(Refusal::argument(format!("{name} has letters, digits, _ and - only")))
-        }
-        value => Ok(value),
-    }
 }
 
 fn number<T>(target: &Parsed, name: &str, min: T, max: T) -> Result<Option<T>, Refusal>

@@ -2,30 +2,24 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use spillway_protocol::rocketmq::http::{CONTENT_TYPE, REQUEST_ID_HEADER, VERSION, VERSION_HEADER};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::faults::Faults;
 use super::operation::{self, Done};
-use super::refusal::Refusal;
 use super::store::{Store, StoreError};
-use super::{BrokerOptions, admin, gate};
-
-/// Largest request that is read: the largest body with every character escaped fivefold.
-const REQUEST_MAX: usize = 24 * 1024 * 1024;
+use super::{BrokerOptions, admin};
+use crate::mq_http::{Answers, Dates, REQUEST_MAX, check, check_digest};
 
 /// What all connections share.
 pub(super) struct Server {
@@ -33,8 +27,7 @@ pub(super) struct Server {
     pub(super) store: Store,
     pub(super) faults: Faults,
     pub(super) stop: watch::Receiver<bool>,
-    address: SocketAddr,
-    requests: AtomicU64,
+    answers: Answers,
 }
 
 /// The connection ends here without an answer.
@@ -50,7 +43,8 @@ impl Server {
     ) -> Result<Self, StoreError> {
         let store = Store::open(&options)?;
         let faults = Faults::new(options.faults.clone(), options.seed);
-        Ok(Self { options, store, faults, stop, address, requests: AtomicU64::new(0) })
+        let answers = Answers::new(format!("http://{address}"), Arc::clone(&options.clock));
+        Ok(Self { options, store, faults, stop, answers })
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -71,55 +65,18 @@ impl Server {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let done = match gate::check(&parts, &body, &self.options.access_keys, self.now_ms()) {
+        let passed = check(&parts, &self.options.access_keys, Dates::Near(self.now_ms()))
+            .and_then(|()| check_digest(&parts, &body));
+        let done = match passed {
             Ok(()) => operation::run(self, &parts, &body).await,
             Err(refusal) => Err(refusal),
         };
         match done {
-            Ok(Done::Answer(status, xml)) => Ok(self.answer(status, xml, self.next_request_id())),
+            Ok(Done::Answer(status, xml)) => Ok(self.answers.xml(status, xml)),
             Ok(Done::Cut) => Err(Cut),
-            Err(refusal) => Ok(self.refuse(&refusal)),
+            Err(refusal) => Ok(self.answers.refusal(&refusal)),
         }
     }
-
-    fn refuse(&self, refusal: &Refusal) -> Response<Full<Bytes>> {
-        let status = match refusal.retry_after_s {
-            Some(_) if refusal.code.status() == 500 => 503,
-            _ => refusal.code.status(),
-        };
-        let request_id = self.next_request_id();
-        let xml = refusal.to_xml(&request_id, &format!("http://{}", self.address));
-        let mut response = self.answer(status, xml, request_id);
-        if let Some(seconds) = refusal.retry_after_s {
-            let seconds = HeaderValue::from(seconds);
-            response.headers_mut().insert(RETRY_AFTER, seconds);
-        }
-        response
-    }
-
-    fn next_request_id(&self) -> String {
-        format!("{:024X}", self.requests.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn answer(&self, status: u16, xml: String, request_id: String) -> Response<Full<Bytes>> {
-        let now = UNIX_EPOCH + Duration::from_millis(self.now_ms());
-        let mut response = Response::builder()
-            .status(status)
-            .header(REQUEST_ID_HEADER, request_id)
-            .header(VERSION_HEADER, VERSION)
-            .header("date", httpdate::fmt_http_date(now));
-        if !xml.is_empty() {
-            response = response.header("content-type", CONTENT_TYPE);
-        }
-        response.body(Full::from(xml)).unwrap_or_else(|_| internal_error())
-    }
-}
-
-/// All parts above are valid; should one ever not be, this is.
-fn internal_error() -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
 }
 
 /// Ends when the broker is told to stop.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use draft::Draft;
 pub use name::{LaneName, MessageKey, OrderKey, RecordId, Tag, Topic, xml_carries};
-pub use property::{Properties, RESERVED_NAMES};
+pub use property::{Properties, RESERVED_NAMES, START_DELIVER_TIME};
 
 /// Largest body, in bytes (RocketMQ: 4 MiB).
 pub const BODY_MAX: usize = 4 * 1024 * 1024;

@@ -12,6 +12,10 @@ pub const COUNT_MAX: usize = 112;
 /// Most bytes of names and values together: the broker takes 16 KiB with key, tag and the agent's own.
 pub const BYTES_MAX: usize = 14 * 1024;
 
+/// Absolute time before which the broker hands out a message, ms since 1970. RocketMQ's own name,
+/// so no app's property may have it; a record carries it through [`Properties::with_start_deliver`].
+pub const START_DELIVER_TIME: &str = "__STARTDELIVERTIME";
+
 /// Names that RocketMQ keeps for itself (`MessageConst` of the broker, and the HTTP API's own).
 /// Also kept back: names that begin with `__` (RocketMQ's) or `sw_` (the agent's).
 pub const RESERVED_NAMES: &[&str] = &[
@@ -98,6 +102,17 @@ impl Properties {
         Ok(properties)
     }
 
+    /// The same with a time before which the broker hands out nothing, ms since 1970.
+    pub fn with_start_deliver(mut self, at_ms: u64) -> Self {
+        self.0.insert(START_DELIVER_TIME.to_owned(), at_ms.to_string());
+        self
+    }
+
+    /// That time, where there is one.
+    pub fn start_deliver_ms(&self) -> Option<u64> {
+        self.get(START_DELIVER_TIME)?.parse().ok()
+    }
+
     /// Names and values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
@@ -122,8 +137,16 @@ impl Properties {
 impl TryFrom<BTreeMap<String, String>> for Properties {
     type Error = RecordError;
 
-    fn try_from(map: BTreeMap<String, String>) -> Result<Self, RecordError> {
-        Self::parse(map)
+    /// What was stored: also a time of delivery, which no app gives as a property.
+    fn try_from(mut map: BTreeMap<String, String>) -> Result<Self, RecordError> {
+        let Some(at) = map.remove(START_DELIVER_TIME) else {
+            return Self::parse(map);
+        };
+        let at_ms = at.parse().map_err(|_| {
+            let field = format!("properties.{START_DELIVER_TIME}");
+            RecordError::new(field, Fault::Form, "is not a number of ms since 1970")
+        })?;
+        Ok(Self::parse(map)?.with_start_deliver(at_ms))
     }
 }
 
@@ -193,6 +216,16 @@ mod tests {
         for name in ["KEYS", "UNIQ_KEY", "__SHARDINGKEY", "sw_seq", "TRACE_CONTEXT"] {
             assert_eq!(parse(&[(name, "x")]).unwrap_err().fault, Fault::Reserved, "{name}");
         }
+    }
+
+    #[test]
+    fn a_time_of_delivery_is_kept_in_storage_but_is_no_apps_property() {
+        assert_eq!(parse(&[(START_DELIVER_TIME, "5")]).unwrap_err().fault, Fault::Reserved);
+        let delayed = parse(&[("unit", "K")]).unwrap().with_start_deliver(5);
+        let stored = serde_json::to_string(&delayed).unwrap();
+        let read: Properties = serde_json::from_str(&stored).unwrap();
+        assert_eq!((read.start_deliver_ms(), read.get("unit")), (Some(5), Some("K")));
+        assert!(serde_json::from_str::<Properties>(&stored.replace("\"5\"", "\"soon\"")).is_err());
     }
 
     #[test]

@@ -1,22 +1,15 @@
 //! A publish request checked against MQ's rules, before it is stored.
 
-use std::time::Duration;
-
 use spillway_protocol::record::{BODY_MAX, RESERVED_NAMES, Tag};
-use spillway_protocol::rocketmq::http::properties::{
-    self, KEYS, SHARDING_KEY, START_DELIVER_TIME, TRANSACTION_CHECK,
-};
+use spillway_protocol::rocketmq::http::delay;
+use spillway_protocol::rocketmq::http::properties::{self, KEYS, SHARDING_KEY, Sorted};
 use spillway_protocol::rocketmq::http::publish::Publish;
 
 use super::Stored;
-use crate::broker::refusal::Refusal;
+use crate::mq_http::Refusal;
 
 /// Most bytes of custom properties.
 const PROPERTIES_MAX: usize = 16 * 1024;
-/// Largest body of a message that is to be delivered later.
-const DELAYED_BODY_MAX: usize = 64 * 1024;
-/// Furthest that a delivery may be put off.
-const DELAY_MAX: Duration = Duration::from_secs(40 * 24 * 3600);
 
 /// A message that may be stored.
 #[derive(Debug)]
@@ -35,7 +28,7 @@ impl Draft {
     ) -> Result<Self, Refusal> {
         let properties = match publish.properties.as_ref() {
             "" => Vec::new(),
-            text => properties::split(text).map_err(|e| Refusal::argument(e.to_string()))?,
+            text => properties::split(text)?,
         };
         let mut draft = Self {
             body: publish.body.into_owned(),
@@ -49,47 +42,11 @@ impl Draft {
         if draft.tag.as_deref().is_some_and(|tag| Tag::parse(tag).is_err()) {
             return Err(Refusal::argument("the tag is longer than 64 bytes or holds | or *"));
         }
-        draft.check_properties()?;
-        draft.start_deliver_ms = draft.delay(now_ms)?;
+        let sorted = Sorted::of(&draft.properties)?;
+        check_custom(&sorted.custom)?;
+        let delay = |text| delay::parse(text, draft.body.len(), now_ms);
+        draft.start_deliver_ms = sorted.start_deliver.map(delay).transpose()?;
         Ok(draft)
-    }
-
-    fn check_properties(&self) -> Result<(), Refusal> {
-        let mut custom_bytes = 0;
-        for (index, (name, value)) in self.properties.iter().enumerate() {
-            if self.properties[..index].iter().any(|(known, _)| known == name) {
-                return Err(Refusal::argument(format!("the property {name} is there twice")));
-            }
-            match name.as_str() {
-                KEYS | SHARDING_KEY | START_DELIVER_TIME => continue,
-                TRANSACTION_CHECK => {
-                    return Err(Refusal::argument("this broker has no transactions"));
-                }
-                name if RESERVED_NAMES.contains(&name) => {
-                    return Err(Refusal::argument(format!("{name} is RocketMQ's own property")));
-                }
-                _ => custom_bytes += name.len() + value.len(),
-            }
-        }
-        if custom_bytes > PROPERTIES_MAX {
-            return Err(Refusal::argument("the custom properties are larger than 16 KiB"));
-        }
-        Ok(())
-    }
-
-    fn delay(&self, now_ms: u64) -> Result<Option<u64>, Refusal> {
-        let Some(text) = self.property(START_DELIVER_TIME) else {
-            return Ok(None);
-        };
-        let at_ms: u64 =
-            text.parse().map_err(|_| Refusal::argument("__STARTDELIVERTIME is ms since 1970"))?;
-        if u128::from(at_ms.saturating_sub(now_ms)) > DELAY_MAX.as_millis() {
-            return Err(Refusal::argument("__STARTDELIVERTIME is more than 40 days ahead"));
-        }
-        if self.body.len() > DELAYED_BODY_MAX {
-            return Err(Refusal::argument("a delayed message has at most 64 KiB"));
-        }
-        Ok(Some(at_ms))
     }
 
     /// KEYS, or nothing.
@@ -115,6 +72,17 @@ impl Draft {
             body: self.body,
         }
     }
+}
+
+fn check_custom(custom: &[(&str, &str)]) -> Result<(), Refusal> {
+    if let Some((name, _)) = custom.iter().find(|(name, _)| RESERVED_NAMES.contains(name)) {
+        return Err(Refusal::argument(format!("{name} is RocketMQ's own property")));
+    }
+    let bytes: usize = custom.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > PROPERTIES_MAX {
+        return Err(Refusal::argument("the custom properties are larger than 16 KiB"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -154,7 +122,7 @@ mod tests {
             ("x", "", &long, "16 KiB"),
             ("x", "", &far, "40 days"),
             ("x", "", "__STARTDELIVERTIME:soon", "ms since 1970"),
-            (&*"x".repeat(DELAYED_BODY_MAX + 1), "", &soon, "64 KiB"),
+            (&*"x".repeat(delay::BODY_MAX + 1), "", &soon, "64 KiB"),
         ] {
             let message = refused(body, tag, properties).unwrap();
             assert!(message.contains(words), "{message}");

@@ -4,6 +4,7 @@
 //! - [`resource`]: the path and query, built once, since the string that is sent is signed
 //! - [`sign`]: the canonical string and its HMAC-SHA1
 //! - [`publish`], [`consume`], [`ack`]: the XML of each operation, there and back
+//! - [`delay`]: a delivery that is put off
 //! - [`properties`], joined as `key:value`, with a bar between
 //! - [`fault`]: error codes and what each one means
 //! - [`digest`]: MD5 of bodies, hex in an answer, base64 of hex in a header
@@ -11,6 +12,7 @@
 
 pub mod ack;
 pub mod consume;
+pub mod delay;
 pub mod digest;
 pub mod fault;
 pub mod properties;

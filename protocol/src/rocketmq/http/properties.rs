@@ -1,5 +1,7 @@
 //! Message properties on the wire: `key:value` pairs joined by `|`.
 
+pub use crate::record::START_DELIVER_TIME;
+
 /// What no key and no value may hold, since the format has no escape for it.
 const UNCARRIED: &[char] = &['"', '\'', '&', '<', '>', ':', '|'];
 
@@ -7,8 +9,6 @@ const UNCARRIED: &[char] = &['"', '\'', '&', '<', '>', ':', '|'];
 pub const KEYS: &str = "KEYS";
 /// Messages of one sharding key stay in order on an ordered topic.
 pub const SHARDING_KEY: &str = "__SHARDINGKEY";
-/// Absolute time before which a message is not handed out, ms since 1970.
-pub const START_DELIVER_TIME: &str = "__STARTDELIVERTIME";
 /// Seconds after which a transaction is asked about, 10 to 300.
 pub const TRANSACTION_CHECK: &str = "__TransCheckT";
 
@@ -44,6 +44,50 @@ pub fn split_lenient(text: &str) -> Vec<(String, String)> {
     text.split('|').filter_map(split_pair).collect()
 }
 
+/// The properties of a publish request, told apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sorted<'a> {
+    /// KEYS.
+    pub key: Option<&'a str>,
+    /// Sharding key.
+    pub sharding_key: Option<&'a str>,
+    /// [`START_DELIVER_TIME`] as written; see [`super::delay`].
+    pub start_deliver: Option<&'a str>,
+    /// The app's own, in the order sent; reserved names may still be among them.
+    pub custom: Vec<(&'a str, &'a str)>,
+}
+
+/// Why properties cannot be told apart.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SortError {
+    /// A name stands there twice.
+    #[error("the property {0} is there twice")]
+    Twice(String),
+    /// One half of a transaction.
+    #[error("{TRANSACTION_CHECK} begins a transaction; there are no transactions here")]
+    Transaction,
+}
+
+impl<'a> Sorted<'a> {
+    /// Tells `pairs` apart.
+    pub fn of(pairs: &'a [(String, String)]) -> Result<Self, SortError> {
+        let mut sorted = Self::default();
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            if pairs[..index].iter().any(|(known, _)| known == name) {
+                return Err(SortError::Twice(name.clone()));
+            }
+            match name.as_str() {
+                KEYS => sorted.key = Some(value),
+                SHARDING_KEY => sorted.sharding_key = Some(value),
+                START_DELIVER_TIME => sorted.start_deliver = Some(value),
+                TRANSACTION_CHECK => return Err(SortError::Transaction),
+                _ => sorted.custom.push((name, value)),
+            }
+        }
+        Ok(sorted)
+    }
+}
+
 fn split_pair(pair: &str) -> Option<(String, String)> {
     let (name, value) = pair.split_once(':')?;
     let carried = |text: &str| !text.is_empty() && !text.contains(UNCARRIED);
@@ -68,6 +112,21 @@ mod tests {
             assert!(split(bad).is_err(), "{bad}");
         }
         assert_eq!(split_lenient("a:1|broken|x:1:2||b:2|"), two);
+    }
+
+    #[test]
+    fn mqs_own_names_are_told_from_the_apps_and_none_stands_there_twice() {
+        let list = pairs(&[("a", "1"), ("KEYS", "k"), ("__SHARDINGKEY", "s"), ("b", "2")]);
+        let sorted = Sorted::of(&list).unwrap();
+        assert_eq!((sorted.key, sorted.sharding_key), (Some("k"), Some("s")));
+        assert_eq!((sorted.start_deliver, sorted.custom), (None, vec![("a", "1"), ("b", "2")]));
+        let later = pairs(&[("__STARTDELIVERTIME", "5")]);
+        assert_eq!(Sorted::of(&later).unwrap().start_deliver, Some("5"));
+        for twice in ["a", "KEYS"] {
+            let list = pairs(&[(twice, "1"), (twice, "1")]);
+            assert_eq!(Sorted::of(&list), Err(SortError::Twice(twice.into())));
+        }
+        assert_eq!(Sorted::of(&pairs(&[("__TransCheckT", "30")])), Err(SortError::Transaction));
     }
 
     proptest! {

@@ -1,4 +1,7 @@
 //! Who may pass: headers, date, version, signature, digest. Pure, and in MQ's own codes.
+//!
+//! All but the digest is in the head of a request, so that strangers are refused before anything
+//! of their bodies is held.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -14,12 +17,20 @@ use crate::config::Secret;
 /// A date further off than this is refused.
 const SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 
-/// Lets a request pass whose headers, date, signature and digest are right.
-pub(super) fn check(
+/// Which dates of requests pass. All are signed and have to be well-formed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dates {
+    /// Those near this time, in ms since 1970, as MQ has it.
+    Near(u64),
+    /// All: client and server have one clock, which may be wrong and may be set meanwhile.
+    Any,
+}
+
+/// Lets a request pass whose headers, date and signature are right.
+pub(crate) fn check(
     parts: &Parts,
-    body: &[u8],
     access_keys: &[(String, Secret)],
-    now_ms: u64,
+    dates: Dates,
 ) -> Result<(), Refusal> {
     let authorization = header(parts, "authorization");
     if authorization.is_empty() {
@@ -28,14 +39,18 @@ pub(super) fn check(
     let Some((access_key, signature)) = parse_authorization(authorization) else {
         return refuse(Code::InvalidAuthorizationHeader, "authorization is not MQ key:signature");
     };
-    check_date(header(parts, "date"), now_ms)?;
+    check_date(header(parts, "date"), dates)?;
     if header(parts, VERSION_HEADER) != VERSION {
         return Err(Refusal::argument(format!("{VERSION_HEADER} is not {VERSION}")));
     }
     let Some((_, secret)) = access_keys.iter().find(|(id, _)| id == access_key) else {
         return refuse(Code::InvalidAccessKeyId, "no such access key");
     };
-    check_signature(parts, secret, signature)?;
+    check_signature(parts, secret, signature)
+}
+
+/// Lets a request pass whose body is the one that its head announced, where it did.
+pub(crate) fn check_digest(parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
     let digest = header(parts, "content-md5");
     if !digest.is_empty() && digest != content_md5(body) {
         return refuse(Code::InvalidDigest, "content-md5 is not base64 of the body's hex MD5");
@@ -43,12 +58,15 @@ pub(super) fn check(
     Ok(())
 }
 
-fn check_date(date: &str, now_ms: u64) -> Result<(), Refusal> {
+fn check_date(date: &str, dates: Dates) -> Result<(), Refusal> {
     if date.is_empty() {
         return refuse(Code::MissingDateHeader, "the date header is missing");
     }
     let Ok(date) = httpdate::parse_http_date(date) else {
         return refuse(Code::InvalidDateHeader, "date is not like Thu, 07 Mar 2024 18:49:58 GMT");
+    };
+    let Dates::Near(now_ms) = dates else {
+        return Ok(());
     };
     let now = UNIX_EPOCH + Duration::from_millis(now_ms);
     let off = now.duration_since(date).unwrap_or_else(|early| early.duration());
@@ -96,7 +114,7 @@ mod tests {
 
     const NOW_MS: u64 = 1_709_837_398_000;
 
-    fn code(change: impl FnOnce(&mut Parts), body: &[u8]) -> Option<Code> {
+    fn request(change: impl FnOnce(&mut Parts)) -> Parts {
         let request = Request::post("/topics/edge_topic/messages?ns=MQ_INST_1_abc")
             .header("date", "Thu, 07 Mar 2024 18:49:58 GMT")
             .header("content-type", "text/xml;charset=utf-8")
@@ -104,21 +122,29 @@ mod tests {
             .header("authorization", "MQ AKIDEXAMPLE:yyJp5IHJrn/xVkui9G8PX2s2NGk=");
         let mut parts = request.body(()).unwrap().into_parts().0;
         change(&mut parts);
+        parts
+    }
+
+    fn checked(parts: &Parts, dates: Dates) -> Option<Code> {
         let keys = [("AKIDEXAMPLE".to_owned(), Secret::new("sk-Example/Secret+Key"))];
-        check(&parts, body, &keys, NOW_MS).err().map(|refusal| refusal.code)
+        check(parts, &keys, dates).err().map(|refusal| refusal.code)
+    }
+
+    fn code(change: impl FnOnce(&mut Parts)) -> Option<Code> {
+        checked(&request(change), Dates::Near(NOW_MS))
     }
 
     fn with(name: &'static str, value: &'static str) -> Option<Code> {
-        code(|parts| drop(parts.headers.insert(name, value.parse().unwrap())), b"")
+        code(|parts| drop(parts.headers.insert(name, value.parse().unwrap())))
     }
 
     fn without(name: &'static str) -> Option<Code> {
-        code(|parts| drop(parts.headers.remove(name)), b"")
+        code(|parts| drop(parts.headers.remove(name)))
     }
 
     #[test]
     fn a_rightly_signed_request_passes() {
-        assert_eq!(code(|_| (), b"body"), None);
+        assert_eq!(code(|_| ()), None);
     }
 
     #[test]
@@ -142,24 +168,33 @@ mod tests {
         );
         assert_eq!(with("x-mq-extra", "1"), Some(Code::SignatureDoesNotMatch));
         assert_eq!(
-            code(|parts| parts.uri = "/topics/other/messages".parse().unwrap(), b""),
+            code(|parts| parts.uri = "/topics/other/messages".parse().unwrap()),
             Some(Code::SignatureDoesNotMatch)
         );
     }
 
     #[test]
-    fn a_digest_is_checked_where_it_is_sent() {
-        let signed = |md5: &'static str, signature: &'static str, body: &[u8]| {
-            code(
-                |parts| {
-                    parts.headers.insert("content-md5", md5.parse().unwrap());
-                    parts.headers.insert("authorization", signature.parse().unwrap());
-                },
-                body,
-            )
+    fn where_any_date_passes_it_is_still_signed_and_well_formed() {
+        let checked = |date: &'static str| {
+            let parts = request(|parts| drop(parts.headers.insert("date", date.parse().unwrap())));
+            checked(&parts, Dates::Any)
         };
-        let md5 = "MWE2NzgxMjEwZjRhNWMzN2NjY2YzMWU4YjczODRmMTI=";
-        let signature = "MQ AKIDEXAMPLE:flZ+FxSrMf4ogwqvRUZcoMjy1sI=";
-        assert_eq!(signed(md5, signature, b"another body"), Some(Code::InvalidDigest));
+        let late = request(|_| ());
+        assert_eq!(self::checked(&late, Dates::Near(NOW_MS + 3_600_000)), Some(Code::TimeExpired));
+        assert_eq!(self::checked(&late, Dates::Any), None);
+        assert_eq!(checked("Thu, 01 Jan 1970 00:00:09 GMT"), Some(Code::SignatureDoesNotMatch));
+        assert_eq!(checked("yesterday"), Some(Code::InvalidDateHeader));
+    }
+
+    #[test]
+    fn a_digest_is_checked_where_it_is_sent() {
+        let parts = |md5: &'static str| {
+            request(|parts| drop(parts.headers.insert("content-md5", md5.parse().unwrap())))
+        };
+        let digest = |parts: &Parts, body: &[u8]| check_digest(parts, body).err().map(|r| r.code);
+        let hello = "NWQ0MTQwMmFiYzRiMmE3NmI5NzE5ZDkxMTAxN2M1OTI=";
+        assert_eq!(digest(&parts(hello), b"hello"), None);
+        assert_eq!(digest(&parts(hello), b"another body"), Some(Code::InvalidDigest));
+        assert_eq!(digest(&request(|_| ()), b"another body"), None);
     }
 }
