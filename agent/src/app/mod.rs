@@ -1,6 +1,7 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
 mod access;
+mod front;
 mod meter;
 mod report;
 
@@ -42,6 +43,9 @@ pub enum StartError {
     /// A socket.
     #[error(transparent)]
     Socket(#[from] intake::socket::BindError),
+    /// The MQ HTTP front.
+    #[error(transparent)]
+    Front(#[from] front::BindError),
 }
 
 /// Why the way to RocketMQ cannot be prepared.
@@ -85,6 +89,7 @@ impl Agent {
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
+        let front_listener = front::bind(listen.mq_http.as_ref()).await?;
         let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
@@ -97,18 +102,28 @@ impl Agent {
         );
         let drain = Arc::new(drain);
         let configuration = Configuration { file, state: "in force".to_owned() };
-        let report =
-            Report::new(&config, configuration, queue.clone(), drain.clone(), upstream, clock);
+        let report = Report::new(
+            &config,
+            configuration,
+            queue.clone(),
+            drain.clone(),
+            upstream,
+            clock.clone(),
+        );
         let report = Arc::new(report);
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone());
         let accepting = drain.clone();
         let desk = Desk::new(queue.clone(), Arc::new(move |lane| accepting.accept(lane)));
-        let servers = vec![
+        let front = front::before(&config, &intake, &clock);
+        let mut servers = vec![
             tokio::spawn(intake::serve(listener, intake, stop.clone())),
             tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
         ];
+        if let Some((listener, front)) = front_listener.zip(front) {
+            servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
+        }
         let sockets = [socket, desk_socket];
         Ok(Self { queue, drain, stop, servers, report, _sockets: sockets })
     }
@@ -243,6 +258,7 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
     let default = &config.default_lane().name;
     let lane = |lane: &crate::config::Lane| LaneInfo {
         name: lane.name.clone(),
+        topic: lane.topic.clone(),
         default: lane.name == *default,
         ordering: ordering(lane.order),
     };

@@ -66,7 +66,7 @@ fn failure(error: StartError) -> Failure {
         StartError::Socket(BindError::NotASocket { .. } | BindError::NoFolder { .. }) => {
             Exit::Configuration
         }
-        StartError::Queue(_) | StartError::Socket(_) => Exit::TryAgain,
+        StartError::Queue(_) | StartError::Socket(_) | StartError::Front(_) => Exit::TryAgain,
     };
     Failure::new(exit, error.to_string())
 }

@@ -9,7 +9,7 @@ use spillway_protocol::record::RecordId;
 use super::load::Surroundings;
 use super::section::{self, Section};
 use super::tree::Value;
-use super::{Backoff, Dead, Drain, Gateway, Limits, Listen, unit};
+use super::{Backoff, Dead, Drain, Gateway, Limits, Listen, front, unit};
 
 /// Where records come in, unless the configuration says otherwise.
 pub const SOCKET: &str = "/run/spillway/spillway.sock";
@@ -73,7 +73,7 @@ pub(super) fn limits(section: Section<'_>) -> Limits {
     Limits { memory_bytes: memory_bytes.unwrap_or(MEMORY_BYTES) }
 }
 
-pub(super) fn listen(section: Section<'_>) -> Listen {
+pub(super) fn listen(section: Section<'_>, surroundings: &Surroundings) -> Listen {
     let socket = socket(&section, "socket").unwrap_or_else(|| SOCKET.into());
     let mode = section.text("mode", "\"0660\"", |text| {
         let octal = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777);
@@ -83,9 +83,11 @@ pub(super) fn listen(section: Section<'_>) -> Listen {
     if control == socket {
         section.fault("control", "is the intake socket too", "give each its own path");
     }
-    ["http", "mq_http", "admin"].iter().for_each(|name| section.not_built_at_all(name));
+    let mq_http = section.section("mq_http");
+    let mq_http = mq_http.and_then(|section| front::read(section, surroundings));
+    ["http", "admin"].iter().for_each(|name| section.not_built_at_all(name));
     section.finish();
-    Listen { socket, mode: mode.unwrap_or(MODE), control }
+    Listen { socket, mode: mode.unwrap_or(MODE), control, mq_http }
 }
 
 /// The control socket of an agent whose intake socket is `socket`, unless it is told otherwise.

@@ -58,7 +58,7 @@ pub fn listen(file: &Path, surroundings: &Surroundings) -> Listen {
     let (tree, _) = read_files(file, surroundings, &mut findings);
     let reading = Reading::default();
     let root = Section::new(&reading, &tree, Place::File(file.into()), "", "");
-    basic::listen(within(&root, &reading, "listen"))
+    basic::listen(within(&root, &reading, "listen"), surroundings)
 }
 
 /// Place in the order of the files; the environment comes last.
@@ -151,7 +151,7 @@ pub(super) fn prove(
     let config = Config {
         gateway: basic::gateway(part("gateway"), surroundings),
         limits: basic::limits(part("limits")),
-        listen: basic::listen(part("listen")),
+        listen: basic::listen(part("listen"), surroundings),
         routes: route::read_all(&root, &reading, &lanes, transport),
         lanes,
         dead: basic::dead(part("dead")),

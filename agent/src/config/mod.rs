@@ -7,6 +7,7 @@ mod basic;
 mod endpoint;
 mod environment;
 mod fault;
+mod front;
 mod lane;
 mod load;
 mod merge;
@@ -21,6 +22,7 @@ mod tree;
 mod unit;
 mod upstream;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,6 +111,17 @@ pub struct Listen {
     pub mode: u32,
     /// Control socket, mode 0600.
     pub control: PathBuf,
+    /// `[listen.mq_http]`
+    pub mq_http: Option<MqHttp>,
+}
+
+/// `[listen.mq_http]`: the MQ HTTP API for apps on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqHttp {
+    /// A loopback address and a port.
+    pub address: SocketAddr,
+    /// Ids of local access keys with their secrets, at least one, each id once.
+    pub access_keys: Vec<(String, Secret)>,
 }
 
 /// Which wire leads to RocketMQ.

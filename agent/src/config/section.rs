@@ -132,6 +132,40 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The sections in the list `name`; what is none is a fault.
+    pub(super) fn sections(&self, name: &'static str, example: &str) -> Vec<Section<'a>> {
+        let Some(node) = self.node(name) else {
+            return Vec::new();
+        };
+        let Value::List(items) = &node.value else {
+            let problem = format!("is {}, not a list", node.value.kind());
+            self.fault(name, problem, format!("write for example {example}"));
+            return Vec::new();
+        };
+        if items.is_empty() {
+            self.fault(name, "is an empty list", format!("write for example {example}"));
+        }
+        let mut sections = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let shown = format!("{}[{index}]", self.key(name));
+            match &item.value {
+                Value::Table(table) => sections.push(Section::new(
+                    self.reading,
+                    table,
+                    item.place.clone(),
+                    name,
+                    shown,
+                )),
+                other => {
+                    let problem = format!("is {}, not a section in braces", other.kind());
+                    let remedy = format!("write for example {example}");
+                    self.reading.fault(&item.place, &shown, problem, remedy);
+                }
+            }
+        }
+        sections
+    }
+
     /// The value of `name` if it is there and `read` takes it; else its fault is noted, with
     /// `example` as what would be right.
     pub(super) fn parsed<T>(

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use spillway_protocol::local::status::{Configuration, Link, LinkState, Rates, Status};
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{IdOrigin, LaneName, MessageKey, Record, RecordId};
+use spillway_protocol::record::{IdOrigin, LaneName, MessageKey, Record, RecordId, Topic};
 use tokio::sync::watch;
 
 use super::{Intaking, LaneInfo, Storing};
@@ -31,7 +31,12 @@ pub(super) struct Fake {
 }
 
 pub(super) fn lane(name: &str, ordering: Ordering) -> LaneInfo {
-    LaneInfo { name: LaneName::parse(name).unwrap(), default: name == "main", ordering }
+    LaneInfo {
+        name: LaneName::parse(name).unwrap(),
+        topic: Topic::parse(format!("{name}-topic")).unwrap(),
+        default: name == "main",
+        ordering,
+    }
 }
 
 impl Fake {
@@ -57,6 +62,11 @@ impl Fake {
     pub(super) fn records(&self) -> Vec<Record> {
         let stored = self.stored.lock().unwrap();
         stored.records.iter().map(|(_, record)| record.clone()).collect()
+    }
+
+    /// The last record stored, and its lane.
+    pub(super) fn last(&self) -> (LaneName, Record) {
+        self.stored.lock().unwrap().records.last().unwrap().clone()
     }
 
     fn store(&self, lane: &LaneName, record: Record) -> Result<Receipt, AppendError> {

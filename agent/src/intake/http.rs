@@ -8,18 +8,20 @@
 //! | `GET /v1/status` | the agent's state |
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spillway_protocol::local::json::JSON_MAX;
 use spillway_protocol::local::{self, Code, Receipt, Refusal, headers, json};
 use spillway_protocol::record::BODY_MAX;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::overloaded;
@@ -45,6 +47,21 @@ pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) {
         let (intake, stop) = (intake.clone(), asked.clone());
         async move { Ok::<_, Infallible>(answer(request, &intake, stop).await) }
     });
+    converse(wire, service, idle_max, stop).await;
+}
+
+/// Serves one connection by `service`, within the limits that hold for every client.
+pub(super) async fn converse<W, S, B>(
+    wire: Wire<W>,
+    service: S,
+    idle_max: Duration,
+    stop: CancellationToken,
+) where
+    W: AsyncRead + AsyncWrite + Unpin,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes> + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle_max)
@@ -272,18 +289,25 @@ pub(super) fn json_response(status: StatusCode, mut text: String) -> Response<Ou
 
 /// A whole answer for a connection that will not be served.
 pub(super) fn turned_away(refusal: &Refusal) -> String {
-    let body = refusal.to_json();
-    let status = refusal.code.status();
+    let retry = refusal.retry_after_s().map(u64::from);
+    whole_answer(refusal.code.status(), "application/json", retry, &refusal.to_json())
+}
+
+/// An answer as it goes over the wire, after which the connection is closed.
+pub(super) fn whole_answer(
+    status: u16,
+    content_type: &str,
+    retry_after_s: Option<u64>,
+    body: &str,
+) -> String {
     let reason = StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("Error");
-    let retry = refusal
-        .retry_after_s()
-        .map(|seconds| format!("retry-after: {seconds}\r\n"))
-        .unwrap_or_default();
+    let retry =
+        retry_after_s.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     format!(
-        "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\n{retry}\
+        "HTTP/1.1 {status} {reason}\r\ncontent-type: {content_type}\r\n{retry}\
          content-length: {}\r\nconnection: close\r\n\r\n{body}",
         body.len()
     )

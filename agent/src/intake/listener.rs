@@ -1,10 +1,11 @@
 //! Accepting connections: telling the dialect, and turning away what is too much.
 
+use std::io;
 use std::time::Duration;
 
 use spillway_protocol::local::{Code, Refusal};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -23,37 +24,92 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `listener` until `stop`; then no connection is accepted any more, requests under way
 /// are finished within the grace time, and further ones are refused. Returns when all have ended.
 pub async fn serve(listener: UnixListener, intake: Intake, stop: CancellationToken) {
-    let mut sessions = JoinSet::new();
-    let mut turned_away = JoinSet::new();
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Some(ended) = sessions.join_next(), if !sessions.is_empty() => report(ended),
-            Some(ended) = turned_away.join_next(), if !turned_away.is_empty() => report(ended),
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if sessions.len() < intake.options.connections_max => {
-                    sessions.spawn(session(stream, intake.clone(), stop.clone()));
-                }
-                Ok((stream, _)) if turned_away.len() < TURNED_AWAY_MAX => {
-                    turned_away.spawn(turn_away(stream, too_many()));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    sleep(ACCEPT_PAUSE).await;
+    let reception = Reception {
+        connections_max: intake.options.connections_max,
+        grace: intake.options.grace,
+        session: |stream| session(stream, intake.clone(), stop.clone()),
+        turn_away: |stream| turn_away(stream, too_many()),
+    };
+    reception.receive(listener, &stop).await;
+}
+
+/// Where connections come in.
+pub(super) trait Door {
+    type Stream;
+
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Door for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Door for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<TcpStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// What becomes of connections.
+pub(super) struct Reception<S, T> {
+    /// Most that are served at a time.
+    pub(super) connections_max: usize,
+    /// Time that they get when the agent stops.
+    pub(super) grace: Duration,
+    /// Serves one.
+    pub(super) session: S,
+    /// Tells one why it is not served.
+    pub(super) turn_away: T,
+}
+
+impl<S, T> Reception<S, T> {
+    /// Accepts until `stop`, then waits for the sessions to end.
+    pub(super) async fn receive<D, F, G>(self, door: D, stop: &CancellationToken)
+    where
+        D: Door,
+        S: Fn(D::Stream) -> F,
+        T: Fn(D::Stream) -> G,
+        F: Future<Output = ()> + Send + 'static,
+        G: Future<Output = ()> + Send + 'static,
+    {
+        let mut sessions = JoinSet::new();
+        let mut turned_away = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = sessions.join_next(), if !sessions.is_empty() => report(ended),
+                Some(ended) = turned_away.join_next(), if !turned_away.is_empty() => report(ended),
+                accepted = door.next() => match accepted {
+                    Ok(stream) if sessions.len() < self.connections_max => {
+                        sessions.spawn((self.session)(stream));
+                    }
+                    Ok(stream) if turned_away.len() < TURNED_AWAY_MAX => {
+                        turned_away.spawn((self.turn_away)(stream));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "a connection could not be accepted");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         }
-    }
-    drop(listener);
-    let all = async {
-        while let Some(ended) = sessions.join_next().await {
-            report(ended);
+        drop(door);
+        let all = async {
+            while let Some(ended) = sessions.join_next().await {
+                report(ended);
+            }
+        };
+        if timeout(self.grace, all).await.is_err() {
+            tracing::warn!(left = sessions.len(), "connections were cut after the grace time");
         }
-    };
-    if timeout(intake.options.grace, all).await.is_err() {
-        tracing::warn!(left = sessions.len(), "connections were cut at the end of the grace time");
     }
 }
 
@@ -90,7 +146,7 @@ async fn session(stream: UnixStream, intake: Intake, stop: CancellationToken) {
     }
 }
 
-fn too_many() -> Refusal {
+pub(super) fn too_many() -> Refusal {
     let message = "too many connections are open; close some, or come back later";
     Refusal::new(Code::Overloaded, message)
 }
@@ -106,22 +162,30 @@ async fn turn_away(stream: UnixStream, refusal: Refusal) {
     let _ = timeout(TURNED_AWAY_TIME_MAX, telling).await;
 }
 
-async fn tell(mut wire: Wire, dialect: Dialect, refusal: Refusal) {
+async fn tell(wire: Wire, dialect: Dialect, refusal: Refusal) {
     let text = match dialect {
         Dialect::Binary => binary::turned_away(refusal),
         Dialect::Http | Dialect::Unknown => http::turned_away(&refusal).into_bytes(),
     };
+    say(wire, &text).await;
+}
+
+/// Writes all of `text` and closes.
+pub(super) async fn say<S>(mut stream: S, text: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let told = async {
-        wire.write_all(&text).await?;
-        wire.shutdown().await?;
+        stream.write_all(text).await?;
+        stream.shutdown().await?;
         // Closing with unread bytes would take the answer away from the client: read some.
         let mut rest = [0; 4096];
         for _ in 0..16 {
-            if wire.read(&mut rest).await? == 0 {
+            if stream.read(&mut rest).await? == 0 {
                 break;
             }
         }
-        Ok::<_, std::io::Error>(())
+        Ok::<_, io::Error>(())
     };
     // The client may be gone already.
     let _ = timeout(TURNED_AWAY_TIME_MAX, told).await;

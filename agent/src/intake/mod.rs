@@ -1,7 +1,8 @@
 //! The intake socket: local apps hand over records, and are answered once those are on disk.
 //!
 //! One Unix socket ([`socket`]), two dialects told apart by the first bytes (`listener`): HTTP/1.1
-//! with JSON (`http`, `ndjson`) and binary frames (`binary`). Every request is proven (`verdict`)
+//! with JSON (`http`, `ndjson`) and binary frames (`binary`); and, where configured, the MQ HTTP
+//! API on loopback (`front`). Every request is proven (`verdict`)
 //! and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
 //! bodies being received, records waiting for the disk, answers nobody reads, is counted against
 //! one budget ([`admission`]); beyond it they are refused and asked to come back.
@@ -11,6 +12,7 @@ mod binary;
 mod body;
 #[cfg(test)]
 mod fake;
+mod front;
 mod http;
 mod listener;
 mod ndjson;
@@ -28,8 +30,9 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{LaneName, Record, RecordId};
+use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
 
+pub use self::front::{Front, FrontOptions, Instance, serve_mq_http};
 pub use self::listener::serve;
 pub use self::queued::Queued;
 
@@ -69,6 +72,8 @@ pub trait Intaking: Send + Sync + 'static {
 pub struct LaneInfo {
     /// Name.
     pub name: LaneName,
+    /// Topic of records that name none; over the MQ HTTP API it chooses the lane.
+    pub topic: Topic,
     /// Takes records that name no lane.
     pub default: bool,
     /// Which records wait for each other.

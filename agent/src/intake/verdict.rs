@@ -123,7 +123,7 @@ fn refusal(error: &AppendError) -> Refusal {
         ),
         AppendError::Disk(reason) => Refusal::new(
             Code::DiskFailed,
-            format!("{reason}; send it again later, with the same id"),
+            format!("{reason}; send it again later, with the same id if it has one"),
         ),
         AppendError::Stopping => stopping(),
     }
@@ -137,6 +137,6 @@ pub(super) fn stopping() -> Refusal {
 /// The disk has not answered in time.
 pub(super) fn stalled() -> Refusal {
     let message = "the disk has not answered in time, so the record may or may not be stored; \
-                   send it again later, with the same id";
+                   send it again later, with the same id if it has one";
     Refusal::new(Code::DiskFailed, message)
 }

@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub(super) struct Wire {
-    stream: UnixStream,
+pub(super) struct Wire<S = UnixStream> {
+    stream: S,
     first: Bytes,
     stall_max: Duration,
     progress: Instant,
@@ -43,14 +43,16 @@ impl Wire {
             b'A'..=b'Z' | b'\r' | b'\n' => Dialect::Http,
             _ => Dialect::Unknown,
         };
-        let wire = Self {
-            stream,
-            first: Bytes::copy_from_slice(&first),
-            stall_max,
-            progress: Instant::now(),
-            stall: None,
-        };
+        let wire = Self { first: Bytes::copy_from_slice(&first), ..Self::plain(stream, stall_max) };
         Ok(Some((wire, dialect)))
+    }
+}
+
+impl<S> Wire<S> {
+    /// A connection on which only one dialect is spoken.
+    pub(super) fn plain(stream: S, stall_max: Duration) -> Self {
+        let progress = Instant::now();
+        Self { stream, first: Bytes::new(), stall_max, progress, stall: None }
     }
 
     fn watch(
@@ -79,7 +81,7 @@ impl Wire {
     }
 }
 
-impl AsyncRead for Wire {
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -99,7 +101,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -46,7 +46,15 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
     let all = uncommented(&default_file(), &["# ", "#"]);
     let setup = Setup::new("");
     let folder = format!("{}/", setup.folder.path().display());
-    let setup = ["ca.pem", "gateway.pem", "gateway.key", "access_key_secret", "security_token"]
+    let files = [
+        "ca.pem",
+        "gateway.pem",
+        "gateway.key",
+        "access_key_secret",
+        "security_token",
+        "local_app_secret",
+    ];
+    let setup = files
         .iter()
         .fold(setup, |setup, file| setup.file(file, "x"))
         .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
@@ -60,7 +68,8 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         .iter()
         .map(|(_, name)| name.as_str())
         .filter(|name| {
-            !text.contains(&format!("{name} = ")) && !text.contains(&format!("[{name}]"))
+            let forms = [format!("{name} = "), format!("[{name}]"), format!(".{name}]")];
+            !forms.iter().any(|form| text.contains(form))
         })
         .collect();
     // What later versions build comes into the file then; `namespace` is instance_id's other name.
@@ -73,7 +82,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "credential_command",
         "credentials",
         "http",
-        "mq_http",
         "namespace",
         "presence",
         "proxy",

@@ -300,7 +300,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[dead]\nkeep_for = \"7d\"", "2: dead.keep_for"),
         ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
         ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
-        ("[listen.mq_http]\naddress = \"127.0.0.1:8088\"", "1: listen.mq_http"),
         ("[listen.admin]\naddress = \"127.0.0.1:9465\"", "1: listen.admin"),
         ("[[client]]\nname = \"his\"", "1: client"),
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),

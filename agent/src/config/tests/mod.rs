@@ -2,6 +2,7 @@
 
 mod default_file;
 mod faults;
+mod front;
 mod good;
 mod merging;
 

@@ -98,11 +98,7 @@ impl Chains {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use spillway_protocol::record::LaneName;
-
-    fn lane(name: &str, ordering: Ordering) -> LaneInfo {
-        LaneInfo { name: LaneName::parse(name).unwrap(), default: false, ordering }
-    }
+    use crate::intake::fake::lane;
 
     fn chain(lane: &LaneInfo, key: Option<&str>) -> Chain {
         let key = key.map(|key| OrderKey::parse(key).unwrap());

@@ -1,6 +1,7 @@
 //! Over real sockets, with a queue in memory.
 
 mod binary;
+mod front;
 mod hostile;
 mod http;
 mod ndjson;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_protocol::record::RecordId;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -107,7 +108,7 @@ struct Reply {
 
 impl Reply {
     /// Reads exactly one answer; status 0 if the connection ended before its head.
-    async fn read(stream: &mut UnixStream) -> Self {
+    async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Self {
         let mut bytes = Vec::new();
         let end = loop {
             if let Some(at) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
