@@ -27,7 +27,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use spillway_protocol::message::Message;
-use spillway_protocol::record::Topic;
+use spillway_protocol::record::{START_DELIVER_TIME, Topic};
 use spillway_protocol::rocketmq::grpc::{request, v2};
 use tokio::time::timeout;
 use tonic::Code;
@@ -169,6 +169,9 @@ impl GrpcUpstream {
 impl Upstream for GrpcUpstream {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
         async move {
+            if let Some(refused) = uncarried(message) {
+                return refused;
+            }
             if self.pool.identity.refresh().await {
                 // Its session began with the old key.
                 self.pool.retire().await;
@@ -203,6 +206,18 @@ impl Upstream for GrpcUpstream {
     fn flowing(&self, flowing: bool) {
         self.pool.flowing(flowing);
     }
+}
+
+/// A time of delivery was taken in for the MQ HTTP API, and the transport changed since. As a mere
+/// property it would be ignored in silence.
+fn uncarried(message: &Message) -> Option<Outcome> {
+    let delayed = message.properties.iter().any(|(name, _)| name == START_DELIVER_TIME);
+    delayed.then(|| Outcome::Rejected {
+        code: "delay".to_owned(),
+        reason: format!("{START_DELIVER_TIME} is kept over transport = \"http\" only"),
+        // The change of transport may have been a mistake.
+        own: false,
+    })
 }
 
 impl Drop for GrpcUpstream {

@@ -103,6 +103,18 @@ async fn a_message_arrives_signed_after_the_settings_and_is_delivered() {
 }
 
 #[tokio::test]
+async fn a_delay_that_this_transport_does_not_keep_is_refused_and_not_sent() {
+    let fake = Fake::start().await;
+    let upstream = upstream_to(&[fake.port]);
+    let mut delayed = message();
+    delayed.properties.push((START_DELIVER_TIME.into(), "1800000000000".into()));
+    let outcome = upstream.send(&delayed).await;
+    assert!(matches!(outcome, Outcome::Rejected { own: false, .. }), "{outcome:?}");
+    assert!(is_delivered(&upstream.send(&message()).await));
+    assert_eq!(fake.seen().messages.len(), 1);
+}
+
+#[tokio::test]
 async fn settings_are_sent_once_for_many_messages_on_one_connection() {
     let fake = Fake::start().await;
     let upstream = upstream_to(&[fake.port]);
