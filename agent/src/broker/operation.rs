@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use hyper::Method;
 use hyper::http::request::Parts;
-use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::digest::body_md5;
 use spillway_protocol::rocketmq::http::fault::Code;
 use spillway_protocol::rocketmq::http::publish::{Publish, Published};
@@ -32,8 +31,8 @@ pub(super) enum Done {
 /// Runs the operation of a request that passed the gate.
 pub(super) async fn run(server: &Server, parts: &Parts, body: &[u8]) -> Result<Done, Refusal> {
     let target = resource(parts)?;
-    if Topic::parse(target.topic.as_str()).is_err() || target.topic.len() > TOPIC_MAX {
-        return Err(Refusal::argument("a topic has 1 to 64 letters, digits, _ and -"));
+    if target.topic.len() > TOPIC_MAX {
+        return Err(Refusal::argument("a topic has at most 64 characters"));
     }
     let id = TopicId::new(instance(&target)?, &target.topic);
     match parts.method {

@@ -7,10 +7,13 @@ use spillway_protocol::rocketmq::http::resource::Parsed;
 
 use super::Refusal;
 
-/// Path and query of a request.
+/// Path and query of a request; the topic is one.
 pub(crate) fn resource(parts: &Parts) -> Result<Parsed, Refusal> {
     let resource = parts.uri.path_and_query().map_or("/", |resource| resource.as_str());
-    Ok(Parsed::parse(resource)?)
+    let parsed = Parsed::parse(resource)?;
+    Topic::parse(parsed.topic.as_str())
+        .map_err(|error| Refusal::argument(format!("the topic {}", error.message)))?;
+    Ok(parsed)
 }
 
 /// Refuses a query with names that mean nothing to the operation.
@@ -18,7 +21,7 @@ pub(crate) fn only(target: &Parsed, known: &[&str]) -> Result<(), Refusal> {
     match target.query.iter().find(|(name, _)| !known.contains(&name.as_str())) {
         None => Ok(()),
         Some((name, _)) => {
-            let message = format!("{name} means nothing here");
+            let message = format!("{name:?} means nothing here");
             Err(Refusal::new(Code::InvalidQueryString, message))
         }
     }

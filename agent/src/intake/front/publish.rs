@@ -24,6 +24,9 @@ use crate::queue::Ordering;
 /// What a request costs in memory while it is read, in times its size: itself, and its body
 /// taken out of the XML piece by piece.
 const READING_COST: usize = 3;
+/// Longest text of properties that is taken apart, in bytes: far more than a record may have, far
+/// less than a body.
+const PROPERTIES_MAX: usize = 64 * 1024;
 /// When to come back with a delayed message while the clock is not set.
 const CLOCK_RETRY_S: u64 = 30;
 
@@ -65,6 +68,10 @@ fn read(front: &Front, target: &Parsed, xml: &Bytes) -> Result<Proven, Refusal> 
     let message = Publish::parse(text(xml)?)?;
     let pairs = match message.properties.as_ref() {
         "" => Vec::new(),
+        long if long.len() > PROPERTIES_MAX => {
+            let message = format!("the properties have {} bytes, at most 14 KiB fit", long.len());
+            return Err(Refusal::argument(message));
+        }
         joined => properties::split(joined)?,
     };
     let sorted = Sorted::of(&pairs)?;

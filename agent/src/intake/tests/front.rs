@@ -282,6 +282,8 @@ async fn what_is_wrong_in_itself_is_named_and_others_go_on() {
         ("sw_seq:1", "sw_seq is a name"),
         ("__unknown:1", "__unknown is a name"),
         ("__TransCheckT:30", "transaction"),
+        (&"p:x|".repeat(200_000), "properties have 800000 bytes"),
+        (&(0..200).map(|n| format!("p{n}:x|")).collect::<String>(), "properties are 200"),
         ("__SHARDINGKEY:bed", "write order = \"key\""),
         ("__STARTDELIVERTIME:soon", "ms since 1970"),
         ("__STARTDELIVERTIME:1900000000000", "40 days"),
@@ -297,6 +299,8 @@ async fn what_is_wrong_in_itself_is_named_and_others_go_on() {
     assert_refused(&reply, 400, "InvalidArgument", "tag holds '|'");
     for (resource, code) in [
         ("/", "InvalidRequestURL"),
+        ("/topics/a%01b/messages", "InvalidArgument"),
+        ("/topics/main-topic/messages?%01=x", "InvalidQueryString"),
         ("/topics/main-topic/messages?trans=order", "InvalidQueryString"),
         ("/topics/main-topic/messages?ns=MQ_INST_2", "InvalidArgument"),
     ] {
@@ -325,13 +329,16 @@ async fn consume_and_acknowledge_say_where_to_go() {
 }
 
 #[tokio::test]
-async fn a_delay_that_cannot_be_kept_is_refused() {
+async fn delays_and_instances_that_the_upstream_does_not_have_are_refused() {
     let delayed = "__STARTDELIVERTIME:1800000060000";
     let grpc = FrontRig::before(Options::default(), Instance::Any).await;
     let reply = grpc.with_properties(delayed).await;
     assert_refused(&reply, 400, "InvalidArgument", "not the MQ HTTP API");
     let any = Signed { resource: "/topics/t/messages?ns=MQ_INST_9", ..Signed::default() };
     assert_eq!(grpc.ask(&any.request(message("x").to_xml().as_bytes())).await.status, 201);
+    let none = FrontRig::before(Options::default(), Instance::Upstreams(None)).await;
+    let reply = none.ask(&any.request(b"")).await;
+    assert_refused(&reply, 400, "InvalidArgument", "instance_id: none");
     let rig = FrontRig::plain().await;
     let large = "x".repeat(65 << 10);
     let reply = rig.publish(Publish { properties: delayed.into(), ..message(&large) }).await;

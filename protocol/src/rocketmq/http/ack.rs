@@ -32,7 +32,7 @@ pub fn parse_request(text: &str) -> Result<Vec<String>, XmlError> {
 
 /// The answer's body when some handles failed (status 404).
 pub fn failures_xml(failures: &[AckFailure]) -> String {
-    xml::document("Errors", |out| {
+    xml::answer("Errors", |out| {
         for failure in failures {
             out.push_str("<Error>");
             xml::push_field(out, "ErrorCode", &failure.code);

@@ -30,7 +30,7 @@ pub struct Consumed {
 
 /// The answer's body.
 pub fn to_xml(messages: &[Consumed]) -> String {
-    xml::document("Messages", |out| {
+    xml::answer("Messages", |out| {
         for message in messages {
             out.push_str("<Message>");
             message.push_fields(out);

@@ -127,7 +127,7 @@ pub struct ErrorBody {
 impl ErrorBody {
     /// The answer's body.
     pub fn to_xml(&self) -> String {
-        xml::document("Error", |out| {
+        xml::answer("Error", |out| {
             xml::push_field(out, "Code", &self.code);
             xml::push_field(out, "Message", &self.message);
             xml::push_field(out, "RequestId", &self.request_id);

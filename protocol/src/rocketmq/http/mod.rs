@@ -29,5 +29,7 @@ pub const VERSION_HEADER: &str = "x-mq-version";
 pub const REQUEST_ID_HEADER: &str = "x-mq-request-id";
 /// Content type, byte for byte the same in the header and in the signed string.
 pub const CONTENT_TYPE: &str = "text/xml;charset=utf-8";
-/// XML name space of requests and answers.
+/// XML name space of requests.
 pub const NAMESPACE: &str = "http://mq.aliyuncs.com/doc/v1/";
+/// XML name space of answers: the Java SDK reads error codes in this one only, no SDK minds it.
+pub const ANSWER_NAMESPACE: &str = "http://mq.aliyuncs.com/doc/v1";

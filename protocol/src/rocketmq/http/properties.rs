@@ -1,5 +1,7 @@
 //! Message properties on the wire: `key:value` pairs joined by `|`.
 
+use std::collections::BTreeSet;
+
 pub use crate::record::START_DELIVER_TIME;
 
 /// What no key and no value may hold, since the format has no escape for it.
@@ -72,8 +74,9 @@ impl<'a> Sorted<'a> {
     /// Tells `pairs` apart.
     pub fn of(pairs: &'a [(String, String)]) -> Result<Self, SortError> {
         let mut sorted = Self::default();
-        for (index, (name, value)) in pairs.iter().enumerate() {
-            if pairs[..index].iter().any(|(known, _)| known == name) {
+        let mut names = BTreeSet::new();
+        for (name, value) in pairs {
+            if !names.insert(name) {
                 return Err(SortError::Twice(name.clone()));
             }
             match name.as_str() {

@@ -81,7 +81,7 @@ pub struct Published {
 impl Published {
     /// The answer's body.
     pub fn to_xml(&self) -> String {
-        xml::document("Message", |out| {
+        xml::answer("Message", |out| {
             xml::push_field(out, "MessageId", &self.message_id);
             if let Some(md5) = &self.body_md5 {
                 xml::push_field(out, "MessageBodyMD5", md5);

@@ -7,6 +7,9 @@ use crate::record::xml_carries;
 
 /// Deepest nesting that is read; MQ's own documents have three levels.
 const DEPTH_MAX: usize = 8;
+/// Most elements that are read; each takes far more memory than its few bytes of text. MQ's own
+/// largest document, 16 messages, has 200.
+const ELEMENTS_MAX: usize = 10_000;
 
 /// Why a text is not the XML that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +97,8 @@ impl Element {
 struct Tree {
     open: Vec<Element>,
     root: Option<Element>,
+    /// How many have been opened.
+    count: usize,
 }
 
 impl Tree {
@@ -124,6 +129,10 @@ impl Tree {
     fn start(&mut self, start: &BytesStart<'_>) -> Result<(), XmlError> {
         if self.root.is_some() || self.open.len() == DEPTH_MAX {
             return Err(XmlError::malformed("too many roots or levels"));
+        }
+        self.count += 1;
+        if self.count > ELEMENTS_MAX {
+            return Err(XmlError::malformed("too many elements"));
         }
         for attribute in start.attributes() {
             attribute.map_err(XmlError::malformed)?;
@@ -206,10 +215,19 @@ pub fn push_field(out: &mut String, name: &str, text: &str) {
     out.extend(["</", name, ">"]);
 }
 
-/// A document with `root` in MQ's name space around what `content` appends.
+/// A request's document with `root` around what `content` appends.
 pub fn document(root: &str, content: impl FnOnce(&mut String)) -> String {
+    within(root, super::NAMESPACE, content)
+}
+
+/// An answer's document with `root` around what `content` appends.
+pub fn answer(root: &str, content: impl FnOnce(&mut String)) -> String {
+    within(root, super::ANSWER_NAMESPACE, content)
+}
+
+fn within(root: &str, namespace: &str, content: impl FnOnce(&mut String)) -> String {
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    out.extend(["<", root, " xmlns=\"", super::NAMESPACE, "\">"]);
+    out.extend(["<", root, " xmlns=\"", namespace, "\">"]);
     content(&mut out);
     out.extend(["</", root, ">"]);
     out
@@ -239,6 +257,7 @@ mod tests {
 
     #[test]
     fn what_is_not_well_formed_is_refused() {
+        let wide = format!("<a>{}</a>", "<b/>".repeat(ELEMENTS_MAX));
         let deep = format!("{}{}", "<a>".repeat(9), "</a>".repeat(9));
         for bad in [
             "",
@@ -259,6 +278,7 @@ mod tests {
             "<!DOCTYPE a [<!ENTITY x 'y'>]><a>&x;</a>",
             "<?xml version='1.0' encoding='latin1'?><a/>",
             &deep,
+            &wide,
         ] {
             assert!(matches!(text(bad), Err(XmlError::Malformed(_))), "{bad}");
         }
