@@ -10,9 +10,12 @@ use tempfile::TempDir;
 use crate::arrival::Arrival;
 use crate::port;
 
-const INSTANCE: &str = "MQ_INST_1_abc";
-const KEY: &str = "test-key";
-const SECRET: &str = "test/secret+";
+/// The instance that agents and apps name.
+pub const INSTANCE: &str = "MQ_INST_1_abc";
+/// An access key that the broker knows.
+pub const KEY: &str = "test-key";
+/// Its secret.
+pub const SECRET: &str = "test/secret+";
 
 /// See the module.
 pub struct HttpBroker {
@@ -49,11 +52,16 @@ impl HttpBroker {
         self.running().faults()
     }
 
+    /// `http://address`, whether it runs or not.
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
     /// The `[upstream]` that leads to it.
     pub fn upstream(&self) -> String {
-        let port = self.port;
+        let endpoint = self.endpoint();
         format!(
-            "[upstream]\nendpoint = \"http://127.0.0.1:{port}\"\ninstance_id = \"{INSTANCE}\"\n\
+            "[upstream]\nendpoint = \"{endpoint}\"\ninstance_id = \"{INSTANCE}\"\n\
              access_key_id = \"{KEY}\"\naccess_key_secret = \"{SECRET}\"\n"
         )
     }

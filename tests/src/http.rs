@@ -1,9 +1,9 @@
-//! HTTP/1.1 over a Unix socket, written by hand: the tests see the bytes that apps see.
+//! HTTP/1.1, mostly over a Unix socket, written by hand: the tests see the bytes that apps see.
 
 use std::io;
 use std::path::Path;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 /// An answer, as far as it came.
@@ -50,7 +50,14 @@ pub async fn post(socket: &Path, path: &str, kind: &str, body: &[u8]) -> io::Res
 /// Sends a whole request that asks for `connection: close` and reads until the other end closes
 /// or breaks off; an error only if nothing of an answer came.
 pub async fn exchange(socket: &Path, request: &[u8]) -> io::Result<Answer> {
-    let mut stream = UnixStream::connect(socket).await?;
+    exchange_on(UnixStream::connect(socket).await?, request).await
+}
+
+/// The same on a connection that is already there.
+pub async fn exchange_on(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &[u8],
+) -> io::Result<Answer> {
     stream.write_all(request).await?;
     let mut bytes = Vec::new();
     // What came before the other end was killed counts.

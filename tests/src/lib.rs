@@ -6,6 +6,7 @@
 pub mod app;
 pub mod arrival;
 pub mod broker;
+pub mod front;
 pub mod gateway;
 pub mod http;
 pub mod kill;
@@ -14,6 +15,7 @@ pub mod oracle;
 pub mod port;
 pub mod random;
 pub mod rocketmq;
+pub mod sdk;
 pub mod series;
 pub mod trace;
 

@@ -126,6 +126,21 @@ fn what_is_not_built_yet_is_refused_by_name() {
 }
 
 #[test]
+fn the_mq_http_front_stays_on_this_machine() {
+    let front = "listen.mq_http.address = \"0.0.0.0:8088\"\n\
+                 listen.mq_http.access_keys = [{ id = \"app\", secret = \"hidden-one\" }]\n";
+    Setup::new(&format!("{front}{LANE}")).refused(&[
+        "spillway.toml:2: listen.mq_http.address: can be reached from other machines, but there is \
+         no TLS here: records and signed requests would cross the network in the clear; \
+         write for example \"127.0.0.1:8088\"",
+    ]);
+    let output =
+        Setup::new(&format!("{}{LANE}", front.replace("0.0.0.0", "127.0.0.1"))).run("check");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!format!("{output:?}").contains("hidden-one"));
+}
+
+#[test]
 fn no_secret_is_ever_printed() {
     let setup = Setup::new(&format!("{UPSTREAM}\"hidden-one\"\nproxy = \"x\"\n{LANE}"));
     let output = setup.run("check");

@@ -14,7 +14,7 @@ use spillway::clock::SystemClock;
 use spillway::intake::{Intake, LaneInfo, Options, Queued, serve, socket};
 use spillway::queue::{self, LaneOptions, Ordering, Queue};
 use spillway_protocol::local::client::Client;
-use spillway_protocol::record::{Draft, LaneName, RecordId};
+use spillway_protocol::record::{Draft, LaneName, RecordId, Topic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
@@ -152,7 +152,8 @@ async fn hostile_clients_disturb_nobody_and_leave_nothing_behind() {
     let path = dir.path().join("s");
     let queue = open(&dir.path().join("data"));
     let (listener, _file) = socket::bind(&path, 0o600).await.unwrap();
-    let lanes = [LaneInfo { name: lane(), default: true, ordering: Ordering::None }];
+    let topic = Topic::parse("t").unwrap();
+    let lanes = [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None }];
     let queued = Queued::new(queue.clone(), lanes, || unreachable!("nobody asks for the status"));
     let intake = Intake::new(Arc::new(queued), Options::default(), || {
         RecordId::parse(uuid::Uuid::now_v7().to_string()).unwrap()

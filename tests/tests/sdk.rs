@@ -1,14 +1,9 @@
 //! The official Node and Python SDKs of the MQ HTTP API read what the agent's upstream sends, and
 //! publish, consume, consume in order and acknowledge at the embedded broker.
-//!
-//! The packages lie under `tests/.cache/sdk/`, where `tests/run` installs them.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a step that fails is a failed test")]
+#![allow(clippy::expect_used, reason = "a step that fails is a failed test")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use spillway::broker::{Broker, BrokerOptions};
@@ -18,10 +13,9 @@ use spillway::upstream::http::HttpUpstream;
 use spillway::upstream::{Outcome, Upstream};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::{RecordId, Tag, Topic};
-use tokio::process::Command;
+use spillway_tests::sdk::Sdk;
 
 const INSTANCE: &str = "MQ_INST_1_abc";
-const SCRIPT_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A body, and whether it has to travel as base64; the scripts read these as JSON.
 #[derive(Serialize)]
@@ -97,36 +91,14 @@ async fn broker_with_cases() -> Broker {
     broker
 }
 
-fn tests_folder(below: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(below)
-}
-
-/// Runs a script with the broker's address and the cases; its packages have to be there.
-async fn run(broker: &Broker, program: &str, script: &str, path_name: &str, packages: &str) {
-    let packages = tests_folder(packages);
-    assert!(
-        packages.is_dir(),
-        "{} is missing: run tests/run, which installs the SDKs there",
-        packages.display()
-    );
+/// Runs a program with the broker's address and the cases.
+async fn run(broker: &Broker, sdk: Sdk, program: &str) {
     let folder = tempfile::tempdir().expect("folder");
     let cases_file = folder.path().join("cases.json");
     std::fs::write(&cases_file, serde_json::to_vec(&cases()).expect("JSON")).expect("cases");
-    let child = Command::new(program)
-        .arg(tests_folder(script))
-        .args([&broker.endpoint(), "sdk-key", "sdk/secret+", INSTANCE])
-        .arg(&cases_file)
-        .env(path_name, &packages)
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let Output { status, stdout, stderr } = tokio::time::timeout(SCRIPT_DEADLINE, child)
-        .await
-        .expect("the script did not end in time")
-        .unwrap_or_else(|error| panic!("{program} cannot be run: {error}; install it"));
-    let words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(status.success(), "{program} {script}\n{}{}", words(&stdout), words(&stderr));
+    let cases_file = cases_file.display().to_string();
+    let arguments = [&broker.endpoint(), "sdk-key", "sdk/secret+", INSTANCE, &cases_file];
+    sdk.run(program, &arguments).await;
 }
 
 /// What an SDK published under `topic` is byte for byte what it was given.
@@ -146,8 +118,7 @@ fn assert_published(broker: &Broker, topic: &str, count: usize) {
 #[tokio::test]
 async fn the_node_sdk_and_the_agent_understand_each_other_through_the_broker() {
     let broker = broker_with_cases().await;
-    let packages = ".cache/sdk/node/node_modules";
-    run(&broker, "node", "sdk/node/sdk.js", "NODE_PATH", packages).await;
+    run(&broker, Sdk::Node, "node/sdk.js").await;
     // Of eight texts it cannot publish the one with a CDATA end and the one with CR.
     assert_published(&broker, "from-node", 6);
 }
@@ -155,7 +126,7 @@ async fn the_node_sdk_and_the_agent_understand_each_other_through_the_broker() {
 #[tokio::test]
 async fn the_python_sdk_and_the_agent_understand_each_other_through_the_broker() {
     let broker = broker_with_cases().await;
-    run(&broker, "python3", "sdk/python/sdk.py", "PYTHONPATH", ".cache/sdk/python").await;
+    run(&broker, Sdk::Python, "python/sdk.py").await;
     // Of eight texts it cannot publish the one with CR.
     assert_published(&broker, "from-python", 7);
 }

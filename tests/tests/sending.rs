@@ -9,7 +9,7 @@ use spillway::intake::{self, Intake, Intaking, LaneInfo, Storing};
 use spillway::queue::{Entry, LaneOptions, Options, Ordering, Place, Queue};
 use spillway_protocol::local::status::{Configuration, Lane, Link, LinkState, Rates, Status};
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{LaneName, Record, RecordId};
+use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
 use spillway_tests::gateway::binary;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -28,8 +28,12 @@ impl Intaking for Behind {
     }
 
     fn lanes(&self) -> Arc<[LaneInfo]> {
-        let info =
-            |name| LaneInfo { default: name == lane("critical"), name, ordering: Ordering::None };
+        let info = |name: LaneName| LaneInfo {
+            topic: Topic::parse(name.as_str()).unwrap(),
+            default: name == lane("critical"),
+            name,
+            ordering: Ordering::None,
+        };
         self.0.lanes().into_iter().map(info).collect()
     }
 
