@@ -5,6 +5,8 @@
 //!
 //! - [`record`]: what an app hands over, parsed once and valid for ever
 //! - [`message`]: what the agent makes of a record for RocketMQ (the `sw_*` properties)
+//! - [`report`], [`tombstone`], [`presence`]: the agent's own records: how it is, what will never
+//!   arrive, whether it is connected
 //! - [`local`]: the agent's Unix socket, JSON and binary frames, and its client (feature `client`)
 //! - [`rocketmq`]: RocketMQ's wires: the MQ HTTP API and gRPC (feature `grpc`)
 //! - [`codec`]: the one place that knows bincode
@@ -12,5 +14,8 @@
 pub mod codec;
 pub mod local;
 pub mod message;
+pub mod presence;
 pub mod record;
+pub mod report;
 pub mod rocketmq;
+pub mod tombstone;

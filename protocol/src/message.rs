@@ -43,6 +43,48 @@ impl std::str::FromStr for StreamId {
     }
 }
 
+/// What `sw_flags` says of a record, whatever the transport.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Flags(u8);
+
+impl Flags {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// Sent again from the dead letters.
+    pub const REPLAY: Self = Self(1);
+    /// The agent's own: see [`crate::tombstone`].
+    pub const TOMBSTONE: Self = Self(2);
+    /// The agent's own: see [`crate::report`].
+    pub const REPORT: Self = Self(4);
+
+    /// As a queue stores it; bits that no flag has are kept for those to come.
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// From what [`Flags::bits`] said.
+    pub fn from_bits(bits: u8) -> Self {
+        Self(bits)
+    }
+
+    /// These and `more`.
+    #[must_use]
+    pub fn with(self, more: Self) -> Self {
+        Self(self.0 | more.0)
+    }
+
+    /// Whether all of `other` are set.
+    pub fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static str> {
+        let all =
+            [(Self::REPLAY, "replay"), (Self::TOMBSTONE, "tombstone"), (Self::REPORT, "report")];
+        all.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
 /// What the agent knows of a record beside what the app said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
@@ -58,8 +100,8 @@ pub struct Stamp {
     pub accepted_ms: u64,
     /// Whether that clock had been set.
     pub clock_set: bool,
-    /// Sent again from the dead letters.
-    pub replay: bool,
+    /// What it is beside an app's record.
+    pub flags: Flags,
 }
 
 /// What the lane adds where the record is silent.
@@ -110,10 +152,7 @@ impl Message {
         add("sw_st", stamp.stream.to_string());
         add("sw_seq", stamp.seq.to_string());
         add("sw_at", format!("{}{}", if stamp.clock_set { "" } else { "~" }, stamp.accepted_ms));
-        if stamp.replay {
-            add("sw_flags", "replay".to_owned());
-        }
-        Self {
+        let mut message = Self {
             topic: record.topic.as_ref().unwrap_or(defaults.topic).clone(),
             tag: record.tag.as_ref().or(defaults.tag).cloned(),
             id: record.id.clone(),
@@ -121,7 +160,9 @@ impl Message {
             order_key: order_key.map(|key| fit_order_key(key).into_owned()),
             properties,
             body: record.body.clone(),
-        }
+        };
+        stamp.flags.names().for_each(|flag| message.add_flag(flag));
+        message
     }
 
     /// The message as XML 1.0 can carry it: a body that it cannot goes as base64, flagged in
@@ -185,7 +226,7 @@ mod tests {
             seq: 42,
             accepted_ms: 1_700_000_000_123,
             clock_set: true,
-            replay: false,
+            flags: Flags::NONE,
         }
     }
 
@@ -217,11 +258,21 @@ mod tests {
 
     #[test]
     fn an_id_that_is_the_key_is_not_sent_twice_and_an_unset_clock_is_marked() {
-        let unset = Stamp { clock_set: false, replay: true, ..stamp() };
+        let unset = Stamp { clock_set: false, flags: Flags::REPLAY, ..stamp() };
         let message = compose(Draft { body: "x".into(), ..Draft::default() }, &unset);
         assert_eq!(property(&message, "sw_id"), None);
         assert_eq!(property(&message, "sw_at"), Some("~1700000000123"));
         assert_eq!(property(&message, "sw_flags"), Some("replay"));
+    }
+
+    #[test]
+    fn flags_are_joined_by_commas_in_one_order() {
+        let own = Stamp { flags: Flags::TOMBSTONE.with(Flags::REPLAY), ..stamp() };
+        let message = compose(Draft { body: vec![0].into(), ..Draft::default() }, &own);
+        assert_eq!(property(&message, "sw_flags"), Some("replay,tombstone"));
+        let safe = message.into_xml_safe().unwrap();
+        assert_eq!(property(&safe, "sw_flags"), Some("replay,tombstone,base64"));
+        assert_eq!(Flags::from_bits(own.flags.bits()), own.flags);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::message::Flags;
 use tokio::time::Instant;
 
 use super::api::{AppendError, Receipt};
@@ -156,7 +157,7 @@ impl Committer {
 
     /// Decides whether a record is new.
     fn admit(&self, submission: &Submission, batch: &Batch) -> Result<Admission, AppendError> {
-        let Some(print) = submission.print.filter(|_| !submission.replay) else {
+        let Some(print) = submission.print.filter(|_| !submission.flags.has(Flags::REPLAY)) else {
             return Ok(Admission::New);
         };
         if let Some((known, nth)) = batch.ids.get(print.id()) {

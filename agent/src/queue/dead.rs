@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::StdRng;
-use spillway_protocol::message::{Stamp, StreamId};
+use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::LaneName;
 
 use super::api::{DeadFilter, DeadLetter, SettleError};
@@ -185,7 +185,7 @@ impl Dead {
             seq: letter.seq,
             accepted_ms: letter.stored.accepted_ms,
             clock_set: letter.stored.clock_set,
-            replay: letter.stored.replay,
+            flags: Flags::from_bits(letter.stored.flags),
         };
         DeadLetter {
             number,

@@ -14,8 +14,8 @@ pub(super) struct Stored<R> {
     pub(super) accepted_ms: u64,
     /// Whether that clock had been set.
     pub(super) clock_set: bool,
-    /// Taken from the dead letters.
-    pub(super) replay: bool,
+    /// Bits of [`Flags`](spillway_protocol::message::Flags).
+    pub(super) flags: u8,
     pub(super) record: R,
 }
 
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn golden_bytes_of_a_stored_record() {
-        let stored = Stored { accepted_ms: 5, clock_set: true, replay: false, record: &record() };
+        let stored = Stored { accepted_ms: 5, clock_set: true, flags: 0, record: &record() };
         let bytes = encode(&stored).unwrap();
         let golden = b"\x01\x05\x01\x00\x02id\x00\x00\x00\x01\x01t\x00\x01\x01p\x01v\x04body";
         assert_eq!(bytes, golden);
@@ -84,7 +84,7 @@ mod tests {
             attempts: 3,
             code: "c".into(),
             reason: "r".into(),
-            stored: Stored { accepted_ms: 5, clock_set: true, replay: true, record: record() },
+            stored: Stored { accepted_ms: 5, clock_set: true, flags: 1, record: record() },
         };
         let bytes = encode(&letter).unwrap();
         assert_eq!(&bytes[..20], b"\x01\x04bulk\xFB\x2C\x01\x07\x02\x09\x03\x01c\x01r\x05\x01\x01");

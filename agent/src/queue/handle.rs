@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use spillway_protocol::message::StreamId;
+use spillway_protocol::message::{Flags, StreamId};
 use spillway_protocol::record::{LaneName, Record, RecordId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -128,10 +128,11 @@ impl Queue {
 
     /// Takes a record in, in the order of calls per lane. Never blocks.
     pub fn submit(&self, lane: &LaneName, record: Record) -> Ticket {
-        self.command(lane, record, false)
+        self.submit_flagged(lane, record, Flags::NONE)
     }
 
-    fn command(&self, lane: &LaneName, record: Record, replay: bool) -> Ticket {
+    /// The same for a record that is more than an app's.
+    pub fn submit_flagged(&self, lane: &LaneName, record: Record, flags: Flags) -> Ticket {
         let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
             return Ticket::answered(Err(AppendError::UnknownLane { lane: lane.clone() }));
         };
@@ -143,7 +144,7 @@ impl Queue {
         };
         let (sender, receiver) = oneshot::channel();
         let answer = Answer::new(sender, waiting);
-        let submission = Submission::new(record, replay, answer, self.0.clock.as_ref());
+        let submission = Submission::new(record, flags, answer, self.0.clock.as_ref());
         // A closed inbox drops the answer, which the ticket reads as stopping.
         submission.into_iter().for_each(|submission| self.0.inboxes[index].put(submission));
         Ticket(receiver)
@@ -247,7 +248,8 @@ impl Queue {
         letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
         for batch in letters.chunks(REPLAY_BATCH) {
             let again = |letter: &DeadLetter| {
-                (letter.number, self.command(&letter.stamp.lane, letter.record.clone(), true))
+                let (lane, flags) = (&letter.stamp.lane, letter.stamp.flags.with(Flags::REPLAY));
+                (letter.number, self.submit_flagged(lane, letter.record.clone(), flags))
             };
             let tickets: Vec<_> = batch.iter().map(again).collect();
             let stored = |(number, ticket): (u64, Ticket)| ticket.wait().is_ok().then_some(number);

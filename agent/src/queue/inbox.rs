@@ -126,6 +126,7 @@ impl Inbox {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use spillway_protocol::message::Flags;
     use spillway_protocol::record::{Draft, RecordId};
     use tokio::sync::oneshot;
 
@@ -142,7 +143,7 @@ pub(super) mod tests {
             let draft = Draft { body: vec![b'x'; body_bytes].into(), ..Draft::default() };
             let record = draft.parse(|| RecordId::parse("id").unwrap()).unwrap();
             let answer = Answer::new(oneshot::channel().0, Waiting::default());
-            Submission::new(record, false, answer, &SystemClock).unwrap()
+            Submission::new(record, Flags::NONE, answer, &SystemClock).unwrap()
         })
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
-use spillway_protocol::message::{Stamp, StreamId};
+use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -229,7 +229,7 @@ impl Lane {
             seq: position - pack.base,
             accepted_ms: stored.accepted_ms,
             clock_set: stored.clock_set,
-            replay: stored.replay,
+            flags: Flags::from_bits(stored.flags),
         }
     }
 

@@ -71,7 +71,7 @@ impl Lease {
             stored: Stored {
                 accepted_ms: self.stamp.accepted_ms,
                 clock_set: self.stamp.clock_set,
-                replay: self.stamp.replay,
+                flags: self.stamp.flags.bits(),
                 record: self.record.clone(),
             },
         };

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use spillway_protocol::message::Flags;
 use spillway_protocol::record::{IdOrigin, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
 
@@ -61,8 +62,8 @@ pub(super) struct Submission {
     pub(super) key: MessageKey,
     /// Of an id that its app gave.
     pub(super) print: Option<Print>,
-    /// From the dead letters: it is stored again whatever its id.
-    pub(super) replay: bool,
+    /// One with [`Flags::REPLAY`] is stored again whatever its id.
+    pub(super) flags: Flags,
     /// As it will lie on disk.
     pub(super) entry: Vec<u8>,
     pub(super) answer: Answer,
@@ -72,18 +73,19 @@ impl Submission {
     /// Accepted now. A record that cannot be encoded is answered at once.
     pub(super) fn new(
         record: Record,
-        replay: bool,
+        flags: Flags,
         answer: Answer,
         clock: &dyn WallClock,
     ) -> Option<Self> {
         let (accepted_ms, clock_set) = (clock.now_ms(), clock.is_set());
-        let encoded = entry::encode(&Stored { accepted_ms, clock_set, replay, record: &record });
+        let encoded =
+            entry::encode(&Stored { accepted_ms, clock_set, flags: flags.bits(), record: &record });
         match encoded {
             Ok(entry) => Some(Self {
                 print: (record.id_origin == IdOrigin::App).then(|| Print::of(&record)),
                 key: record.key.unwrap_or_else(|| (&record.id).into()),
                 id: record.id,
-                replay,
+                flags,
                 entry,
                 answer,
             }),

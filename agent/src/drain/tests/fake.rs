@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use spillway_protocol::message::{Message, Stamp, StreamId};
+use spillway_protocol::message::{Flags, Message, Stamp, StreamId};
 use spillway_protocol::record::{Draft, LaneName, Record, RecordId, Topic};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -265,7 +265,7 @@ impl FakeParcel {
             seq: at as u64 + 1,
             accepted_ms: 0,
             clock_set: true,
-            replay: false,
+            flags: Flags::NONE,
         };
         Self { queue, lane, at, record, stamp }
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::message::Flags;
 use spillway_protocol::record::{Draft, LaneName, Record, RecordId};
 use tokio::time::Instant;
 
@@ -176,7 +177,11 @@ fn dead_letters_keep_their_reason_and_are_replayed_or_purged() {
     );
     let leases = queue.lease(&a(), 100, usize::MAX);
     let last = leases.last().unwrap();
-    assert!(last.stamp.replay && last.record.id.as_str() == "r1" && last.stamp.seq == 11);
+    assert!(
+        last.stamp.flags.has(Flags::REPLAY)
+            && last.record.id.as_str() == "r1"
+            && last.stamp.seq == 11
+    );
     leases.into_iter().for_each(Lease::ack);
     queue.close();
     drop(queue);

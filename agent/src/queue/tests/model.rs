@@ -9,7 +9,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use spillway_protocol::message::StreamId;
+use spillway_protocol::message::{Flags, StreamId};
 use spillway_protocol::record::{Draft, LaneName, Record, RecordId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -124,7 +124,7 @@ impl World {
             let (sender, receiver) = oneshot::channel();
             let record = record(&id, self.next_id % 5, *size);
             let answer = Answer::new(sender, Waiting::default());
-            group.extend(Submission::new(record, false, answer, &FixedClock));
+            group.extend(Submission::new(record, Flags::NONE, answer, &FixedClock));
             answers.push((id, receiver));
         }
         self.commit(group);
@@ -194,7 +194,7 @@ impl World {
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
             let answer = Answer::new(sender, Waiting::default());
-            let submission = Submission::new(letter.record, true, answer, &FixedClock);
+            let submission = Submission::new(letter.record, Flags::REPLAY, answer, &FixedClock);
             self.commit(submission.into_iter().collect());
             if receiver.try_recv().unwrap().is_ok() {
                 drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
