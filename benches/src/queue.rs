@@ -30,6 +30,7 @@ pub fn open(folder: &Path) -> Result<(Queue, LaneName), Error> {
         segment_bytes: 8 << 20,
         dead_keep_bytes: 64 << 20,
         waiting_bytes_max: 64 << 20,
+        tell: false,
         seed: 1,
     };
     let (queue, _) = Queue::open(options, Arc::new(SystemClock))?;

@@ -37,6 +37,7 @@ fn open(data_dir: &Path) -> Queue {
         segment_bytes: 4 << 20,
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 64 << 20,
+        tell: false,
         seed: 7,
     };
     Queue::open(options, Arc::new(SystemClock)).unwrap().0

@@ -39,6 +39,7 @@ impl Agent {
             segment_bytes: 4 << 20,
             dead_keep_bytes: 64 << 20,
             waiting_bytes_max: 64 << 20,
+            tell: false,
             seed: 1,
         };
         let (queue, _) = Queue::open(options, Arc::new(SystemClock)).unwrap();

@@ -209,6 +209,7 @@ pub fn open_queue(
         segment_bytes: segment_bytes(config),
         dead_keep_bytes: config.dead.keep_bytes,
         waiting_bytes_max: intake_bytes(config),
+        tell: false,
         seed: entropy::seed(),
     };
     Queue::open(options, clock.clone())

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use serde::{Deserialize, Serialize};
 use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
@@ -46,6 +47,9 @@ pub struct Options {
     /// Most bytes of records that may wait for the disk; beyond it they are refused at once. One
     /// record always may.
     pub waiting_bytes_max: usize,
+    /// Somebody takes what [`Queue::untold`](super::Queue::untold) says; else only the newest of it
+    /// is kept, for whoever will.
+    pub tell: bool,
     /// Seed of the stream id and of the segments' nonces: from the system, but fixed in tests.
     pub seed: u64,
 }
@@ -250,6 +254,45 @@ pub struct DeadLetter {
     pub died_ms: u64,
     /// Charged attempts before that.
     pub attempts: u32,
+}
+
+/// Why a record will never be sent under its number. Stored in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Fate {
+    /// It became a dead letter.
+    Dead,
+    /// A dead letter was given up for good.
+    Purged,
+    /// A dead letter went into its lane again, under a new number.
+    Replayed,
+    /// It was lost to a damaged file.
+    Damaged,
+}
+
+impl Fate {
+    /// Whether it befell a dead letter rather than a record in its lane.
+    pub(super) fn is_of_a_letter(self) -> bool {
+        matches!(self, Self::Purged | Self::Replayed)
+    }
+}
+
+/// Numbers of a lane that were given up: all from `from` to `to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// Lane.
+    pub lane: LaneName,
+    /// Stream.
+    pub stream: StreamId,
+    /// First number.
+    pub from: u64,
+    /// Last number.
+    pub to: u64,
+    /// Why.
+    pub fate: Fate,
+    /// When the first of them was given up, ms since 1970.
+    pub first_ms: u64,
+    /// When the last of them was.
+    pub last_ms: u64,
 }
 
 /// Which dead letters; an empty filter means all.

@@ -10,12 +10,13 @@ use rand::rngs::StdRng;
 use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::LaneName;
 
-use super::api::{DeadFilter, DeadLetter, SettleError};
+use super::api::{DeadFilter, DeadLetter, Fate, GivenUp, Options, SettleError};
 use super::chain::{Chain, Read, Tail};
 use super::entry::{self, Letter};
 use super::ranges::Settled;
 use super::state::{self, DeadState, Left};
 use super::store::Store;
+use super::untold::{Grave, Untold};
 
 /// Payload of a segment: letters are few.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
@@ -25,6 +26,7 @@ pub(super) struct Dead {
     gateway: String,
     chain: Arc<Chain>,
     keep_bytes: u64,
+    tell: bool,
     inner: Mutex<Inner>,
 }
 
@@ -32,6 +34,7 @@ struct Inner {
     tail: Tail,
     settled: Settled,
     left: BTreeMap<LaneName, Left>,
+    untold: BTreeMap<LaneName, Untold>,
     letters: BTreeMap<u64, Origin>,
     /// Where they came from.
     places: BTreeSet<(LaneName, u64)>,
@@ -45,6 +48,8 @@ struct Inner {
 pub(super) struct Origin {
     pub(super) lane: LaneName,
     pub(super) position: u64,
+    stream: u32,
+    seq: u64,
     bytes: u32,
 }
 
@@ -55,12 +60,20 @@ pub(super) enum Leave {
     Purged,
 }
 
+impl Leave {
+    fn fate(self) -> Fate {
+        match self {
+            Self::Replayed => Fate::Replayed,
+            Self::Purged => Fate::Purged,
+        }
+    }
+}
+
 impl Dead {
     /// Takes up what earlier runs left; reads every letter once.
     pub(super) fn recover(
         store: Arc<dyn Store>,
-        gateway: &str,
-        keep_bytes: u64,
+        options: &Options,
         rng: StdRng,
     ) -> io::Result<Self> {
         let saved: DeadState = state::decode(store.load_state()?).unwrap_or_default();
@@ -69,17 +82,25 @@ impl Dead {
         let tail = Tail::new(chain.clone(), SEGMENT_BYTES, StreamId(0), 0, rng);
         let settled = Settled::restore(saved.watermark.max(1), &saved.above);
         let left = saved.left.into_iter().collect();
+        let untold = saved.untold.into_iter();
+        let untold = untold.map(|(lane, graves)| (lane, Untold::restore(&graves))).collect();
         let inner = Inner {
             tail,
             settled,
             left,
+            untold,
             letters: BTreeMap::new(),
             places: BTreeSet::new(),
             here: BTreeMap::new(),
             bytes: 0,
         };
-        let dead =
-            Self { gateway: gateway.to_owned(), chain, keep_bytes, inner: Mutex::new(inner) };
+        let dead = Self {
+            gateway: options.gateway.clone(),
+            chain,
+            keep_bytes: options.dead_keep_bytes,
+            tell: options.tell,
+            inner: Mutex::new(inner),
+        };
         dead.index()?;
         Ok(dead)
     }
@@ -198,28 +219,65 @@ impl Dead {
         }
     }
 
-    /// Takes letters away, durably: on an error they are all still there.
-    pub(super) fn remove(&self, numbers: &[u64], leave: Leave) -> io::Result<Vec<PathBuf>> {
+    /// Takes letters away at `at_ms`, durably: on an error they are all still there.
+    pub(super) fn remove(
+        &self,
+        numbers: &[u64],
+        leave: Leave,
+        at_ms: u64,
+    ) -> io::Result<Vec<PathBuf>> {
         let mut inner = self.lock();
         let mut settled = inner.settled.clone();
         let mut left = inner.left.clone();
+        let mut untold = inner.untold.clone();
         for number in numbers {
             settled.insert(*number, number + 1);
             let Some(origin) = inner.letters.get(number) else { continue };
+            let graves = untold.entry(origin.lane.clone()).or_default();
+            graves.add(origin.grave(leave.fate(), at_ms));
+            if !self.tell {
+                graves.forget_old();
+            }
             let left = left.entry(origin.lane.clone()).or_default();
             match leave {
                 Leave::Replayed => left.replayed += 1,
                 Leave::Purged => left.purged += 1,
             }
         }
-        let state = state::encode(&saved_state(self.chain.end(), &settled, &left))?;
+        let state = state::encode(&saved_state(self.chain.end(), &settled, &left, &untold))?;
         self.chain.store().save_state(&state)?;
         inner.settled = settled;
         inner.left = left;
+        inner.untold = untold;
         numbers.iter().for_each(|number| inner.forget(*number));
         // Both slots of the state must know it before a segment may go.
         self.chain.store().save_state(&state)?;
         self.chain.remove_below(inner.settled.watermark())
+    }
+
+    /// What left, durably, and is not told.
+    pub(super) fn untold(&self) -> Vec<GivenUp> {
+        let inner = self.lock();
+        let of = |(lane, untold): (&LaneName, &Untold)| {
+            let graves = untold.graves();
+            graves.iter().map(|grave| GivenUp::of(lane, grave)).collect::<Vec<_>>()
+        };
+        inner.untold.iter().flat_map(of).collect()
+    }
+
+    /// These are told; a crash before the next save, or an error, tells them again.
+    pub(super) fn told<'a>(
+        &self,
+        told: impl Iterator<Item = (&'a LaneName, Grave)>,
+    ) -> io::Result<()> {
+        let mut inner = self.lock();
+        for (lane, grave) in told {
+            inner.untold.entry(lane.clone()).or_default().remove(&grave);
+        }
+        inner.untold.retain(|_, untold| *untold != Untold::default());
+        let Inner { settled, left, untold, .. } = &*inner;
+        let state = saved_state(self.chain.end(), settled, left, untold);
+        self.chain.store().save_state(&state::encode(&state)?)
     }
 
     /// Bytes of its files.
@@ -237,11 +295,20 @@ impl Dead {
     }
 }
 
+impl Origin {
+    fn grave(&self, fate: Fate, at_ms: u64) -> Grave {
+        let (stream, from) = (self.stream, self.seq);
+        Grave { fate, stream, from, to: from + 1, first_ms: at_ms, last_ms: at_ms }
+    }
+}
+
 impl Inner {
     fn add(&mut self, position: u64, letter: &Letter, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes += u64::from(bytes);
-        let origin = Origin { lane: letter.lane.clone(), position: letter.position, bytes };
+        let Letter { lane, position: home, stream, seq, .. } = letter;
+        let origin =
+            Origin { lane: lane.clone(), position: *home, stream: *stream, seq: *seq, bytes };
         *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.places.insert((origin.lane.clone(), origin.position));
         self.letters.insert(position, origin);
@@ -257,12 +324,18 @@ impl Inner {
     }
 }
 
-fn saved_state(end: u64, settled: &Settled, left: &BTreeMap<LaneName, Left>) -> DeadState {
+fn saved_state(
+    end: u64,
+    settled: &Settled,
+    left: &BTreeMap<LaneName, Left>,
+    untold: &BTreeMap<LaneName, Untold>,
+) -> DeadState {
     DeadState {
         end,
         watermark: settled.watermark(),
         above: settled.above(usize::MAX),
         left: left.iter().map(|(lane, left)| (lane.clone(), *left)).collect(),
+        untold: untold.iter().map(|(lane, untold)| (lane.clone(), untold.graves())).collect(),
     }
 }
 

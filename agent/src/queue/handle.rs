@@ -15,8 +15,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, OpenError, Options, Place,
-    Recovery, SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, GivenUp, LaneFigures, OpenError, Options,
+    Place, Recovery, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
 use super::identity;
@@ -282,13 +282,41 @@ impl Queue {
     }
 
     fn leave(&self, numbers: &[u64], leave: Leave) -> Result<(), SettleError> {
-        let aside =
-            self.0.dead.remove(numbers, leave).map_err(|e| SettleError::Disk(e.to_string()))?;
+        let removed = self.0.dead.remove(numbers, leave, self.0.clock.now_ms());
+        let aside = removed.map_err(|e| SettleError::Disk(e.to_string()))?;
         self.0.changed.send_modify(|count| *count += 1);
         for folder in aside {
             tracing::warn!(folder = %folder.display(), "a damaged segment of dead letters was put aside");
         }
         Ok(())
+    }
+
+    /// What was given up, durably, and [`Queue::told`] has not named yet. It is named again after
+    /// a crash that came too soon. May wait for the disk.
+    pub fn untold(&self) -> Vec<GivenUp> {
+        let lanes = self.0.lanes.iter().flat_map(|lane| lane.untold());
+        lanes.chain(self.0.dead.untold()).collect()
+    }
+
+    /// The far side will hear of these numbers: they lie in a lane, or have arrived. May block.
+    pub fn told(&self, told: &[GivenUp]) {
+        for range in told.iter().filter(|range| !range.fate.is_of_a_letter()) {
+            self.lane(&range.lane).into_iter().for_each(|lane| lane.told(&range.grave()));
+        }
+        let mut letters = told.iter().filter(|range| range.fate.is_of_a_letter()).peekable();
+        if letters.peek().is_some() {
+            let letters = letters.map(|range| (&range.lane, range.grave()));
+            self.logged(
+                "what is told could not be noted; it is told again",
+                self.0.dead.told(letters),
+            );
+        }
+    }
+
+    /// The newest number of each stream of a lane, oldest stream first; 0 where it has none yet.
+    pub fn newest_numbers(&self, lane: &LaneName) -> Vec<(StreamId, u64)> {
+        let newest = |lane: &Arc<Lane>| lane.numbering().newest_numbers(lane.chain.end());
+        self.lane(lane).map(newest).unwrap_or_default()
     }
 
     /// The lanes must have noted which records are dead before letters leave.

@@ -11,7 +11,7 @@ use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::api::{Accounts, Entry, LaneOptions, Place, SettleError};
+use super::api::{Accounts, Entry, GivenUp, LaneOptions, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Stored};
@@ -21,6 +21,7 @@ use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, RANGES_MAX, Tally};
 use super::store::Store;
+use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
 
 /// Most entries that one call of [`Lane::lease`] looks at, so that it ends soon.
@@ -43,6 +44,7 @@ pub(super) struct Lane {
     kept_from: AtomicU64,
     changed: watch::Sender<u64>,
     oldest: Mutex<Option<(u64, u64)>>,
+    tell: bool,
 }
 
 /// What all lanes of a queue share.
@@ -53,6 +55,8 @@ pub(super) struct Shared {
     pub(super) dead: Arc<Dead>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) changed: watch::Sender<u64>,
+    /// See [`Options::tell`](super::Options::tell).
+    pub(super) tell: bool,
 }
 
 #[derive(Default)]
@@ -62,6 +66,8 @@ struct Saved {
     /// go: whichever slot survives, it does not miss them.
     watermark: u64,
     before: u64,
+    /// Untold there: only this may be told, since a crash undoes what is not saved.
+    untold: Untold,
 }
 
 impl Lane {
@@ -79,7 +85,8 @@ impl Lane {
         let head = match saved {
             Some(s) => {
                 let settled = Settled::restore(s.watermark, &s.above);
-                Head::new(options.ordering, settled, s.baseline, s.settled).with_lost(&s.lost)
+                Head::new(options.ordering, settled, s.baseline, s.settled)
+                    .with_lost(&s.lost, &s.untold)
             }
             // Without a state nothing is known of what came before: all that is there is sent.
             None => Head::new(
@@ -96,13 +103,14 @@ impl Lane {
             chain: Arc::new(chain),
             dead: shared.dead.clone(),
             clock: shared.clock.clone(),
-            head: Mutex::new(head),
             numbering,
-            saved: Mutex::default(),
+            saved: Mutex::new(Saved { untold: head.untold.clone(), ..Saved::default() }),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
+            tell: shared.tell,
+            head: Mutex::new(head),
         })
     }
 
@@ -190,6 +198,9 @@ impl Lane {
         let until = until.min(self.chain.end());
         tracing::error!(lane = %self.name, from, to = until - 1, "records are lost to a damaged file; it is kept in quarantine/");
         self.chain.mark_damaged(from);
+        for (from, to) in head.settled().gaps(from, until) {
+            self.give_up(head, (from, to), End::Damaged, self.now_ms());
+        }
         head.damaged(from, until);
         self.touch();
     }
@@ -235,8 +246,44 @@ impl Lane {
 
     /// Settles a leased position.
     pub(super) fn settle(&self, position: u64, end: End) {
-        self.head().settle(position, end);
+        let mut head = self.head();
+        head.settle(position, end);
+        if end != End::Delivered {
+            self.give_up(&mut head, (position, position + 1), end, self.now_ms());
+        }
+        drop(head);
         self.touch();
+    }
+
+    /// Recovery found the record at `position` among the dead letters.
+    pub(super) fn recovered_dead(&self, position: u64, died_ms: u64) {
+        let mut head = self.head();
+        head.recovered_dead(position);
+        self.give_up(&mut head, (position, position + 1), End::Dead, died_ms);
+    }
+
+    /// Notes what the far side has to hear of these positions.
+    fn give_up(&self, head: &mut Head, (from, to): (u64, u64), end: End, at_ms: u64) {
+        let Some(fate) = end.fate() else { return };
+        for (StreamId(stream), from, to) in self.numbering.spans(from, to) {
+            head.untold.add(Grave { fate, stream, from, to, first_ms: at_ms, last_ms: at_ms });
+        }
+        if !self.tell {
+            head.untold.forget_old();
+        }
+    }
+
+    /// What was given up, durably, and is not told. Waits for a save under way.
+    pub(super) fn untold(&self) -> Vec<GivenUp> {
+        let graves = self.saved().untold.graves();
+        graves.iter().map(|grave| GivenUp::of(&self.name, grave)).collect()
+    }
+
+    /// These are told; a crash before the next save tells them again.
+    pub(super) fn told(&self, told: &Grave) {
+        self.saved().untold.remove(told);
+        self.head().untold.remove(told);
+        self.moved.fetch_add(1, Relaxed);
     }
 
     /// Puts a leased position back.
@@ -376,7 +423,8 @@ impl Lane {
         let moved = self.moved.load(Relaxed);
         let state = self.state();
         self.chain.store().save_state(&state::encode(&state)?)?;
-        *saved = Saved { moved, watermark: state.watermark, before: saved.watermark };
+        let untold = Untold::restore(&state.untold);
+        *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
         self.chain.remove_below(saved.before.min(state.watermark).min(self.kept_from.load(Relaxed)))
     }
 
@@ -390,6 +438,7 @@ impl Lane {
             streams: self.numbering.saved(),
             settled: saved_tally(&head),
             lost: head.lost(),
+            untold: head.untold.graves(),
         }
     }
 

@@ -11,6 +11,7 @@
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
 //!   is settled; `numbering`: the numbers records carry
 //! - `lease`: a record in the drain's hands; `dead`: those given up
+//! - `untold`: what was given up and the far side has not heard of
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
 
@@ -35,10 +36,11 @@ mod recover;
 mod state;
 mod store;
 mod submission;
+mod untold;
 
 pub use api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError,
-    Options, Ordering, Place, Receipt, Recovery, SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, GivenUp, LaneFigures, LaneOptions,
+    OpenError, Options, Ordering, Place, Receipt, Recovery, SettleError, Ticket,
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

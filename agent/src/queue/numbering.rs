@@ -54,6 +54,27 @@ impl Numbering {
         (at.stream, position.saturating_sub(at.base))
     }
 
+    /// `from..to` as numbers: each stream with its part.
+    pub(super) fn spans(&self, from: u64, to: u64) -> Vec<(StreamId, u64, u64)> {
+        let mut spans = Vec::new();
+        let mut start = from;
+        while start < to {
+            let at = self.at(start);
+            let next = self.0.iter().map(|s| s.base + 1).find(|first| *first > start);
+            let end = next.map_or(to, |next| next.min(to));
+            spans.push((at.stream, start.saturating_sub(at.base), end.saturating_sub(at.base)));
+            start = end;
+        }
+        spans
+    }
+
+    /// The newest number of each stream, of a lane whose next position is `end`.
+    pub(super) fn newest_numbers(&self, end: u64) -> Vec<(StreamId, u64)> {
+        let ends = self.0.iter().skip(1).map(|next| next.base).chain([end - 1]);
+        let number = |(s, last): (&Newest, u64)| (s.stream, last.saturating_sub(s.base));
+        self.0.iter().zip(ends).map(number).collect()
+    }
+
     /// The position of a number, if the stream is known and had it, or may yet have it.
     pub(super) fn position(&self, stream: StreamId, seq: u64) -> Option<u64> {
         let at = self.0.iter().find(|s| s.stream == stream)?;
@@ -77,6 +98,10 @@ mod tests {
             assert_eq!(numbering.number(position), number);
             assert_eq!(numbering.position(number.0, number.1), Some(position));
         }
+        assert_eq!(numbering.spans(4, 8), [(A, 4, 6), (B, 1, 3)]);
+        assert_eq!(numbering.spans(7, 8), [(B, 2, 3)]);
+        assert_eq!(numbering.newest_numbers(9), [(A, 5), (B, 3)]);
+        assert_eq!(numbering.newest_numbers(6), [(A, 5), (B, 0)]);
         assert_eq!(numbering.position(A, 6), None, "that position is the next stream's");
         assert_eq!(numbering.position(A, 0), None);
         assert_eq!(numbering.position(StreamId(9), 1), None);

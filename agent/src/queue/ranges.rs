@@ -62,6 +62,18 @@ impl Settled {
         }
     }
 
+    /// What of `from..to` is not settled.
+    pub(super) fn gaps(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        let mut gaps = Vec::new();
+        let mut start = self.next_unsettled(from);
+        while start < to {
+            let end = self.above.range(start..).next().map_or(to, |(&next, _)| next.min(to));
+            gaps.push((start, end));
+            start = self.next_unsettled(end);
+        }
+        gaps
+    }
+
     /// Settles `from..to`.
     pub(super) fn insert(&mut self, from: u64, to: u64) {
         let (mut from, mut to) = (from.max(self.watermark), to);
@@ -110,6 +122,10 @@ mod tests {
                 for position in 1..70 {
                     let inside = model.range(20..20.max(position)).count() as u64;
                     prop_assert_eq!(settled.count_in(20, 20.max(position)), inside);
+                    let gaps = settled.gaps(20, position);
+                    let gaps: Vec<u64> = gaps.into_iter().flat_map(|(s, e)| s..e).collect();
+                    let unsettled = (20..position).filter(|p| !model.contains(p));
+                    prop_assert_eq!(gaps, unsettled.collect::<Vec<_>>());
                     prop_assert_eq!(settled.contains(position), model.contains(&position));
                     let next = (position..).find(|p| !model.contains(p)).unwrap();
                     prop_assert_eq!(settled.next_unsettled(position), next);

@@ -67,7 +67,7 @@ pub(super) fn recover(
 ) -> io::Result<Parts> {
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut fork = || StdRng::seed_from_u64(rng.next_u64());
-    let dead = Dead::recover(stores.dead, &options.gateway, options.dead_keep_bytes, fork())?;
+    let dead = Dead::recover(stores.dead, options, fork())?;
     let dead = Arc::new(dead);
     let shared = Shared {
         gateway: options.gateway.clone(),
@@ -75,6 +75,7 @@ pub(super) fn recover(
         dead: dead.clone(),
         clock: clock.clone(),
         changed,
+        tell: options.tell,
     };
     let ids = Arc::new(Ids::recover(stores.lanes.clone())?);
     let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())
@@ -127,7 +128,7 @@ fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
             continue;
         };
         if letter.stored.record.id == stored.record.id {
-            lane.head().recovered_dead(position);
+            lane.recovered_dead(position, letter.died_ms);
         }
     }
     Ok(())

@@ -6,7 +6,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spillway_protocol::codec;
 use spillway_protocol::record::LaneName;
 
-const VERSION: u8 = 1;
+use super::untold::Grave;
+
+const VERSION: u8 = 2;
+/// Version 1 had no `untold`.
+const WITHOUT_UNTOLD: u8 = 1;
 /// Most ranges above the watermark that are saved; what lies above them is sent again after a
 /// crash.
 pub(super) const RANGES_MAX: usize = 4096;
@@ -27,6 +31,8 @@ pub(super) struct LaneState {
     pub(super) settled: Tally,
     /// Ranges that were lost to damage or given up, as far back as is remembered.
     pub(super) lost: Vec<(u64, u64)>,
+    /// What of it the far side has not heard.
+    pub(super) untold: Vec<Grave>,
 }
 
 /// How settled positions ended. Their sum is the number of settled positions since the baseline.
@@ -55,6 +61,8 @@ pub(super) struct DeadState {
     pub(super) watermark: u64,
     pub(super) above: Vec<(u64, u64)>,
     pub(super) left: Vec<(LaneName, Left)>,
+    /// What left and the far side has not heard of.
+    pub(super) untold: Vec<(LaneName, Vec<Grave>)>,
 }
 
 /// How many letters of a lane have left the dead letters.
@@ -75,15 +83,24 @@ pub(super) fn encode<T: Serialize>(state: &T) -> io::Result<Vec<u8>> {
 
 /// Decodes a saved state; `None` if it cannot be read, which recovery treats as lost.
 pub(super) fn decode<T: DeserializeOwned>(bytes: Option<Vec<u8>>) -> Option<T> {
-    codec::decode(VERSION, &bytes?).ok().map(|(state, _)| state)
+    let mut bytes = bytes?;
+    if bytes.first() == Some(&WITHOUT_UNTOLD) {
+        // An empty list is one byte, and it is the last field of either state.
+        bytes[0] = VERSION;
+        bytes.push(0);
+    }
+    codec::decode(VERSION, &bytes).ok().map(|(state, _)| state)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::api::Fate;
     use super::*;
 
     #[test]
     fn golden_bytes_of_a_lanes_state() {
+        let grave =
+            Grave { fate: Fate::Damaged, stream: 3, from: 2, to: 3, first_ms: 7, last_ms: 8 };
         let settled = Tally { delivered: 4, dead: 1, ..Tally::default() };
         let state = LaneState {
             end: 9,
@@ -93,9 +110,38 @@ mod tests {
             streams: vec![(3, 0)],
             settled,
             lost: vec![(2, 3)],
+            untold: vec![grave],
         };
         let bytes = encode(&state).unwrap();
-        assert_eq!(bytes, [1, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3]);
-        assert_eq!(decode::<LaneState>(Some(bytes)), Some(state));
+        let golden: [&[u8]; 2] =
+            [&[2, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3], &[1, 3, 3, 2, 3, 7, 8]];
+        assert_eq!(bytes, golden.concat());
+        assert_eq!(decode::<LaneState>(Some(bytes)), Some(state.clone()));
+        let earlier = [&[1], &golden[0][1..]].concat();
+        let untold = vec![];
+        assert_eq!(decode::<LaneState>(Some(earlier)), Some(LaneState { untold, ..state }));
+    }
+
+    #[test]
+    fn golden_bytes_of_the_dead_letters_state() {
+        let grave =
+            Grave { fate: Fate::Purged, stream: 3, from: 2, to: 3, first_ms: 7, last_ms: 8 };
+        let lane = LaneName::parse("bulk").unwrap();
+        let state = DeadState {
+            end: 9,
+            watermark: 5,
+            above: vec![(7, 8)],
+            left: vec![(lane.clone(), Left { replayed: 1, purged: 2 })],
+            untold: vec![(lane, vec![grave])],
+        };
+        let bytes = encode(&state).unwrap();
+        assert_eq!(
+            bytes,
+            b"\x02\x09\x05\x01\x07\x08\x01\x04bulk\x01\x02\x01\x04bulk\x01\x01\x03\x02\x03\x07\x08"
+        );
+        assert_eq!(decode::<DeadState>(Some(bytes.clone())), Some(state.clone()));
+        let earlier = [&[1], &bytes[1..14]].concat();
+        let untold = vec![];
+        assert_eq!(decode::<DeadState>(Some(earlier)), Some(DeadState { untold, ..state }));
     }
 }

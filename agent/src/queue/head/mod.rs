@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
-use super::api::Ordering;
+use super::api::{Fate, Ordering};
 use super::ranges::Settled;
 use super::state::Tally;
+use super::untold::{Grave, Untold};
 use keys::Keys;
 pub(super) use keys::Refill;
 
@@ -40,6 +41,8 @@ pub(super) struct Head {
     keys: Keys,
     /// What was lost to damage or purged, for who asks after it; the newest ranges.
     lost: BTreeMap<u64, u64>,
+    /// What was given up and is not told; here, so that it is saved with what is settled.
+    pub(super) untold: Untold,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +80,17 @@ pub(super) enum End {
     Damaged,
 }
 
+impl End {
+    /// What the far side has to hear of it.
+    pub(super) fn fate(self) -> Option<Fate> {
+        match self {
+            Self::Delivered => None,
+            Self::Dead => Some(Fate::Dead),
+            Self::Damaged => Some(Fate::Damaged),
+        }
+    }
+}
+
 impl Head {
     /// Goes on where a saved state left off.
     pub(super) fn new(ordering: Ordering, settled: Settled, baseline: u64, tally: Tally) -> Self {
@@ -92,12 +106,14 @@ impl Head {
             delayed: BTreeSet::new(),
             keys: Keys::default(),
             lost: BTreeMap::new(),
+            untold: Untold::default(),
         }
     }
 
-    /// With the lost ranges that the saved state remembers.
-    pub(super) fn with_lost(mut self, lost: &[(u64, u64)]) -> Self {
+    /// With the lost ranges that the saved state remembers, and those that are not told.
+    pub(super) fn with_lost(mut self, lost: &[(u64, u64)], untold: &[Grave]) -> Self {
         self.lost = lost.iter().copied().collect();
+        self.untold = Untold::restore(untold);
         self
     }
 

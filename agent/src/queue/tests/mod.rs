@@ -26,6 +26,7 @@ fn options(folder: &Path, ordering: Ordering) -> Options {
         segment_bytes: 20_000,
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 64 << 20,
+        tell: true,
         seed: SEED.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
     }
 }

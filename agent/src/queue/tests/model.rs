@@ -22,7 +22,7 @@ use crate::queue::inbox::Group;
 use crate::queue::recover::{Parts, Stores, recover};
 use crate::queue::store::memory::MemoryStore;
 use crate::queue::submission::{Answer, Submission, Waiting};
-use crate::queue::{DeadFilter, LaneOptions, Lease, Options, Ordering, keeper};
+use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, keeper};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -37,6 +37,8 @@ enum Action {
     Fail(u64, bool),
     Replay,
     Purge,
+    /// What was given up is told, and perhaps the queue hears that it is.
+    Tell(bool),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -50,6 +52,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (0u64..8, any::<bool>()).prop_map(|(n, done)| Action::Fail(n, done)),
         1 => Just(Action::Replay),
         1 => Just(Action::Purge),
+        2 => any::<bool>().prop_map(Action::Tell),
     ]
 }
 
@@ -72,6 +75,10 @@ struct World {
     submitted: BTreeSet<String>,
     /// Acknowledged, and neither delivered nor purged yet.
     owed: BTreeSet<String>,
+    /// What was given up, by number.
+    given_up: BTreeSet<(Fate, u64)>,
+    /// What the far side was told.
+    told: BTreeSet<(Fate, u64)>,
     /// Positions by id, to see order.
     delivered: BTreeMap<u64, u64>,
 }
@@ -90,6 +97,8 @@ impl World {
             next_id: 0,
             submitted: BTreeSet::new(),
             owed: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            told: BTreeSet::new(),
             delivered: BTreeMap::new(),
         }
     }
@@ -110,6 +119,7 @@ impl World {
             Action::Fail(operations, done) => self.lane_store.fail_after(operations, done),
             Action::Replay => self.replay(),
             Action::Purge => self.purge(),
+            Action::Tell(heard) => self.tell(heard),
         }
         self.check();
     }
@@ -158,7 +168,12 @@ impl World {
                     lease.ack();
                 }
                 2 => lease.defer(Some(self.now + Duration::from_millis(1500)), true),
-                3 => drop(lease.dead_letter("code", "reason")),
+                3 => {
+                    let seq = lease.stamp.seq;
+                    if lease.dead_letter("code", "reason").is_ok() {
+                        self.given_up.insert((Fate::Dead, seq));
+                    }
+                }
                 _ => drop(lease),
             }
         }
@@ -197,7 +212,9 @@ impl World {
             let submission = Submission::new(letter.record, Flags::REPLAY, answer, &FixedClock);
             self.commit(submission.into_iter().collect());
             if receiver.try_recv().unwrap().is_ok() {
-                drop(self.parts.dead.remove(&[letter.number], Leave::Replayed));
+                let removed = self.parts.dead.remove(&[letter.number], Leave::Replayed, 1);
+                assert!(removed.is_ok(), "only the lane's disk fails here");
+                self.given_up.insert((Fate::Replayed, letter.stamp.seq));
             }
         }
     }
@@ -210,9 +227,25 @@ impl World {
             return;
         };
         for letter in letters {
-            if self.parts.dead.remove(&[letter.number], Leave::Purged).is_ok() {
+            if self.parts.dead.remove(&[letter.number], Leave::Purged, 1).is_ok() {
                 self.owed.remove(letter.record.id.as_str());
+                self.given_up.insert((Fate::Purged, letter.stamp.seq));
             }
+        }
+    }
+
+    fn tell(&mut self, heard: bool) {
+        let lane = &self.parts.lanes[0];
+        let told = [lane.untold(), self.parts.dead.untold()];
+        for range in told.iter().flatten() {
+            assert_eq!((range.lane.as_str(), range.stream), ("a", StreamId(1)));
+            self.told.extend((range.from..=range.to).map(|seq| (range.fate, seq)));
+        }
+        assert!(self.told.is_subset(&self.given_up), "{:?} {:?}", self.told, self.given_up);
+        if heard {
+            told[0].iter().for_each(|range| lane.told(&range.grave()));
+            let letters = told[1].iter().map(|range| (&range.lane, range.grave()));
+            self.parts.dead.told(letters).unwrap();
         }
     }
 
@@ -242,6 +275,11 @@ impl World {
         assert_eq!(self.owed, BTreeSet::new(), "acknowledged and lost");
         let accounts = self.parts.lanes[0].accounts();
         assert!(accounts.balanced() && accounts.waiting == 0, "{accounts:?}");
+        assert!(self.save());
+        self.tell(true);
+        assert_eq!(self.told, self.given_up, "what was given up was told");
+        self.tell(true);
+        assert!(self.parts.lanes[0].untold().is_empty() && self.parts.dead.untold().is_empty());
     }
 }
 
@@ -256,6 +294,7 @@ fn take_up(ordering: Ordering, lane: &MemoryStore, dead: &MemoryStore, seed: u64
         segment_bytes: 3_000,
         dead_keep_bytes: u64::MAX,
         waiting_bytes_max: 64 << 20,
+        tell: true,
         seed,
     };
     let stores = Stores { lanes: vec![Arc::new(lane.clone())], dead: Arc::new(dead.clone()) };
