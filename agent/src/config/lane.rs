@@ -97,7 +97,7 @@ fn shown(index: usize, table: &Table) -> String {
     }
 }
 
-fn required<T>(
+pub(super) fn required<T>(
     section: &Section<'_>,
     name: &str,
     example: &str,
@@ -116,7 +116,7 @@ fn lane_name(text: &str) -> Result<LaneName, String> {
     LaneName::parse(text).map_err(words)
 }
 
-fn topic(text: &str, transport: Option<Transport>) -> Result<Topic, String> {
+pub(super) fn topic(text: &str, transport: Option<Transport>) -> Result<Topic, String> {
     match transport {
         Some(Transport::Http) => http_topic(text).and_then(|()| Topic::parse(text)),
         _ => Topic::parse(text),

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
-use super::{Config, Listen, basic, environment, lane, merge, route, tree, upstream};
+use super::{Config, Listen, basic, environment, lane, merge, own, route, tree, upstream};
 
 /// The sections of later versions; each is refused by name.
-const NOT_BUILT: [&str; 6] = ["client", "budget", "audit", "control", "report", "presence"];
+const NOT_BUILT: [&str; 4] = ["client", "budget", "audit", "control"];
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -157,6 +157,8 @@ pub(super) fn prove(
         dead: basic::dead(part("dead")),
         drain: basic::drain(part("drain")),
         backoff: basic::backoff(part("backoff")),
+        report: root.section("report").and_then(|section| own::report(section, transport)),
+        presence: root.section("presence").and_then(|section| own::presence(section, transport)),
         upstream,
     };
     if tree.get("upstream").is_none() {

@@ -12,6 +12,7 @@ mod lane;
 mod load;
 mod merge;
 mod nearest;
+mod own;
 mod route;
 mod secret;
 mod section;
@@ -77,6 +78,10 @@ pub struct Config {
     pub drain: Drain,
     /// `[backoff]`
     pub backoff: Backoff,
+    /// `[report]`
+    pub report: Option<Report>,
+    /// `[presence]`
+    pub presence: Option<Presence>,
 }
 
 impl Config {
@@ -266,4 +271,22 @@ pub struct Backoff {
     pub initial: Duration,
     /// Bound of every wait.
     pub max: Duration,
+}
+
+/// `[report]`: the gateway's own state, and its tombstones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Topic of both.
+    pub topic: Topic,
+    /// Longest time between two reports while the link is up.
+    pub every: Duration,
+}
+
+/// `[presence]`: status events of the link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Their topic.
+    pub topic: Topic,
+    /// First part of the client id.
+    pub client_group: String,
 }

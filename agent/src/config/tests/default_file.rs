@@ -83,9 +83,7 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "credentials",
         "http",
         "namespace",
-        "presence",
         "proxy",
-        "report",
     ];
     assert_eq!(left_out, expected.into());
 }

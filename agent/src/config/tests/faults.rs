@@ -293,6 +293,40 @@ fn a_topic_is_no_longer_than_its_transport_takes() {
 }
 
 #[test]
+fn report_and_presence_are_checked_like_lanes_and_their_lane_is_nobodys() {
+    let long = "t".repeat(65);
+    assert_eq!(
+        faults(&format!("[report]\nevery = \"15\"\n[presence]\ntopic = \"{long}\"\n{HTTP}")),
+        [
+            "spillway.toml:1: report.topic: is missing; write for example topic = \"gateway-report\"",
+            "spillway.toml:2: report.every: has no unit (ms, s, m, h, d or w); write for example \
+             \"15m\"",
+            "spillway.toml:3: presence.client_group: is missing; write for example \
+             client_group = \"GID_gateways\"",
+            "spillway.toml:4: presence.topic: has 65 characters, the HTTP API takes 64; \
+             write for example \"gateway-status\"",
+        ]
+    );
+    assert_eq!(
+        faults("[report]\ntopic = \"r\"\nevery = \"10ms\"\nevrey = \"1m\""),
+        [
+            "spillway.toml:3: report.every: is less than a second; write for example \"15m\"",
+            "spillway.toml:4: report.evrey: is not known; did you mean \"every\"?",
+        ]
+    );
+    assert_eq!(
+        faults("[presence]\ntopic = \"p\"\nclient_group = \"GID@@@x\""),
+        ["spillway.toml:3: presence.client_group: holds '@'; letters, digits, _ and - are taken; \
+          write for example \"GID_gateways\""]
+    );
+    assert_eq!(
+        lane_faults("[[lane]]\nname = \"_agent\"\ntopic = \"t\"")[0],
+        "spillway.toml:2: lane._agent.name: begins with _, which is kept for the agent's own \
+         lanes; write for example \"critical\""
+    );
+}
+
+#[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     for (text, key) in [
         ("[limits]\ndisk = \"20%\"", "2: limits.disk"),
@@ -305,8 +339,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
         ("[audit]\nkeep = \"1 GiB\"", "1: audit"),
         ("[control]\nurl = \"https://centre.example\"", "1: control"),
-        ("[report]\ntopic = \"gateway-report\"", "1: report"),
-        ("[presence]\ntopic = \"gateway-status\"", "1: presence"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
         (&format!("{HTTP}proxy = \"x:1\""), "5: upstream.proxy"),

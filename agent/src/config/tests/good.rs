@@ -181,3 +181,20 @@ fn doubtful_things_only_warn() {
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
     assert_eq!(setup.warnings(), Vec::<String>::new());
 }
+
+#[test]
+fn the_agents_own_lane_is_there_where_something_needs_it_behind_all_others() {
+    let setup = Setup::new(&format!("[report]\ntopic = \"r\"\n{SMALL}"));
+    let config = setup.good();
+    let report = config.report.clone().unwrap();
+    assert_eq!((report.topic.as_str(), report.every), ("r", Duration::from_secs(900)));
+    let names: Vec<String> = config.all_lanes().map(|lane| lane.name.to_string()).collect();
+    assert_eq!(names, ["main", "_agent"]);
+    let own = config.own_lane().unwrap();
+    assert!(own.priority > config.lanes[0].priority && !own.default);
+    let presence = "[presence]\ntopic = \"p\"\nclient_group = \"GID_g\"\n";
+    let config = Setup::new(&format!("{presence}{SMALL}")).good();
+    assert_eq!(config.own_lane().unwrap().topic.as_str(), "p");
+    assert_eq!(config.presence.unwrap().client_group, "GID_g");
+    assert_eq!(Setup::new(SMALL).good().own_lane(), None);
+}

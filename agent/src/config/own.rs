@@ -1,0 +1,70 @@
+//! What the agent sends of its own: report, presence.
+
+use std::time::Duration;
+
+use spillway_protocol::record::LaneName;
+
+use super::lane::{required, topic};
+use super::section::Section;
+use super::{Config, Lane, OnReject, Order, Presence, Report, Transport, unit};
+
+/// The lane of the agent's own records. No configuration can name it, nor an app use it.
+const OWN_LANE: &str = "_agent";
+const EVERY: Duration = Duration::from_secs(15 * 60);
+/// A shorter interval would be a load of its own.
+const EVERY_LEAST: Duration = Duration::from_secs(1);
+/// Longest client group, in characters, as of ApsaraMQ for MQTT.
+const GROUP_MAX: usize = 64;
+
+pub(super) fn report(section: Section<'_>, transport: Option<Transport>) -> Option<Report> {
+    let topic = required(&section, "topic", "\"gateway-report\"", |text| topic(text, transport));
+    let every = section.with_unit("every", "\"15m\"", |text| match unit::duration(text)? {
+        every if every < EVERY_LEAST => Err("is less than a second".to_owned()),
+        every => Ok(every),
+    });
+    section.finish();
+    Some(Report { topic: topic?, every: every.unwrap_or(EVERY) })
+}
+
+pub(super) fn presence(section: Section<'_>, transport: Option<Transport>) -> Option<Presence> {
+    let topic = required(&section, "topic", "\"gateway-status\"", |text| topic(text, transport));
+    let client_group = required(&section, "client_group", "\"GID_gateways\"", client_group);
+    section.finish();
+    Some(Presence { topic: topic?, client_group: client_group? })
+}
+
+fn client_group(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if let Some(other) = text.chars().find(|c| !fits(*c)) {
+        return Err(format!("holds {other:?}; letters, digits, _ and - are taken"));
+    }
+    match text.len() {
+        ..=GROUP_MAX => Ok(text.to_owned()),
+        long => Err(format!("has {long} characters, at most {GROUP_MAX} fit")),
+    }
+}
+
+impl Config {
+    /// The agent's own lane, where something needs it: behind all others, and nothing of it is
+    /// ever given up. Its records carry their topic.
+    pub fn own_lane(&self) -> Option<Lane> {
+        let report = self.report.as_ref().map(|report| &report.topic);
+        let topic = report.or(self.presence.as_ref().map(|presence| &presence.topic))?;
+        Some(Lane {
+            name: LaneName::parse(OWN_LANE).ok()?,
+            topic: topic.clone(),
+            tag: None,
+            priority: u32::MAX,
+            weight: 1,
+            min_share_percent: 0,
+            default: false,
+            order: Order::None,
+            on_reject: OnReject::Hold,
+        })
+    }
+
+    /// The lanes of users, and the agent's own where there is one.
+    pub fn all_lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.iter().cloned().chain(self.own_lane())
+    }
+}
