@@ -13,7 +13,7 @@
 //! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
 //!    is gone. Otherwise it goes back, or, if it is itself wrong, to the dead letters.
 //!
-//! Around it: [`app`] wires the parts, [`config`] proves what they are told, [`control`] shows
+//! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`config`] proves what they are told, [`control`] shows
 //! operators the queue, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none,
 //! `mq_http` is what it shares with the intake's front for the SDKs of the MQ HTTP API,
 //! [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
@@ -32,5 +32,6 @@ pub mod intake;
 pub mod link;
 pub mod logs;
 mod mq_http;
+pub mod own;
 pub mod queue;
 pub mod upstream;

@@ -21,6 +21,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "broker" => &["mq_http"],
         "drain" => &["queue", "link", "upstream"],
         "control" => &["queue"],
+        "own" => &["queue", "drain"],
         _ => return None,
     })
 }

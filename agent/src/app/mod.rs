@@ -3,6 +3,7 @@
 mod access;
 mod front;
 mod meter;
+mod own;
 mod report;
 
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
+use crate::own::Own;
 use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
@@ -69,6 +71,7 @@ pub struct Agent {
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
     report: Arc<Report>,
+    own: Option<Own>,
     /// Removed when the agent is gone.
     _sockets: [SocketFile; 2],
 }
@@ -111,6 +114,7 @@ impl Agent {
             clock.clone(),
         );
         let report = Arc::new(report);
+        let own = own::start(&config, &queue, &drain, &report, clock.clone());
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone());
         let accepting = drain.clone();
@@ -125,7 +129,7 @@ impl Agent {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
         let sockets = [socket, desk_socket];
-        Ok(Self { queue, drain, stop, servers, report, _sockets: sockets })
+        Ok(Self { queue, drain, stop, servers, report, own, _sockets: sockets })
     }
 
     /// The same as `GET /v1/status`.
@@ -143,6 +147,9 @@ impl Agent {
     /// Refuses new records, lets what is under way finish within a grace time, and syncs.
     pub async fn stop(self) {
         self.stop.cancel();
+        if let Some(own) = self.own {
+            own.stop().await;
+        }
         self.drain.stop(GRACE).await;
         for mut server in self.servers {
             match timeout(GRACE, &mut server).await {
@@ -205,11 +212,11 @@ pub fn open_queue(
         data_dir: config.gateway.data_dir.clone(),
         gateway: config.gateway.id.clone(),
         host: host::fingerprint(),
-        lanes: config.lanes.iter().map(lane).collect(),
+        lanes: config.all_lanes().map(|own| lane(&own)).collect(),
         segment_bytes: segment_bytes(config),
         dead_keep_bytes: config.dead.keep_bytes,
         waiting_bytes_max: intake_bytes(config),
-        tell: false,
+        tell: config.report.is_some(),
         seed: entropy::seed(),
     };
     Queue::open(options, clock.clone())
@@ -229,7 +236,7 @@ fn tell(queue: &Queue, recovery: &Recovery) {
 
 /// A lane costs about a segment in memory: all of them together take a quarter of `memory`.
 fn segment_bytes(config: &Config) -> u64 {
-    let share = config.limits.memory_bytes / 4 / config.lanes.len().max(1) as u64;
+    let share = config.limits.memory_bytes / 4 / config.all_lanes().count().max(1) as u64;
     share.clamp(1 << 20, 8 << 20)
 }
 

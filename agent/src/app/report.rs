@@ -81,6 +81,14 @@ impl Report {
         }
     }
 
+    /// The lane beside those of users, as `status` shows these.
+    pub(super) fn own_lane(&self, name: &LaneName) -> Lane {
+        let figures = self.queue.figures(name).unwrap_or_default();
+        let drain = self.drain.status();
+        let drain = drain.lanes.iter().find(|lane| lane.name == *name);
+        lane(name, &figures, drain, self.clock.now_ms())
+    }
+
     fn meter(&self) -> MutexGuard<'_, Meter> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,10 +6,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use spillway_protocol::record::Topic;
+
 use super::{Exit, output};
 use crate::app;
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{Config, Lane, Order};
+use crate::config::{Config, Order};
 use crate::upstream::{Finding, Upstream, Verdict};
 
 /// Syncs that are timed; the slowest of few says enough of a bad card.
@@ -101,20 +103,28 @@ async fn far_end(config: &Config) -> Vec<Finding> {
     };
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     match app::upstream(settings, &clock) {
-        Ok(upstream) => ask(upstream.as_ref(), &config.lanes).await,
+        Ok(upstream) => ask(upstream.as_ref(), config).await,
         Err(error) => vec![finding("upstream", Verdict::Bad, error.to_string())],
     }
 }
 
 /// What several lanes have in common is said once.
-async fn ask(upstream: &dyn Upstream, lanes: &[Lane]) -> Vec<Finding> {
+async fn ask(upstream: &dyn Upstream, config: &Config) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
-    for lane in lanes {
-        for finding in upstream.inspect(&lane.topic, lane.order != Order::None).await {
+    for (topic, ordered) in topics(config) {
+        for finding in upstream.inspect(topic, ordered).await {
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
         }
     }
     findings
+}
+
+/// Where records will go, the agent's own among them, and whether in order.
+fn topics(config: &Config) -> impl Iterator<Item = (&Topic, bool)> {
+    let lanes = config.lanes.iter().map(|lane| (&lane.topic, lane.order != Order::None));
+    let report = config.report.iter().map(|report| (&report.topic, false));
+    let presence = config.presence.iter().map(|presence| (&presence.topic, false));
+    lanes.chain(report).chain(presence)
 }

@@ -88,6 +88,7 @@ impl<S: Source> Driver<S> {
     pub(super) async fn run(mut self) {
         loop {
             let wake = self.advance();
+            self.shared.tell_connection();
             let timer = async {
                 match wake {
                     Some(at) => sleep_until(at).await,

@@ -35,6 +35,7 @@ impl Drain {
             state: Mutex::new(state),
             poke: Notify::new(),
             end: watch::Sender::new(None),
+            connection: watch::Sender::default(),
         });
         let (stop, stopped) = watch::channel(None);
         let driver = Driver::new(options, source, upstream, shared.clone(), stopped);
@@ -50,10 +51,20 @@ async fn watched(driver: impl Future<Output = ()>, shared: Arc<Shared>) {
         Err(_) => {
             tracing::error!("the drain failed: records wait; restart the agent and report this");
             shared.state().failed(Instant::now());
+            shared.tell_connection();
             Ended::Failed
         }
     };
     shared.end.send_replace(Some(end));
+}
+
+/// Whether the far end can be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// Records flow, or will as soon as this gateway's turn has come.
+    pub up: bool,
+    /// How often it came up: another number is another time, even if nobody saw it down between.
+    pub session: u64,
 }
 
 /// How a drain ended.
@@ -79,6 +90,11 @@ impl DrainHandle {
     pub fn status(&self) -> DrainStatus {
         let wall_ms = self.clock.now_ms();
         self.shared.state().status(Instant::now(), wall_ms)
+    }
+
+    /// Whether the far end can be reached, now and whenever that changes.
+    pub fn connection(&self) -> watch::Receiver<Connection> {
+        self.shared.connection.subscribe()
     }
 
     /// An operator accepts that what the broker refuses in `lane` is dead: dead-lettering goes
@@ -119,11 +135,20 @@ pub(super) struct Shared {
     /// An operator changed something.
     pub(super) poke: Notify,
     end: watch::Sender<Option<Ended>>,
+    connection: watch::Sender<Connection>,
 }
 
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
+    }
+
+    /// Tells those who want to know whether the link is up, if that changed.
+    pub(super) fn tell_connection(&self) {
+        let state = self.state();
+        let now = Connection { up: state.link.is_up(), session: state.link.session() };
+        drop(state);
+        self.connection.send_if_modified(|known| std::mem::replace(known, now) != now);
     }
 }
 

@@ -25,7 +25,7 @@ mod state;
 mod status;
 mod stock;
 
-pub use handle::{Drain, DrainHandle, Ended};
+pub use handle::{Connection, Drain, DrainHandle, Ended};
 pub use status::{DrainStatus, LaneDrain};
 
 use spillway_protocol::record::BODY_MAX;
@@ -37,7 +37,7 @@ use crate::config::{self, Config};
 pub struct Options {
     /// Gateway id: its slot in a fleet's return, and the order key of records without one.
     pub gateway: String,
-    /// Lanes, in the order of the configuration.
+    /// Lanes, in the order of the configuration; the agent's own is the last.
     pub lanes: Vec<config::Lane>,
     /// `[drain]`
     pub drain: config::Drain,
@@ -55,7 +55,7 @@ impl Options {
     pub fn new(config: &Config, fresh: bool) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
-            lanes: config.lanes.clone(),
+            lanes: config.all_lanes().collect(),
             drain: config.drain.clone(),
             backoff: config.backoff.clone(),
             fresh,

@@ -13,7 +13,7 @@ use spillway_protocol::record::{LaneName, Topic};
 use tokio::time::{Instant, sleep};
 
 use self::fake::{FakeQueue, FakeUpstream};
-use super::{Drain, DrainHandle, Options};
+use super::{Connection, Drain, DrainHandle, Options};
 use crate::clock::SystemClock;
 use crate::config::{self, OnReject, Order};
 use crate::upstream::{Outcome, Upstream};

@@ -80,6 +80,8 @@ pub struct Link {
     fresh: bool,
     silent: u32,
     answered_at: Instant,
+    /// How often it came up.
+    session: u64,
 }
 
 impl Link {
@@ -112,6 +114,7 @@ impl Link {
             fresh: start == Start::Fresh,
             silent: 0,
             answered_at: now,
+            session: 0,
         }
     }
 
@@ -138,6 +141,11 @@ impl Link {
     /// Whether records flow, or will as soon as this gateway's turn has come.
     pub fn is_up(&self) -> bool {
         matches!(self.state, LinkState::Online | LinkState::Ramping)
+    }
+
+    /// How often it came up: while it is up, the number of its present time.
+    pub fn session(&self) -> u64 {
+        self.session
     }
 
     /// When the first send after a start or an outage is due.
@@ -325,6 +333,7 @@ impl Link {
         let spread = outage || (self.state == LinkState::Held && long);
         self.flow_from = (spread && !self.fresh).then(|| now + self.spread);
         self.fresh = false;
+        self.session += 1;
         self.attempting = false;
         self.bare_next = false;
         self.held = None;

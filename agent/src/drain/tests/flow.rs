@@ -47,10 +47,14 @@ async fn an_outage_costs_no_attempts_is_probed_one_by_one_and_ends_in_a_slot_and
         false => (MS * 50, link_down()),
     });
     let handle = spawn(options, &queue, &upstream);
+    let mut connection = handle.connection();
     until(&handle, LinkState::Online).await;
+    assert_eq!(*connection.borrow_and_update(), Connection { up: true, session: 1 });
     sleep(SECOND * 12).await;
     queue.fill(0, 1000);
     until(&handle, LinkState::Offline).await;
+    connection.changed().await.unwrap();
+    assert_eq!(*connection.borrow_and_update(), Connection { up: false, session: 1 });
     sleep(SECOND * 60).await;
     let status = handle.status();
     assert!(status.link.next_attempt_in_s.is_some() && status.link.since_s >= 59);
@@ -58,6 +62,8 @@ async fn an_outage_costs_no_attempts_is_probed_one_by_one_and_ends_in_a_slot_and
     until(&handle, LinkState::Ramping).await;
     let back = upstream.start_elapsed();
     assert!(handle.status().first_send_in_s.is_some());
+    connection.changed().await.unwrap();
+    assert_eq!(*connection.borrow_and_update(), Connection { up: true, session: 2 });
     drained(&queue, SECOND * 60).await;
     assert_eq!(queue.most_attempts(), 0);
     assert!(upstream.sends_between(13.0, 400.0) < 20, "probes with growing waits");

@@ -298,9 +298,14 @@ fn damaged_files_cost_what_they_hold_and_are_put_aside() {
     let queue = open(folder.path());
     let read = queue.lease(&a(), 2000, usize::MAX);
     let count = read.len() as u64;
+    let seqs: std::collections::BTreeSet<u64> = read.iter().map(|lease| lease.stamp.seq).collect();
     read.into_iter().for_each(Lease::ack);
     queue.close();
     let sum = accounts(&queue);
+    let untold = queue.untold();
+    assert!(untold.iter().all(|range| range.fate == Fate::Damaged), "{untold:?}");
+    let lost: Vec<u64> = untold.iter().flat_map(|range| range.from..=range.to).collect();
+    assert_eq!(lost, (1..=1000).filter(|seq| !seqs.contains(seq)).collect::<Vec<_>>());
     assert!(sum.damaged > 20 && sum.damaged < 500, "{sum:?}");
     assert_eq!((sum.accepted, sum.delivered, sum.waiting), (1000, count, 0));
     assert_eq!(std::fs::read_dir(folder.path().join("quarantine")).unwrap().count(), 1);
