@@ -38,8 +38,8 @@ pub struct Report {
     /// Users' lanes, in the order of the configuration.
     pub lanes: Vec<Lane>,
     /// The lane `_agent`: what the agent sends of its own (reports, tombstones, presence), without
-    /// this report.
-    pub own: Lane,
+    /// this report. There in every report of an agent.
+    pub own: Option<Lane>,
     /// The disk below the queue; `null` where it cannot be asked.
     pub disk: Option<Disk>,
 }

@@ -81,6 +81,7 @@ impl Intaking for Behind {
                 held_keys: 0,
                 last_error: None,
             }],
+            own: None,
             rates: Rates::default(),
             drained_in_s: None,
             first_send_in_s: None,

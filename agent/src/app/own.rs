@@ -38,13 +38,12 @@ pub(super) fn start(
 ) -> Option<Own> {
     let lane = config.own_lane()?.name;
     let gateway = &config.gateway;
-    let post = Post::new(queue.clone(), lane.clone(), gateway.id.clone(), fresh_id);
+    let post = Post::new(queue.clone(), lane, gateway.id.clone(), fresh_id);
     let reporting = config.report.as_ref().map(|section| {
         let writer = Writer {
             queue: queue.clone(),
             report: report.clone(),
             clock: clock.clone(),
-            own: lane,
             data_dir: gateway.data_dir.clone(),
             every: section.every,
         };
@@ -66,7 +65,6 @@ struct Writer {
     queue: Queue,
     report: Arc<Report>,
     clock: Arc<dyn WallClock>,
-    own: LaneName,
     data_dir: PathBuf,
     every: Duration,
 }
@@ -74,13 +72,12 @@ struct Writer {
 impl Writer {
     fn write(&self) -> wire::Report {
         let status = self.report.status();
-        let own = self.report.own_lane(&self.own);
         let lane = |lane: &_| self.lane(lane);
         let at_ms = self.clock.now_ms();
         wire::Report {
             lanes: status.lanes.iter().map(lane).collect(),
-            own: self.lane(&own),
-            disk: self.disk(&status, own.disk_bytes),
+            own: status.own.as_ref().map(lane),
+            disk: self.disk(&status),
             gateway: status.gateway,
             stream: status.stream,
             version: status.version,
@@ -115,13 +112,13 @@ impl Writer {
         }
     }
 
-    fn disk(&self, status: &Status, own_bytes: u64) -> Option<Disk> {
+    fn disk(&self, status: &Status) -> Option<Disk> {
         let found = host::disk(&self.data_dir)?;
-        let lanes: u64 = status.lanes.iter().map(|lane| lane.disk_bytes).sum();
+        let lanes = status.lanes.iter().chain(&status.own).map(|lane| lane.disk_bytes);
         Some(Disk {
             total_bytes: found.total_bytes,
             free_bytes: found.free_bytes,
-            queue_bytes: lanes + own_bytes + self.queue.dead_disk_bytes(),
+            queue_bytes: lanes.sum::<u64>() + self.queue.dead_disk_bytes(),
         })
     }
 }

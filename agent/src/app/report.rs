@@ -24,6 +24,8 @@ pub(super) struct Report {
     configuration: Configuration,
     queue: Queue,
     lanes: Vec<LaneName>,
+    /// The agent's own.
+    own: Option<LaneName>,
     drain: Arc<DrainHandle>,
     upstream: Option<Arc<dyn Upstream>>,
     clock: Arc<dyn WallClock>,
@@ -45,6 +47,7 @@ impl Report {
             configuration,
             queue,
             lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
+            own: config.own_lane().map(|lane| lane.name),
             drain,
             upstream,
             clock,
@@ -69,6 +72,7 @@ impl Report {
             uptime_s: self.started.elapsed().as_secs(),
             configuration: self.configuration.clone(),
             lanes: lanes(&self.lanes, &figures, &drain, now_ms),
+            own: self.own.as_ref().map(|own| self.own_lane(own, &drain, now_ms)),
             rates: Rates {
                 accepted_per_s,
                 delivered_per_s: drain.delivered_per_s,
@@ -81,12 +85,10 @@ impl Report {
         }
     }
 
-    /// The lane beside those of users, as `status` shows these.
-    pub(super) fn own_lane(&self, name: &LaneName) -> Lane {
+    fn own_lane(&self, name: &LaneName, drain: &DrainStatus, now_ms: u64) -> Lane {
         let figures = self.queue.figures(name).unwrap_or_default();
-        let drain = self.drain.status();
         let drain = drain.lanes.iter().find(|lane| lane.name == *name);
-        lane(name, &figures, drain, self.clock.now_ms())
+        lane(name, &figures, drain, now_ms)
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {

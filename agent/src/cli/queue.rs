@@ -144,7 +144,9 @@ fn show_lanes(lanes: &Lanes) -> String {
             lane.oldest_accepted_ms.map_or_else(|| "-".to_owned(), human::time),
         ]
     };
-    human::table(&columns, &lanes.lanes.iter().map(row).collect::<Vec<_>>())
+    let own = lanes.lanes.iter().any(|lane| lane.name.starts_with('_'));
+    let note = if own { "_agent: the agent's own records\n" } else { "" };
+    format!("{}{note}", human::table(&columns, &lanes.lanes.iter().map(row).collect::<Vec<_>>()))
 }
 
 fn show_entries(entries: &[Entry]) -> String {

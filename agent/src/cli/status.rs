@@ -94,9 +94,12 @@ fn show(state: &State) -> String {
         let by = duration(offset.unsigned_abs());
         lines.push(("clock", format!("{by} {side} the server's")));
     }
+    if let Some(own) = &state.own {
+        lines.push(("own records", format!("{} accepted, {} waiting", own.accepted, own.waiting)));
+    }
     let head: String =
         lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();
-    let notes: String = state.lanes.iter().map(notes).collect();
+    let notes: String = state.lanes.iter().chain(&state.own).map(notes).collect();
     format!("{head}\n{}{notes}", lanes(&state.lanes))
 }
 
@@ -188,7 +191,7 @@ fn verdict(state: &State) -> (Exit, String) {
     if state.configuration.state != "in force" {
         warning.push(format!("configuration {}", state.configuration.state));
     }
-    for lane in &state.lanes {
+    for lane in state.lanes.iter().chain(&state.own) {
         let name = &lane.name;
         if let Some(hold) = &lane.hold {
             critical.push(format!("lane {name} held ({}): {}", hold.code, hold.reason));

@@ -61,7 +61,8 @@ async fn watched(driver: impl Future<Output = ()>, shared: Arc<Shared>) {
 /// Whether the far end can be reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Connection {
-    /// Records flow, or will as soon as this gateway's turn has come.
+    /// Records flow, or will as soon as this gateway's turn has come. After an outage that a
+    /// record found, one has got through.
     pub up: bool,
     /// How often it came up: another number is another time, even if nobody saw it down between.
     pub session: u64,
@@ -146,7 +147,7 @@ impl Shared {
     /// Tells those who want to know whether the link is up, if that changed.
     pub(super) fn tell_connection(&self) {
         let state = self.state();
-        let now = Connection { up: state.link.is_up(), session: state.link.session() };
+        let now = Connection { up: state.link.is_proven(), session: state.link.session() };
         drop(state);
         self.connection.send_if_modified(|known| std::mem::replace(known, now) != now);
     }

@@ -165,6 +165,7 @@ impl Intaking for Fake {
                 next_attempt_in_s: None,
             },
             lanes: Vec::new(),
+            own: None,
             rates: Rates::default(),
             drained_in_s: None,
             first_send_in_s: None,

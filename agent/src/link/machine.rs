@@ -80,7 +80,7 @@ pub struct Link {
     fresh: bool,
     silent: u32,
     answered_at: Instant,
-    /// How often it came up.
+    /// How often it was proved to be up.
     session: u64,
 }
 
@@ -143,7 +143,13 @@ impl Link {
         matches!(self.state, LinkState::Online | LinkState::Ramping)
     }
 
-    /// How often it came up: while it is up, the number of its present time.
+    /// Whether it is up, and not only on the word of an attempt without a record while records
+    /// fail.
+    pub fn is_proven(&self) -> bool {
+        self.is_up() && !self.unproven
+    }
+
+    /// How often it was proved to be up: while it is, the number of its present time.
     pub fn session(&self) -> u64 {
         self.session
     }
@@ -199,6 +205,7 @@ impl Link {
         self.answered_at = now;
         self.silent = 0;
         if era == self.era && (self.attempting || self.is_up()) {
+            self.session += u64::from(self.unproven && self.is_up());
             (self.bare_next, self.unproven) = (false, false);
         }
         if self.attempting && era == self.era {
@@ -333,7 +340,7 @@ impl Link {
         let spread = outage || (self.state == LinkState::Held && long);
         self.flow_from = (spread && !self.fresh).then(|| now + self.spread);
         self.fresh = false;
-        self.session += 1;
+        self.session += u64::from(!self.unproven);
         self.attempting = false;
         self.bare_next = false;
         self.held = None;

@@ -21,6 +21,9 @@ pub struct Status {
     pub link: Link,
     /// Lanes in the order of the configuration.
     pub lanes: Vec<Lane>,
+    /// The lane of the agent's own records, where it has any; in no other figure here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own: Option<Lane>,
     /// What went in and out lately.
     pub rates: Rates,
     /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.

@@ -37,6 +37,7 @@ fn state(link: LinkState, lane: Lane) -> State {
             next_attempt_in_s: (link == LinkState::Offline).then_some(12),
         },
         lanes: vec![lane],
+        own: None,
         rates: Rates { accepted_per_s: 1.25, ..Rates::default() },
         drained_in_s: None,
         first_send_in_s: None,
@@ -70,6 +71,16 @@ fn a_person_sees_link_accounts_and_holds() {
 }
 
 #[test]
+fn the_agents_own_records_stand_apart() {
+    let own = Some(Lane { name: "_agent".into(), ..held() });
+    let text = show(&State { own, ..state(LinkState::Online, lane()) });
+    for line in ["own records   10 accepted, 4 waiting", "lane _agent held for 30s: "] {
+        assert!(text.lines().any(|found| found.starts_with(line)), "{line}\nin\n{text}");
+    }
+    assert!(!text.contains("\n_agent "), "{text}");
+}
+
+#[test]
 fn nagios_gets_one_line_and_a_grade() {
     let (exit, line) = verdict(&state(LinkState::Online, lane()));
     assert_eq!(exit, Exit::Done);
@@ -91,5 +102,10 @@ fn nagios_gets_one_line_and_a_grade() {
     let (exit, line) = verdict(&state(LinkState::Offline, held()));
     assert_eq!(exit, Exit::Critical);
     assert!(line.starts_with("SPILLWAY CRITICAL - lane critical held (topic_missing)"), "{line}");
+    let own = Some(Lane { name: "_agent".into(), ..held() });
+    let (exit, line) = verdict(&State { own, ..state(LinkState::Online, lane()) });
+    assert_eq!(exit, Exit::Critical);
+    assert!(line.contains("lane _agent held") && line.contains("waiting=4 "), "{line}");
+
     assert_eq!(line.matches('|').count(), 1, "{line}");
 }

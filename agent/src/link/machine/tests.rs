@@ -116,8 +116,10 @@ fn a_link_that_only_opens_connections_is_asked_ever_more_rarely() {
         bench.probe();
         bench.link.reached(bench.link.era(), bench.now);
         assert!(bench.link.is_up());
+        assert_eq!((bench.link.is_proven(), bench.link.session()), (false, 1));
     }
     bench.answered();
+    assert_eq!((bench.link.is_proven(), bench.link.session()), (true, 2));
     bench.down();
     assert_eq!(bench.link.failures, 0, "one was answered");
 }
