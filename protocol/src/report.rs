@@ -7,7 +7,8 @@
 //! back after an outage sends one with its present state, not those of the outage.
 //!
 //! `accepted_seq` shows a missing tail: every number up to it was given to a record, so each is at
-//! the far side, waits at the gateway, or has a [tombstone](crate::tombstone).
+//! the far side, waits at the gateway, or has a [tombstone](crate::tombstone). It may be larger than
+//! `accepted`: a replayed dead letter takes a new number and is not accepted again.
 
 use serde::{Deserialize, Serialize};
 
