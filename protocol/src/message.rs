@@ -56,6 +56,8 @@ impl Flags {
     pub const TOMBSTONE: Self = Self(2);
     /// The agent's own: see [`crate::report`].
     pub const REPORT: Self = Self(4);
+    /// A delivered record sent again under its old number, since it was asked for.
+    pub const RESEND: Self = Self(8);
 
     /// As a queue stores it; bits that no flag has are kept for those to come.
     pub fn bits(self) -> u8 {
@@ -79,8 +81,12 @@ impl Flags {
     }
 
     fn names(self) -> impl Iterator<Item = &'static str> {
-        let all =
-            [(Self::REPLAY, "replay"), (Self::TOMBSTONE, "tombstone"), (Self::REPORT, "report")];
+        let all = [
+            (Self::RESEND, "resend"),
+            (Self::REPLAY, "replay"),
+            (Self::TOMBSTONE, "tombstone"),
+            (Self::REPORT, "report"),
+        ];
         all.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
     }
 }

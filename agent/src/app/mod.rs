@@ -217,6 +217,7 @@ pub fn open_queue(
         dead_keep_bytes: config.dead.keep_bytes,
         waiting_bytes_max: intake_bytes(config),
         tell: config.report.is_some(),
+        keep: None,
         seed: entropy::seed(),
     };
     Queue::open(options, clock.clone())

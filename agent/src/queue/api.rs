@@ -50,8 +50,36 @@ pub struct Options {
     /// Somebody takes what [`Queue::untold`](super::Queue::untold) says; else only the newest of it
     /// is kept, for whoever will.
     pub tell: bool,
+    /// Delivered records are kept for a resend.
+    pub keep: Option<Keep>,
     /// Seed of the stream id and of the segments' nonces: from the system, but fixed in tests.
     pub seed: u64,
+}
+
+/// How much of what was delivered is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keep {
+    /// Bytes of files, of all lanes together.
+    pub bytes: u64,
+    /// Time since the last record of a segment was settled, ms.
+    pub time_ms: u64,
+}
+
+/// What became of numbers that were to be sent again, as ranges, both ends included.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resent {
+    /// They will be sent.
+    pub sent: Vec<(u64, u64)>,
+    /// They have not been sent yet, and will be.
+    pub waiting: Vec<(u64, u64)>,
+    /// They are in the dead letters.
+    pub dead: Vec<(u64, u64)>,
+    /// They were given up, or lost to damage.
+    pub dropped: Vec<(u64, u64)>,
+    /// They were delivered, and are not kept any more.
+    pub expired: Vec<(u64, u64)>,
+    /// No record ever had them.
+    pub unknown: Vec<(u64, u64)>,
 }
 
 /// What recovery found; for the log and `status`.

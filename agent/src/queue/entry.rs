@@ -6,6 +6,8 @@ use spillway_protocol::codec::{self, DecodeError};
 use spillway_protocol::record::{LaneName, Record};
 
 const VERSION: u8 = 1;
+/// Version of a [`Copied`].
+const COPIED: u8 = 2;
 
 /// A record in a lane. `R` is `&Record` to write and `Record` to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +19,21 @@ pub(super) struct Stored<R> {
     /// Bits of [`Flags`](spillway_protocol::message::Flags).
     pub(super) flags: u8,
     pub(super) record: R,
+}
+
+/// A delivered record that is sent again, under the number it had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Copied<R> {
+    pub(super) origin: Origin,
+    pub(super) stored: Stored<R>,
+}
+
+/// Where a copy comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    pub(super) lane: LaneName,
+    pub(super) stream: u32,
+    pub(super) seq: u64,
 }
 
 /// A record that was given up, and why.
@@ -36,9 +53,27 @@ pub(super) struct Letter {
 
 /// Encodes an entry.
 pub(super) fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
+    encode_as(VERSION, value)
+}
+
+/// Encodes a copy.
+pub(super) fn encode_copy(copy: &Copied<&Record>) -> std::io::Result<Vec<u8>> {
+    encode_as(COPIED, copy)
+}
+
+fn encode_as<T: Serialize>(version: u8, value: &T) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::with_capacity(256);
-    codec::encode_into(VERSION, value, &mut out).map_err(std::io::Error::other)?;
+    codec::encode_into(version, value, &mut out).map_err(std::io::Error::other)?;
     Ok(out)
+}
+
+/// Decodes an entry of a lane, and where it comes from if it is a copy.
+pub(super) fn decode_record(bytes: &[u8]) -> Result<(Stored<Record>, Option<Origin>), DecodeError> {
+    if bytes.first() != Some(&COPIED) {
+        return Ok((decode(bytes)?, None));
+    }
+    let (copied, _): (Copied<Record>, _) = codec::decode(COPIED, bytes)?;
+    Ok((copied.stored, Some(copied.origin)))
 }
 
 /// Decodes an entry.
@@ -71,6 +106,19 @@ mod tests {
         assert_eq!(bytes, golden);
         let read: Stored<Record> = decode(&bytes).unwrap();
         assert_eq!(read.record, record());
+    }
+
+    #[test]
+    fn golden_bytes_of_a_copy() {
+        let stored = Stored { accepted_ms: 5, clock_set: true, flags: 8, record: &record() };
+        let origin = Origin { lane: LaneName::parse("bulk").unwrap(), stream: 7, seq: 2 };
+        let bytes = encode_copy(&Copied { origin: origin.clone(), stored }).unwrap();
+        let golden = b"\x02\x04bulk\x07\x02\x05\x01\x08\x02id\x00\x00\x00\x01\x01t\x00\x01\x01p\x01v\x04body";
+        assert_eq!(bytes, golden);
+        let (stored, found) = decode_record(&bytes).unwrap();
+        assert_eq!((stored.record, found), (record(), Some(origin)));
+        let plain = Stored { accepted_ms: 5, clock_set: true, flags: 0, record: &record() };
+        assert_eq!(decode_record(&encode(&plain).unwrap()).unwrap().1, None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use spillway_protocol::message::{Flags, StreamId};
+use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record, RecordId};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use super::api::{
     Place, Recovery, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
+use super::entry::Copied;
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
@@ -103,8 +104,10 @@ impl Queue {
             threads.push(spawn("commit", move || watched(|| committer.run(&inbox))));
         }
         let (keeper, stop) = channel();
-        let kept = (lanes.clone(), ids.clone());
-        threads.push(spawn("keeper", move || keeper::run(&kept.0, &kept.1, &stop)));
+        let kept = (lanes.clone(), ids.clone(), options.keep, clock.clone());
+        threads.push(spawn("keeper", move || {
+            keeper::run(&kept.0, &kept.1, kept.2, kept.3.as_ref(), &stop);
+        }));
         let running = threads.into_iter().collect::<Result<_, _>>().map_err(|source| {
             OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
         })?;
@@ -133,18 +136,35 @@ impl Queue {
 
     /// The same for a record that is more than an app's.
     pub fn submit_flagged(&self, lane: &LaneName, record: Record, flags: Flags) -> Ticket {
+        let size_bytes = record.size_bytes();
+        let clock = self.0.clock.clone();
+        self.put(lane, size_bytes, |answer| Submission::new(record, flags, answer, clock.as_ref()))
+    }
+
+    /// A record sent again, as it was.
+    pub(super) fn submit_copy(&self, lane: &LaneName, copied: Copied<Record>) -> Ticket {
+        let size_bytes = copied.stored.record.size_bytes();
+        self.put(lane, size_bytes, |answer| Submission::copy(copied, answer))
+    }
+
+    fn put(
+        &self,
+        lane: &LaneName,
+        size_bytes: usize,
+        submission: impl FnOnce(Answer) -> Option<Submission>,
+    ) -> Ticket {
         let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
             return Ticket::answered(Err(AppendError::UnknownLane { lane: lane.clone() }));
         };
         let Some(waiting) =
-            Waiting::enter(&self.0.waiting_bytes, record.size_bytes(), self.0.waiting_bytes_max)
+            Waiting::enter(&self.0.waiting_bytes, size_bytes, self.0.waiting_bytes_max)
         else {
             let reason = "too many records wait for it; send this one again later";
             return Ticket::answered(Err(AppendError::Disk(reason.to_owned())));
         };
         let (sender, receiver) = oneshot::channel();
         let answer = Answer::new(sender, waiting);
-        let submission = Submission::new(record, flags, answer, self.0.clock.as_ref());
+        let submission = submission(answer);
         // A closed inbox drops the answer, which the ticket reads as stopping.
         submission.into_iter().for_each(|submission| self.0.inboxes[index].put(submission));
         Ticket(receiver)
@@ -231,6 +251,18 @@ impl Queue {
         };
         let position = lane.numbering().position(stream, seq).filter(|p| *p < lane.chain.end());
         position.map_or(Place::Unknown, |position| lane.place(position))
+    }
+
+    /// A delivered record, while it is kept.
+    pub(super) fn kept(
+        &self,
+        lane: &LaneName,
+        stream: StreamId,
+        seq: u64,
+    ) -> std::io::Result<Option<(Stamp, Record)>> {
+        let Some(lane) = self.lane(lane) else { return Ok(None) };
+        let Some(position) = lane.numbering().position(stream, seq) else { return Ok(None) };
+        Ok(lane.stored_at(position)?.map(|(stamp, stored)| (stamp, stored.record)))
     }
 
     /// The dead letters that match, oldest first. Reads the disk.

@@ -193,18 +193,33 @@ impl Ids {
     }
 
     /// Forgets tables whose window is over: everything in them is settled (below `watermark`),
-    /// they are older than an hour, and enough newer ids are known.
-    pub(super) fn expire(&self, lane: usize, watermark: u64, now_ms: u64) -> io::Result<()> {
+    /// they are older than an hour, and enough newer ids are known. While its segment is there
+    /// (the chain begins at `first`), an empty table says that it need not be read for ids.
+    pub(super) fn expire(
+        &self,
+        lane: usize,
+        watermark: u64,
+        first: u64,
+        now_ms: u64,
+    ) -> io::Result<()> {
         let mut lanes = self.lock();
-        while let Some(oldest) = lanes[lane].tables.first() {
-            let newer: u64 = lanes.iter().map(|ids| ids.newer_than(oldest.sealed_ms)).sum();
-            let over = newer >= WINDOW_IDS && now_ms >= oldest.sealed_ms.saturating_add(WINDOW_MS);
-            if oldest.end > watermark || !(over || oldest.len == 0) {
+        let mut nth = 0;
+        while let Some(table) = lanes[lane].tables.get(nth) {
+            let newer: u64 = lanes.iter().map(|ids| ids.newer_than(table.sealed_ms)).sum();
+            let over = newer >= WINDOW_IDS && now_ms >= table.sealed_ms.saturating_add(WINDOW_MS);
+            if table.end > watermark || !(over || table.len == 0) {
                 break;
             }
             let ids = &mut lanes[lane];
-            ids.store.remove_file(&ids.tables[0].name)?;
-            ids.tables.remove(0);
+            if ids.tables[nth].end <= first {
+                ids.store.remove_file(&ids.tables[nth].name)?;
+                ids.tables.remove(nth);
+                continue;
+            }
+            if ids.tables[nth].len > 0 {
+                ids.tables[nth].empty(ids.store.as_ref())?;
+            }
+            nth += 1;
         }
         Ok(())
     }

@@ -2,28 +2,48 @@
 //! enough that an idle agent writes nothing.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::api::Keep;
 use super::ids::Ids;
 use super::lane::Lane;
+use super::shelf::Shelf;
+use crate::clock::WallClock;
 use crate::logs::Repeated;
 
 /// What was delivered within this time before a crash may be sent again.
 pub const SAVE_EVERY: Duration = Duration::from_millis(200);
 
+/// Saves between two looks at what is kept for a resend.
+const TIDY_EVERY: u32 = 5;
+
 /// Runs until the other end of `stop` is dropped.
-pub(super) fn run(lanes: &[Arc<Lane>], ids: &Ids, stop: &Receiver<()>) {
+pub(super) fn run(
+    lanes: &[Arc<Lane>],
+    ids: &Ids,
+    keep: Option<Keep>,
+    clock: &dyn WallClock,
+    stop: &Receiver<()>,
+) {
     let mut faults = Repeated::default();
+    let mut shelf = keep.map(Shelf::new);
+    let mut rounds = 0_u32;
     while stop.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
         if let Err(error) = save(lanes, ids)
             && let Some(times_before) = faults.note(&error.to_string(), Instant::now())
         {
             tracing::warn!(%error, times_before, "the state could not be saved; it is tried again");
+        }
+        rounds = rounds.wrapping_add(1);
+        if let Some(shelf) = shelf.as_mut().filter(|_| rounds % TIDY_EVERY == 0) {
+            shelf.tidy(lanes, clock.now_ms());
+            lanes.iter().for_each(|lane| remove_released(lane));
         }
     }
 }
@@ -34,10 +54,22 @@ pub(super) fn save(lanes: &[Arc<Lane>], ids: &Ids) -> io::Result<()> {
     moved.map(|lane| save_lane(lane, ids)).fold(Ok(()), io::Result::and)
 }
 
+fn remove_released(lane: &Lane) {
+    match lane.remove_released() {
+        Ok(aside) => aside.iter().for_each(|folder| put_aside(lane, folder)),
+        // It is tried again.
+        Err(error) => tracing::debug!(%error, lane = %lane.name, "a kept segment stays"),
+    }
+}
+
+fn put_aside(lane: &Lane, folder: &Path) {
+    tracing::warn!(lane = %lane.name, folder = %folder.display(), "a damaged segment was put aside");
+}
+
 fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
     for folder in lane.save()? {
-        tracing::warn!(lane = %lane.name, folder = %folder.display(), "a damaged segment was put aside");
+        put_aside(lane, &folder);
     }
     let watermark = lane.head().settled().watermark();
-    ids.expire(lane.index, watermark, lane.now_ms())
+    ids.expire(lane.index, watermark, lane.chain.first(), lane.now_ms())
 }

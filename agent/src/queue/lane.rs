@@ -1,7 +1,8 @@
 //! A lane: a chain of records with its head, and what is saved of both.
 
+mod saving;
+
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,12 +15,12 @@ use tokio::time::Instant;
 use super::api::{Accounts, Entry, GivenUp, LaneOptions, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
-use super::entry::{self, Letter, Stored};
+use super::entry::{self, Letter, Origin, Stored};
 use super::head::{End, Head, KeyHash, Next, Refill};
 use super::lease::Lease;
 use super::numbering::Numbering;
 use super::ranges::Settled;
-use super::state::{self, LaneState, RANGES_MAX, Tally};
+use super::state::{self, LaneState, Tally};
 use super::store::Store;
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
@@ -40,8 +41,10 @@ pub(super) struct Lane {
     saved: Mutex<Saved>,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
-    /// Segments from this position on stay, whatever is settled.
+    /// Segments from this position on stay, whatever is settled: their ids are not written yet.
     kept_from: AtomicU64,
+    /// Segments from this position on stay for a resend.
+    shelved_from: AtomicU64,
     changed: watch::Sender<u64>,
     oldest: Mutex<Option<(u64, u64)>>,
     tell: bool,
@@ -55,6 +58,8 @@ pub(super) struct Shared {
     pub(super) dead: Arc<Dead>,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) changed: watch::Sender<u64>,
+    /// Settled segments stay until they are released.
+    pub(super) keeps: bool,
     /// See [`Options::tell`](super::Options::tell).
     pub(super) tell: bool,
 }
@@ -107,6 +112,7 @@ impl Lane {
             saved: Mutex::new(Saved { untold: head.untold.clone(), ..Saved::default() }),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),
+            shelved_from: AtomicU64::new(if shared.keeps { 0 } else { u64::MAX }),
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
             tell: shared.tell,
@@ -155,37 +161,33 @@ impl Lane {
                 Next::Again(position) => (position, false),
                 Next::Look(position) => (position, true),
             };
-            let (pack, stored) = match self.look(&mut head, position) {
+            let (pack, found) = match self.look(&mut head, position) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 // What was leased before the unreadable one may go.
                 Err(_) if !leases.is_empty() => break,
                 Err(error) => return Err(error),
             };
-            let size = stored.record.size_bytes();
+            let size = found.0.record.size_bytes();
             if !leases.is_empty() && size > room {
                 break;
             }
-            if new && !head.found(position, self.key_hash(&stored.record)) {
+            if new && !head.found(position, self.key_hash(&found.0.record)) {
                 continue;
             }
             room = room.saturating_sub(size);
             let attempts = head.lease(position);
-            let stamp = self.stamp(&pack, position, &stored);
-            leases.push(Lease::new(self.clone(), position, stored.record, stamp, attempts));
+            let stamp = self.stamp(&pack, position, &found);
+            leases.push(Lease::new(self.clone(), position, found.0.record, stamp, attempts));
         }
         Ok(leases)
     }
 
     /// Reads `position`; damage there is settled as such.
-    fn look(
-        &self,
-        head: &mut Head,
-        position: u64,
-    ) -> io::Result<Option<(Arc<Pack>, Stored<Record>)>> {
+    fn look(&self, head: &mut Head, position: u64) -> io::Result<Option<(Arc<Pack>, Found)>> {
         match self.chain.read(position)? {
             Read::Pack(pack) => match decode(&pack, position) {
-                Some(stored) => return Ok(Some((pack, stored))),
+                Some(found) => return Ok(Some((pack, found))),
                 None => self.lose(head, position, position + 1),
             },
             Read::Hole { until } => self.lose(head, position, until),
@@ -214,7 +216,8 @@ impl Lane {
             looks += 1;
             match self.chain.read(position)? {
                 Read::Pack(pack) => {
-                    let key = decode(&pack, position).map(|stored| self.key_hash(&stored.record));
+                    let key =
+                        decode(&pack, position).map(|(stored, _)| self.key_hash(&stored.record));
                     found.extend((key == Some(refill.key)).then_some(position));
                     position += 1;
                 }
@@ -232,12 +235,16 @@ impl Lane {
         Sha256::digest(key.as_bytes()).iter().take(8).fold(0, |n, &byte| n << 8 | u64::from(byte))
     }
 
-    fn stamp<R>(&self, pack: &Pack, position: u64, stored: &Stored<R>) -> Stamp {
+    /// What is known of a record; of a copy, what was known of the record it was made of.
+    fn stamp(&self, pack: &Pack, position: u64, (stored, origin): &Found) -> Stamp {
+        let own = || (self.name.clone(), pack.stream, position - pack.base);
+        let of_copy = |origin: &Origin| (origin.lane.clone(), StreamId(origin.stream), origin.seq);
+        let (lane, stream, seq) = origin.as_ref().map_or_else(own, of_copy);
         Stamp {
             gateway: self.gateway.clone(),
-            lane: self.name.clone(),
-            stream: pack.stream,
-            seq: position - pack.base,
+            lane,
+            stream,
+            seq,
             accepted_ms: stored.accepted_ms,
             clock_set: stored.clock_set,
             flags: Flags::from_bits(stored.flags),
@@ -362,9 +369,9 @@ impl Lane {
         while entries.len() < limit {
             position = match self.chain.read(position)? {
                 Read::Pack(pack) => {
-                    if let Some(stored) = decode(&pack, position) {
-                        let stamp = self.stamp(&pack, position, &stored);
-                        entries.push(Entry { position, record: stored.record, stamp });
+                    if let Some(found) = decode(&pack, position) {
+                        let stamp = self.stamp(&pack, position, &found);
+                        entries.push(Entry { position, record: found.0.record, stamp });
                     }
                     position + 1
                 }
@@ -381,7 +388,7 @@ impl Lane {
         let Read::Pack(pack) = self.chain.read(position)? else {
             return Ok(None);
         };
-        Ok(decode(&pack, position).map(|stored| (self.stamp(&pack, position, &stored), stored)))
+        Ok(decode(&pack, position).map(|found| (self.stamp(&pack, position, &found), found.0)))
     }
 
     /// When the oldest waiting record was accepted, ms since 1970.
@@ -407,59 +414,14 @@ impl Lane {
         };
         sizes.into_iter().map(live).sum()
     }
-
-    /// Whether there is anything to save, or segments that could go.
-    pub(super) fn wants_saving(&self) -> bool {
-        let saved = self.saved();
-        saved.moved != self.moved.load(Relaxed)
-            || (saved.before < saved.watermark
-                && self.chain.removable_below(saved.watermark.min(self.kept_from.load(Relaxed))))
-    }
-
-    /// Saves the state, then removes segments that no saved state needs. Returns those that were
-    /// put aside because they are damaged.
-    pub(super) fn save(&self) -> io::Result<Vec<PathBuf>> {
-        let mut saved = self.saved();
-        let moved = self.moved.load(Relaxed);
-        let state = self.state();
-        self.chain.store().save_state(&state::encode(&state)?)?;
-        let untold = Untold::restore(&state.untold);
-        *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
-        self.chain.remove_below(saved.before.min(state.watermark).min(self.kept_from.load(Relaxed)))
-    }
-
-    fn state(&self) -> LaneState {
-        let head = self.head();
-        LaneState {
-            end: self.chain.end(),
-            watermark: head.settled().watermark(),
-            above: head.settled().above(RANGES_MAX),
-            baseline: head.baseline(),
-            streams: self.numbering.saved(),
-            settled: saved_tally(&head),
-            lost: head.lost(),
-            untold: head.untold.graves(),
-        }
-    }
-
-    fn saved(&self) -> MutexGuard<'_, Saved> {
-        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// The tally as it will be true of the saved ranges: what lies above the last saved range is
-/// sent again after a crash, so it counts as not delivered there.
-fn saved_tally(head: &Head) -> Tally {
-    let tally = head.tally();
-    let all = head.settled();
-    let saved = Settled::restore(all.watermark(), &all.above(RANGES_MAX));
-    let unsaved = all.count_from(head.baseline()) - saved.count_from(head.baseline());
-    Tally { delivered: tally.delivered.saturating_sub(unsaved), ..tally }
-}
+/// A record, and where it comes from if it is a copy.
+type Found = (Stored<Record>, Option<Origin>);
 
 /// The record at `position` of `pack`; `None` if it cannot be read by this build.
-fn decode(pack: &Pack, position: u64) -> Option<Stored<Record>> {
-    entry::decode(pack.entry(position)?).ok()
+fn decode(pack: &Pack, position: u64) -> Option<Found> {
+    entry::decode_record(pack.entry(position)?).ok()
 }
 
 /// How many records wait in a chain that is not opened as a lane.

@@ -33,14 +33,17 @@ mod numbering;
 mod pack;
 mod ranges;
 mod recover;
+mod resend;
+mod shelf;
 mod state;
 mod store;
 mod submission;
 mod untold;
 
 pub use api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, GivenUp, LaneFigures, LaneOptions,
-    OpenError, Options, Ordering, Place, Receipt, Recovery, SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, GivenUp, Keep, LaneFigures,
+    LaneOptions, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, SettleError,
+    Ticket,
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

@@ -76,6 +76,7 @@ pub(super) fn recover(
         clock: clock.clone(),
         changed,
         tell: options.tell,
+        keeps: options.keep.is_some(),
     };
     let ids = Arc::new(Ids::recover(stores.lanes.clone())?);
     let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())

@@ -9,7 +9,7 @@ use spillway_protocol::record::{IdOrigin, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
 
 use super::api::{AppendError, Receipt};
-use super::entry::{self, Stored};
+use super::entry::{self, Copied, Stored};
 use super::ids::Print;
 use crate::clock::WallClock;
 
@@ -80,6 +80,23 @@ impl Submission {
         let (accepted_ms, clock_set) = (clock.now_ms(), clock.is_set());
         let encoded =
             entry::encode(&Stored { accepted_ms, clock_set, flags: flags.bits(), record: &record });
+        Self::encoded(record, flags, encoded, answer)
+    }
+
+    /// A record sent again, as it was.
+    pub(super) fn copy(copied: Copied<Record>, answer: Answer) -> Option<Self> {
+        let Copied { origin, stored: Stored { accepted_ms, clock_set, flags, record } } = copied;
+        let stored = Stored { accepted_ms, clock_set, flags, record: &record };
+        let encoded = entry::encode_copy(&Copied { origin, stored });
+        Self::encoded(record, Flags::from_bits(flags), encoded, answer)
+    }
+
+    fn encoded(
+        record: Record,
+        flags: Flags,
+        encoded: std::io::Result<Vec<u8>>,
+        answer: Answer,
+    ) -> Option<Self> {
         match encoded {
             Ok(entry) => Some(Self {
                 print: (record.id_origin == IdOrigin::App).then(|| Print::of(&record)),

@@ -292,6 +292,19 @@ impl Chain {
         Ok(aside)
     }
 
+    /// The segments that [`Chain::remove_below`] would take, with the position after their last.
+    pub(super) fn below(&self, position: u64) -> Vec<(SegmentId, u64)> {
+        let end = self.end();
+        let spans = self.spans();
+        let segments = self.read_segments();
+        let done = spans.into_iter().map_while(|(first, limit)| {
+            let segment = segments.get(&first)?;
+            let last = limit == end && segment.live.is_some();
+            (limit <= position && !last).then_some((segment.id, limit))
+        });
+        done.collect()
+    }
+
     /// Whether [`Chain::remove_below`] would find something.
     pub(super) fn removable_below(&self, position: u64) -> bool {
         let end = self.end();

@@ -92,6 +92,12 @@ impl Table {
         Ok(Self::describe(name, end, sealed_ms, &rows, times))
     }
 
+    /// Forgets its ids, but not that its segment was read for them.
+    pub(super) fn empty(&mut self, store: &dyn Store) -> io::Result<()> {
+        *self = Self::save(store, Vec::new(), Times::NONE, self.end, self.sealed_ms)?;
+        Ok(())
+    }
+
     /// The tables that earlier runs left, oldest first. A damaged one is passed over: its segment
     /// was either sealed long ago or is read again by recovery.
     pub(super) fn load_all(store: &dyn Store) -> io::Result<Vec<Self>> {

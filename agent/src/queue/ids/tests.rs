@@ -73,14 +73,14 @@ fn a_table_goes_only_when_all_three_windows_are_over() {
     store_ids(&ids, 1, 101);
     ids.seal(0, 1, 101, 0).unwrap();
     let known = |ids: &Ids| ids.seen(&print(50, 1)).unwrap() != Seen::New;
-    ids.expire(0, 101, WINDOW_MS).unwrap();
+    ids.expire(0, 101, 1000, WINDOW_MS).unwrap();
     assert!(known(&ids), "too few newer ids");
     store_ids(&ids, 101, 101 + WINDOW_IDS as u32);
-    ids.expire(0, 100, WINDOW_MS).unwrap();
+    ids.expire(0, 100, 1000, WINDOW_MS).unwrap();
     assert!(known(&ids), "one of its records waits");
-    ids.expire(0, 101, WINDOW_MS - 1).unwrap();
+    ids.expire(0, 101, 1000, WINDOW_MS - 1).unwrap();
     assert!(known(&ids), "younger than an hour");
-    ids.expire(0, 101, WINDOW_MS).unwrap();
+    ids.expire(0, 101, 1000, WINDOW_MS).unwrap();
     assert!(!known(&ids));
 }
 

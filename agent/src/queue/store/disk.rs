@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::scan::{has_traces, scan};
 use super::slots::Slots;
@@ -140,6 +141,17 @@ impl Store for DiskStore {
             return 0;
         };
         entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+    }
+
+    fn mark_settled(&self, id: SegmentId, at_ms: u64) {
+        let file = File::options().append(true).open(self.folder.join(id.folder()).join("db"));
+        // Without it the time of its last record counts, which is earlier.
+        drop(file.and_then(|f| f.set_modified(UNIX_EPOCH + Duration::from_millis(at_ms))));
+    }
+
+    fn settled_ms(&self, id: SegmentId) -> Option<u64> {
+        let at = fs::metadata(self.folder.join(id.folder()).join("db")).ok()?.modified().ok()?;
+        u64::try_from(at.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {

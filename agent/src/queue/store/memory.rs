@@ -25,6 +25,7 @@ struct Disk {
 struct Segment {
     packs: Vec<Vec<u8>>,
     synced: usize,
+    settled_ms: Option<u64>,
 }
 
 /// Shared by all who hold a clone: the "disk".
@@ -38,7 +39,8 @@ impl MemoryStore {
         let disk = self.lock();
         let survive = |segment: &Segment, rng: &mut StdRng| {
             let kept = rng.random_range(segment.synced..=segment.packs.len());
-            Segment { packs: segment.packs[..kept].to_vec(), synced: kept }
+            let packs = segment.packs[..kept].to_vec();
+            Segment { packs, synced: kept, settled_ms: segment.settled_ms }
         };
         let segments = disk.segments.iter().map(|(id, s)| (*id, survive(s, rng))).collect();
         let (state, files) = (disk.state.clone(), disk.files.clone());
@@ -135,6 +137,16 @@ impl Store for MemoryStore {
 
     fn segment_bytes(&self, id: SegmentId) -> u64 {
         self.lock().segments.get(&id).map_or(0, |s| s.packs.iter().map(|p| p.len() as u64).sum())
+    }
+
+    fn mark_settled(&self, id: SegmentId, at_ms: u64) {
+        if let Some(segment) = self.lock().segments.get_mut(&id) {
+            segment.settled_ms = Some(at_ms);
+        }
+    }
+
+    fn settled_ms(&self, id: SegmentId) -> Option<u64> {
+        self.lock().segments.get(&id)?.settled_ms
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {

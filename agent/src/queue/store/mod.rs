@@ -73,6 +73,12 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Bytes of one segment's files.
     fn segment_bytes(&self, id: SegmentId) -> u64;
 
+    /// Notes that everything in a segment was settled at this time.
+    fn mark_settled(&self, id: SegmentId, at_ms: u64);
+
+    /// When everything in a segment was settled, or when it was last written.
+    fn settled_ms(&self, id: SegmentId) -> Option<u64>;
+
     /// The newest state saved whole.
     fn load_state(&self) -> io::Result<Option<Vec<u8>>>;
 

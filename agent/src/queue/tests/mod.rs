@@ -1,5 +1,6 @@
 //! The queue as a whole: on sled, and against a model on a store that power cuts and failures hit.
 
+mod audit;
 mod model;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ fn options(folder: &Path, ordering: Ordering) -> Options {
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 64 << 20,
         tell: true,
+        keep: None,
         seed: SEED.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
     }
 }

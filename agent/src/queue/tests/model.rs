@@ -294,6 +294,7 @@ fn take_up(ordering: Ordering, lane: &MemoryStore, dead: &MemoryStore, seed: u64
         segment_bytes: 3_000,
         dead_keep_bytes: u64::MAX,
         waiting_bytes_max: 64 << 20,
+        keep: None,
         tell: true,
         seed,
     };
