@@ -23,7 +23,7 @@ use crate::control::{self, Desk};
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::own::Own;
-use crate::queue::{LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
+use crate::queue::{Keep, LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream, tls::TlsError};
@@ -217,7 +217,10 @@ pub fn open_queue(
         dead_keep_bytes: config.dead.keep_bytes,
         waiting_bytes_max: intake_bytes(config),
         tell: config.report.is_some(),
-        keep: None,
+        keep: config.audit.as_ref().map(|audit| Keep {
+            bytes: audit.keep_bytes,
+            time_ms: u64::try_from(audit.keep_for.as_millis()).unwrap_or(u64::MAX),
+        }),
         seed: entropy::seed(),
     };
     Queue::open(options, clock.clone())

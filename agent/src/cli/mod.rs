@@ -12,6 +12,7 @@ mod offline;
 mod output;
 mod queue;
 mod records;
+mod resend;
 mod run;
 mod send;
 mod signal;
@@ -69,14 +70,14 @@ enum Command {
     /// Looks into the dead letters, sends them again or gives them up
     #[command(subcommand)]
     Dead(dead::Dead),
+    /// Sends delivered records again, where [audit] keeps them
+    Resend(resend::Arguments),
     /// Embedded broker for development
     Broker(broker::Broker),
     #[command(hide = true)]
     Top(Unbuilt),
     #[command(hide = true)]
     Why(Unbuilt),
-    #[command(hide = true)]
-    Resend(Unbuilt),
     #[command(hide = true)]
     Reload(Unbuilt),
     #[command(hide = true)]
@@ -103,7 +104,7 @@ impl Cli {
             Command::Broker(args) => broker::run(args).await,
             Command::Top(_) => refuse("top", "watch spillway status"),
             Command::Why(_) => refuse("why", "spillway status says what holds a lane and why"),
-            Command::Resend(_) => refuse("resend", "delivered records are not kept yet"),
+            Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
             Command::Plan(_) => refuse("plan", "see docs/benchmarks.md for figures"),
             Command::SupportBundle(_) => {

@@ -10,7 +10,7 @@ use super::tree::Table;
 use super::{Config, Listen, basic, environment, lane, merge, own, route, tree, upstream};
 
 /// The sections of later versions; each is refused by name.
-const NOT_BUILT: [&str; 4] = ["client", "budget", "audit", "control"];
+const NOT_BUILT: [&str; 3] = ["client", "budget", "control"];
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -159,6 +159,7 @@ pub(super) fn prove(
         backoff: basic::backoff(part("backoff")),
         report: root.section("report").and_then(|section| own::report(section, transport)),
         presence: root.section("presence").and_then(|section| own::presence(section, transport)),
+        audit: root.section("audit").map(own::audit),
         upstream,
     };
     if tree.get("upstream").is_none() {

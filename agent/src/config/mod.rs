@@ -32,6 +32,7 @@ use spillway_protocol::record::{LaneName, Tag, Topic};
 pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use fault::{ConfigError, Fault, Place, Warning};
 pub use load::{Surroundings, listen, load};
+pub use own::RESEND_LANE;
 pub use template::Template;
 pub use unit::{duration, size_bytes};
 
@@ -82,6 +83,8 @@ pub struct Config {
     pub report: Option<Report>,
     /// `[presence]`
     pub presence: Option<Presence>,
+    /// `[audit]`
+    pub audit: Option<Audit>,
 }
 
 impl Config {
@@ -289,4 +292,13 @@ pub struct Presence {
     pub topic: Topic,
     /// First part of the client id.
     pub client_group: String,
+}
+
+/// `[audit]`: delivered records are kept, to be sent again when they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audit {
+    /// Most bytes of them.
+    pub keep_bytes: u64,
+    /// Longest time.
+    pub keep_for: Duration,
 }

@@ -1,15 +1,19 @@
-//! What the agent sends of its own: report, presence.
+//! What the agent sends of its own, report and presence, and again: audit.
 
 use std::time::Duration;
 
-use spillway_protocol::record::LaneName;
+use spillway_protocol::record::{LaneName, Topic};
 
 use super::lane::{required, topic};
 use super::section::Section;
-use super::{Config, Lane, OnReject, Order, Presence, Report, Transport, unit};
+use super::{Audit, Config, Lane, OnReject, Order, Presence, Report, Transport, unit};
 
 /// The lane of the agent's own records. No configuration can name it, nor an app use it.
 const OWN_LANE: &str = "_agent";
+/// The lane of delivered records that are sent again.
+pub const RESEND_LANE: &str = "_resend";
+const KEEP_BYTES: u64 = 1 << 30;
+const KEEP_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 const EVERY: Duration = Duration::from_secs(15 * 60);
 /// A shorter interval would be a load of its own.
 const EVERY_LEAST: Duration = Duration::from_secs(1);
@@ -33,6 +37,13 @@ pub(super) fn presence(section: Section<'_>, transport: Option<Transport>) -> Op
     Some(Presence { topic: topic?, client_group: client_group? })
 }
 
+pub(super) fn audit(section: Section<'_>) -> Audit {
+    let keep_bytes = section.with_unit("keep", "\"1 GiB\"", unit::size_bytes);
+    let keep_for = section.with_unit("keep_for", "\"7d\"", unit::duration);
+    section.finish();
+    Audit { keep_bytes: keep_bytes.unwrap_or(KEEP_BYTES), keep_for: keep_for.unwrap_or(KEEP_FOR) }
+}
+
 fn client_group(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if let Some(other) = text.chars().find(|c| !fits(*c)) {
@@ -50,21 +61,32 @@ impl Config {
     pub fn own_lane(&self) -> Option<Lane> {
         let report = self.report.as_ref().map(|report| &report.topic);
         let topic = report.or(self.presence.as_ref().map(|presence| &presence.topic))?;
-        Some(Lane {
-            name: LaneName::parse(OWN_LANE).ok()?,
-            topic: topic.clone(),
-            tag: None,
-            priority: u32::MAX,
-            weight: 1,
-            min_share_percent: 0,
-            default: false,
-            order: Order::None,
-            on_reject: OnReject::Hold,
-        })
+        behind_all(OWN_LANE, topic)
     }
 
-    /// The lanes of users, and the agent's own where there is one.
-    pub fn all_lanes(&self) -> impl Iterator<Item = Lane> {
-        self.lanes.iter().cloned().chain(self.own_lane())
+    /// The lane of records that are sent again. They leave as records of the lane that each was
+    /// accepted in; the topic stands for none.
+    pub fn resend_lane(&self) -> Option<Lane> {
+        self.audit.as_ref().and_then(|_| behind_all(RESEND_LANE, &self.default_lane().topic))
     }
+
+    /// The lanes of users, and the agent's own where there are some.
+    pub fn all_lanes(&self) -> impl Iterator<Item = Lane> {
+        self.lanes.iter().cloned().chain(self.own_lane()).chain(self.resend_lane())
+    }
+}
+
+/// A lane behind all others of which nothing is ever given up.
+fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
+    Some(Lane {
+        name: LaneName::parse(name).ok()?,
+        topic: topic.clone(),
+        tag: None,
+        priority: u32::MAX,
+        weight: 1,
+        min_share_percent: 0,
+        default: false,
+        order: Order::None,
+        on_reject: OnReject::Hold,
+    })
 }

@@ -8,6 +8,7 @@
 //! | `GET /v1/dead/{number}` with `body` | [`Letter`] |
 //! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
 //! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
+//! | `POST /v1/resend` with [`Resend`] | [`Resent`] |
 //!
 //! An error is answered as on the intake socket: `{"error": {"code", "field", "message"}}`.
 
@@ -233,4 +234,46 @@ pub struct Accepted {
     pub lane: String,
     /// Whether it was held for refusals until now.
     pub accepted: bool,
+}
+
+/// Most numbers of one request.
+pub const RESEND_MAX: u64 = 100_000;
+
+/// Delivered records to be sent again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resend {
+    /// Lane they were accepted in.
+    pub lane: String,
+    /// Their stream, 8 hex digits; the present one where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream: Option<String>,
+    /// First number.
+    pub from: u64,
+    /// Last number; at most [`RESEND_MAX`] of them.
+    pub to: u64,
+}
+
+/// First and last number.
+pub type Span = (u64, u64);
+
+/// What becomes of each number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resent {
+    /// Lane.
+    pub lane: String,
+    /// Stream, 8 hex digits.
+    pub stream: String,
+    /// They will be sent again.
+    pub sent: Vec<Span>,
+    /// They have not left yet, and will.
+    pub waiting: Vec<Span>,
+    /// They are in the dead letters.
+    pub dead: Vec<Span>,
+    /// They were given up, or lost to damage.
+    pub dropped: Vec<Span>,
+    /// They were delivered, and are not kept any more.
+    pub expired: Vec<Span>,
+    /// No record ever had them.
+    pub unknown: Vec<Span>,
 }

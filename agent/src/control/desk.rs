@@ -6,13 +6,14 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use spillway_protocol::local::{Code, Refusal};
-use spillway_protocol::message::Stamp;
+use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{self, LaneName};
 
 use super::api::{
     Accepted, Action, Content, Done, Entry, Filter, Lane, Lanes, Letter, Letters, Look,
-    PAGE_DEFAULT, PAGE_MAX, Page, Record, Waiting,
+    PAGE_DEFAULT, PAGE_MAX, Page, RESEND_MAX, Record, Resend, Resent, Waiting,
 };
+use crate::config::RESEND_LANE;
 use crate::queue::{DeadFilter, DeadLetter, Queue, SettleError};
 
 /// Records that are read at once: each may have a body of 4 MiB.
@@ -138,6 +139,34 @@ impl Desk {
         Ok(Accepted { lane: lane.to_string(), accepted })
     }
 
+    pub(super) fn resend(&self, wish: &Resend) -> Result<Resent, Refusal> {
+        let lanes = self.queue.lanes();
+        let Some(into) = lanes.iter().find(|lane| lane.as_str() == RESEND_LANE) else {
+            let message = "delivered records are not kept here; add [audit] to the configuration";
+            return Err(Refusal::new(Code::NotFound, message));
+        };
+        let lane = self.lane(&wish.lane)?;
+        let stream = stream(wish.stream.as_deref(), self.queue.stream())?;
+        if wish.from == 0 || wish.from > wish.to || wish.to - wish.from >= RESEND_MAX {
+            let message = format!(
+                "{} to {} is no range of at most {RESEND_MAX} numbers from 1 up",
+                wish.from, wish.to
+            );
+            return Err(Refusal::of("from", Code::BadRecord, message));
+        }
+        let done = self.queue.resend(into, &lane, stream, wish.from, wish.to).map_err(failed)?;
+        Ok(Resent {
+            lane: lane.to_string(),
+            stream: stream.to_string(),
+            sent: done.sent,
+            waiting: done.waiting,
+            dead: done.dead,
+            dropped: done.dropped,
+            expired: done.expired,
+            unknown: done.unknown,
+        })
+    }
+
     fn filter(&self, filter: Filter) -> Result<DeadFilter, Refusal> {
         Ok(DeadFilter {
             number: filter.number,
@@ -158,6 +187,16 @@ impl Desk {
         let message = format!("{name:?} is no lane here; there are: {}", known.join(", "));
         Err(Refusal::of("lane", Code::UnknownLane, message))
     }
+}
+
+fn stream(said: Option<&str>, present: StreamId) -> Result<StreamId, Refusal> {
+    let Some(said) = said else {
+        return Ok(present);
+    };
+    said.parse().map_err(|_| {
+        let message = format!("{said:?} is no stream: 8 hex digits, as in sw_st or status");
+        Refusal::of("stream", Code::BadRecord, message)
+    })
 }
 
 fn failed(error: SettleError) -> Refusal {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use spillway_protocol::local::{Code, Refusal};
 use tokio::net::UnixListener;
 
-use super::api::{Action, Look, Page};
+use super::api::{Action, Look, Page, Resend};
 use super::desk::Desk;
 
 /// Serves `desk` on `listener` until `stop` is done; requests under way are finished.
@@ -29,6 +29,7 @@ pub async fn serve(
         .route("/v1/dead/replay", post(replay))
         .route("/v1/dead/purge", post(purge))
         .route("/v1/dead/accept/{lane}", post(accept))
+        .route("/v1/resend", post(resend))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
         .into_make_service_with_connect_info::<Peer>();
@@ -119,6 +120,20 @@ async fn accept(
         let accepted = desk.accept(&lane)?;
         tracing::info!(uid = peer.uid, lane, held = accepted.accepted, "operator: dead accept");
         Ok(accepted)
+    })
+    .await
+}
+
+async fn resend(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    wish: Result<Json<Resend>, JsonRejection>,
+) -> Response {
+    blocking(move || {
+        let wish = json(wish)?;
+        let resent = desk.resend(&wish)?;
+        tracing::info!(uid = peer.uid, ?resent, "operator: resend");
+        Ok(resent)
     })
     .await
 }

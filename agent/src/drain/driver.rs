@@ -213,7 +213,10 @@ impl<S: Source> Driver<S> {
         self.jobs.insert(id, Job::Send(flight, parcel));
     }
 
+    /// As a record of the lane it was accepted in, which for one that is sent again is not the
+    /// lane it waits in.
     fn compose(&self, lane: &Lane, parcel: &S::Parcel) -> Message {
+        let lane = self.options.accepted_in(&parcel.stamp().lane).unwrap_or(lane);
         let defaults = Defaults { topic: &lane.topic, tag: lane.tag.as_ref() };
         let order_key = order_key(lane.order, parcel.record(), &self.options.gateway);
         Message::compose(parcel.record(), parcel.stamp(), &defaults, order_key)

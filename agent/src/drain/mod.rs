@@ -28,7 +28,7 @@ mod stock;
 pub use handle::{Connection, Drain, DrainHandle, Ended};
 pub use status::{DrainStatus, LaneDrain};
 
-use spillway_protocol::record::BODY_MAX;
+use spillway_protocol::record::{BODY_MAX, LaneName};
 
 use crate::config::{self, Config};
 
@@ -61,6 +61,13 @@ impl Options {
             fresh,
             in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
         }
+    }
+}
+
+impl Options {
+    /// The lane of that name.
+    fn accepted_in(&self, name: &LaneName) -> Option<&config::Lane> {
+        self.lanes.iter().find(|lane| lane.name == *name)
     }
 }
 

@@ -136,6 +136,7 @@ fn open(folder: &Path, clock: Arc<CountingClock>) -> Queue {
         segment_bytes: 1 << 20,
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 1 << 20,
+        keep: None,
         tell: true,
         seed: clock.0.load(SeqCst) + 1,
     };

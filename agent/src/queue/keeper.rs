@@ -41,7 +41,7 @@ pub(super) fn run(
             tracing::warn!(%error, times_before, "the state could not be saved; it is tried again");
         }
         rounds = rounds.wrapping_add(1);
-        if let Some(shelf) = shelf.as_mut().filter(|_| rounds % TIDY_EVERY == 0) {
+        if let Some(shelf) = shelf.as_mut().filter(|_| rounds.is_multiple_of(TIDY_EVERY)) {
             shelf.tidy(lanes, clock.now_ms());
             lanes.iter().for_each(|lane| remove_released(lane));
         }

@@ -75,7 +75,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
     // What later versions build comes into the file then; `namespace` is instance_id's other name.
     let expected = [
         "admin",
-        "audit",
         "budget",
         "bundle",
         "client",

@@ -81,11 +81,13 @@ impl<S: Source> Driver<S> {
         let now = Instant::now();
         let config = &self.options.lanes[lane];
         let due = self.source.next_due(&config.name);
+        let accepted_in =
+            |parcel: &S::Parcel| self.options.accepted_in(&parcel.stamp().lane).unwrap_or(config);
         let known = leased.into_iter().map(|parcel| {
             let record = parcel.record();
             let facts = Facts {
                 lane,
-                topic: record.topic.as_ref().unwrap_or(&config.topic).clone(),
+                topic: record.topic.as_ref().unwrap_or(&accepted_in(&parcel).topic).clone(),
                 position: parcel.position(),
                 bytes: record.size_bytes(),
                 body_bytes: record.body.len(),
