@@ -31,6 +31,7 @@ pub fn open(folder: &Path) -> Result<(Queue, LaneName), Error> {
         dead_keep_bytes: 64 << 20,
         waiting_bytes_max: 64 << 20,
         tell: false,
+        keep: None,
         seed: 1,
     };
     let (queue, _) = Queue::open(options, Arc::new(SystemClock))?;

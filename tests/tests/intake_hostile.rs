@@ -38,6 +38,7 @@ fn open(data_dir: &Path) -> Queue {
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 64 << 20,
         tell: false,
+        keep: None,
         seed: 7,
     };
     Queue::open(options, Arc::new(SystemClock)).unwrap().0

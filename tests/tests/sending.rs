@@ -110,6 +110,7 @@ impl Agent {
             dead_keep_bytes: 64 << 20,
             waiting_bytes_max: 64 << 20,
             tell: false,
+            keep: None,
             seed: 1,
         };
         let (queue, _) = Queue::open(options, Arc::new(SystemClock)).unwrap();
