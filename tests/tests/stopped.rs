@@ -15,7 +15,6 @@ fn named_but_unbuilt_commands_say_so() {
     for arguments in [
         &["top"][..],
         &["why", "main"],
-        &["resend", "--lane", "main"],
         &["reload"],
         &["plan"],
         &["support-bundle"],
