@@ -2,6 +2,7 @@
 //! through outages and kills.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::Duration;
 
 use rand::RngExt;
@@ -58,12 +59,23 @@ impl Case {
 
     /// Polls the broker until `found` finds what it wants.
     async fn at_broker<T>(&self, what: &str, found: impl Fn(&HttpBroker) -> Option<T>) -> T {
+        self.settled_at_broker(what, |broker| found(broker).ok_or("it is not there")).await
+    }
+
+    /// The same where it can say what is wrong.
+    async fn settled_at_broker<T, E: Debug>(
+        &self,
+        what: &str,
+        found: impl Fn(&HttpBroker) -> Result<T, E>,
+    ) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if let Some(found) = found(&self.broker) {
-                return found;
-            }
-            assert!(Instant::now() < deadline, "in vain until {what}\n{}", self.gateway.tail());
+            let faults = match found(&self.broker) {
+                Ok(found) => return found,
+                Err(faults) => faults,
+            };
+            let late = Instant::now() > deadline;
+            assert!(!late, "in vain until {what}: {faults:?}\n{}", self.gateway.tail());
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -197,10 +209,15 @@ impl Known {
         self.told.iter().filter(|(_, r)| stands(r)).map(|(seq, _)| *seq).collect()
     }
 
-    /// Every number up to the newest has arrived or is told, none is both.
-    fn is_whole(&self, newest: u64) -> bool {
-        let told: BTreeSet<u64> = self.told.keys().copied().collect();
-        told.is_disjoint(&self.arrived) && self.arrived.union(&told).copied().eq(1..=newest)
+    /// Numbers up to the newest that neither arrived nor are told, or both, or that nobody gave.
+    fn faults(&self, newest: u64) -> Vec<(u64, String)> {
+        let last = self.told.keys().chain(&self.arrived).copied().max().unwrap_or(0).max(newest);
+        let fault = |seq: u64| {
+            let (arrived, told) = (self.arrived.contains(&seq), self.told.get(&seq));
+            let good = seq <= newest && (arrived != told.is_some());
+            (!good).then(|| (seq, format!("arrived: {arrived}, told: {told:?}")))
+        };
+        (1..=last).filter_map(fault).collect()
     }
 }
 
@@ -241,14 +258,17 @@ async fn what_is_given_up_is_told_exactly_whatever_kills_the_agent() {
             .then(|| newest(&report))
     };
     let newest = case.at_broker("a report tells the newest number", accepted).await;
-    let whole = |broker: &HttpBroker| Some(known(broker)).filter(|known| known.is_whole(newest));
-    let known = case.at_broker("every number is explained", whole).await;
-
     let list = case.gateway.said("dead list --limit 1000 --json").await;
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
     let letters = list["letters"].as_array().unwrap();
-    let dead = letters.iter().map(|letter| letter["seq"].as_u64().unwrap()).collect();
-    assert_eq!(known.standing(Reason::Dead), dead, "the dead letters that lie there");
+    let dead: BTreeSet<u64> = letters.iter().map(|l| l["seq"].as_u64().unwrap()).collect();
+    let whole = |broker: &HttpBroker| {
+        let known = known(broker);
+        let (faults, told_dead) = (known.faults(newest), known.standing(Reason::Dead));
+        // What became of the last ones is told within seconds.
+        if faults.is_empty() && told_dead == dead { Ok(known) } else { Err((faults, told_dead)) }
+    };
+    let known = case.settled_at_broker("every number is explained", whole).await;
     assert_eq!(known.standing(Reason::Purged).len() as u64, main.dropped, "{known:?}");
     assert!(known.standing(Reason::Replayed).len() >= 2, "{known:?}");
     assert!(known.standing(Reason::Damaged).is_empty(), "{known:?}");

@@ -1,7 +1,8 @@
 //! The open session on disk, so that the next life of the agent can report its end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,7 +52,8 @@ impl SessionFile {
     /// Notes that the session is open; durable when this returns.
     pub(super) fn open(&self, session: &Session) -> io::Result<()> {
         let fresh = self.0.with_extension("new");
-        let mut file = File::create(&fresh)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         file.write_all(&serde_json::to_vec(session)?)?;
         file.set_modified(time(session.connected_ms))?;
         file.sync_all()?;
