@@ -138,7 +138,7 @@ async fn what_was_acknowledged_outlives_every_kill_once_and_in_order() {
     for _ in 0..kills {
         match trial.rng.random_range(0..10) {
             0 | 1 => trial.be_born().await,
-            2 => trial.live(100..6000).await,
+            2 => trial.live(100..9000).await,
             _ => trial.live(100..700).await,
         }
     }
