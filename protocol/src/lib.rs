@@ -9,9 +9,12 @@
 //!   arrive, whether it is connected
 //! - [`local`]: the agent's Unix socket, JSON and binary frames, and its client (feature `client`)
 //! - [`rocketmq`]: RocketMQ's wires: the MQ HTTP API and gRPC (feature `grpc`)
+//! - `consumer`: the far side: messages received over either transport (feature `consumer`)
 //! - [`codec`]: the one place that knows bincode
 
 pub mod codec;
+#[cfg(feature = "consumer")]
+pub mod consumer;
 pub mod local;
 pub mod message;
 pub mod presence;

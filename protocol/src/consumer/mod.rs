@@ -1,0 +1,36 @@
+//! The far side: messages received from RocketMQ, read back into records, and handed to whoever
+//! stores them.
+//!
+//! A [`Feed`] receives and acknowledges over one of the transports ([`http`], [`grpc`]). The
+//! [`Consumer`] pulls from it, hands batches of [`Delivery`] to a [`Handler`], and acknowledges
+//! what is done:
+//!
+//! - a message is acknowledged only after [`Verdict::Done`], so a consumer that is killed loses
+//!   nothing, and a message may come twice: de-duplicate by [`Delivery::id`]
+//! - one that fails by its own fault is charged, tried again, and after
+//!   [`Options::charges_max`] parked ([`Handler::park`]) and acknowledged
+//! - while the database is away nothing is received and nobody is charged
+//! - in ordered mode no delivery overtakes an earlier one of its order key
+//!
+//! ```ignore
+//! let feed = Arc::new(HttpFeed::new(&access, &Subscription::new("ward", "GID_ward"))?);
+//! let consumer = Consumer::new(feed, handler, Options::default()); // Arc<dyn Feed>, impl Handler
+//! let status: watch::Receiver<Status> = consumer.status();
+//! let last: Status = consumer.run(stop).await; // stop: impl Future<Output = ()> + Send
+//! ```
+
+mod access;
+mod delivery;
+mod feed;
+mod handler;
+mod options;
+mod origin;
+mod status;
+
+pub use self::access::{Access, Credentials, Subscription, SystemClock, Tls, WallClock};
+pub use self::delivery::{Delivery, Fault, Receipt};
+pub use self::feed::{AckFailure, Feed, FeedError, Nature};
+pub use self::handler::{Handler, Verdict};
+pub use self::options::Options;
+pub use self::origin::Origin;
+pub use self::status::Status;
