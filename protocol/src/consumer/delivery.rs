@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::origin::{self, Origin};
 
@@ -55,6 +56,8 @@ pub struct Receipt {
     pub handle: String,
     /// The message's id, which gRPC asks for beside it.
     pub message_id: String,
+    /// From when on it is of no use, as far as that is known.
+    pub expires: Option<Instant>,
 }
 
 /// Something wrong with a message.

@@ -21,10 +21,13 @@
 
 mod access;
 mod delivery;
+mod desk;
+mod driver;
 mod feed;
 mod handler;
 mod options;
 mod origin;
+mod runtime;
 mod status;
 
 pub use self::access::{Access, Credentials, Subscription, SystemClock, Tls, WallClock};
@@ -33,4 +36,5 @@ pub use self::feed::{AckFailure, Feed, FeedError, Nature};
 pub use self::handler::{Handler, Verdict};
 pub use self::options::Options;
 pub use self::origin::Origin;
+pub use self::runtime::Consumer;
 pub use self::status::Status;
