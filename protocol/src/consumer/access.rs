@@ -6,10 +6,10 @@ use std::time::Duration;
 /// How RocketMQ is reached.
 #[derive(Debug, Clone, Default)]
 pub struct Access {
-    /// `https://host:port` or `http://host:port`. gRPC takes several (the next is tried when one
-    /// fails), HTTP one. Without a scheme, TLS is meant.
+    /// `https://host:port` or `http://host:port`; without a scheme TLS is meant, but not to this
+    /// machine. gRPC takes several (the next is tried when one fails), HTTP one.
     pub endpoints: Vec<String>,
-    /// Whether `http://` may lead to another machine than this one.
+    /// Whether another machine than this one may be spoken to without TLS.
     pub plaintext: bool,
     /// Instance id (HTTP) or namespace (gRPC).
     pub instance: Option<String>,

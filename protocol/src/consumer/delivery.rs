@@ -79,6 +79,10 @@ pub enum Fault {
     /// The body does not have the digest that came with it.
     #[error("the body has another MD5 than the message says ({0})")]
     Digest(String),
+    /// Its sender has compressed the body in a way that is not undone here; it is delivered as it
+    /// came. The agent never does.
+    #[error("the body is compressed ({0})")]
+    Encoding(&'static str),
     /// The message cannot be read at all (over HTTP: its XML is broken). Its body is the piece of
     /// the answer that held it. It goes to [`super::Handler::park`] at once.
     #[error("the message cannot be read: {0}")]

@@ -20,21 +20,28 @@
 //! ```
 
 mod access;
+mod clock;
 mod delivery;
 mod desk;
 mod driver;
+mod endpoint;
 mod feed;
+pub mod grpc;
 mod handler;
+pub mod http;
 mod options;
 mod origin;
 mod runtime;
 mod status;
+mod tls;
 
 pub use self::access::{Access, Credentials, Subscription, SystemClock, Tls, WallClock};
 pub use self::delivery::{Delivery, Fault, Receipt};
+pub use self::endpoint::BuildError;
 pub use self::feed::{AckFailure, Feed, FeedError, Nature};
 pub use self::handler::{Handler, Verdict};
 pub use self::options::Options;
 pub use self::origin::Origin;
 pub use self::runtime::Consumer;
 pub use self::status::Status;
+pub use self::tls::TlsError;

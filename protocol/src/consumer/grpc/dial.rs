@@ -1,0 +1,113 @@
+//! From an address to a byte stream: name, TCP, TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use super::wire::chain;
+use crate::consumer::endpoint::Endpoint;
+use crate::consumer::{BuildError, Tls, tls};
+
+/// Name, TCP and TLS of one endpoint.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Quiet connections are tested this often, so that NAT keeps them and a dead peer is noticed.
+/// HTTP/2 pings would do the same, but RocketMQ's proxy punishes them with a GOAWAY.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
+/// A connection whose bytes are not even acknowledged for so long is dead.
+const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
+/// What HTTP/2 runs on.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// One access point, ready to be dialled.
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    /// Scheme and authority of requests.
+    pub(super) origin: Uri,
+    /// Asked of the TCP connector, which knows plain http only.
+    tcp: Uri,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+}
+
+/// The access points in their order.
+pub(super) fn targets(endpoints: &[Endpoint], tls: &Tls) -> Result<Vec<Target>, BuildError> {
+    let connector = match endpoints.iter().any(|endpoint| endpoint.tls) {
+        true => {
+            let mut config = tls::client_config(tls)?;
+            config.alpn_protocols = vec![b"h2".to_vec()];
+            Some(TlsConnector::from(Arc::new(config)))
+        }
+        false => None,
+    };
+    endpoints.iter().map(|endpoint| target(endpoint, connector.as_ref())).collect()
+}
+
+fn target(endpoint: &Endpoint, connector: Option<&TlsConnector>) -> Result<Target, BuildError> {
+    let unusable = |problem: &str| BuildError::Endpoint {
+        text: endpoint.authority(),
+        problem: problem.to_owned(),
+    };
+    let uri = |text: String| Uri::try_from(text).map_err(|_| unusable("is no address"));
+    let tls = match connector.filter(|_| endpoint.tls) {
+        None => None,
+        Some(connector) => {
+            let name = ServerName::try_from(endpoint.host.clone())
+                .map_err(|_| unusable("has a host that no certificate can name"))?;
+            Some((connector.clone(), name))
+        }
+    };
+    Ok(Target {
+        origin: uri(endpoint.origin())?,
+        tcp: uri(format!("http://{}", endpoint.authority()))?,
+        endpoint: endpoint.clone(),
+        tls,
+    })
+}
+
+impl Target {
+    /// Connects within the deadline, or says what failed.
+    pub(super) async fn dial(&self) -> Result<Box<dyn ByteStream>, String> {
+        let seconds = CONNECT_DEADLINE.as_secs();
+        match timeout(CONNECT_DEADLINE, self.dial_patiently()).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(format!("no connection within {seconds} s")),
+        }
+    }
+
+    async fn dial_patiently(&self) -> Result<Box<dyn ByteStream>, String> {
+        let stream = self.dial_tcp().await?;
+        match &self.tls {
+            None => Ok(Box::new(stream)),
+            Some((connector, name)) => match connector.connect(name.clone(), stream).await {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(error) => Err(format!("TLS: {error}")),
+            },
+        }
+    }
+
+    async fn dial_tcp(&self) -> Result<TcpStream, String> {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_keepalive(Some(TCP_KEEPALIVE));
+        connector.set_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL));
+        connector.set_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
+        connector.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
+        // Shared by a name's addresses, so that a dead first one leaves time for the next.
+        connector.set_connect_timeout(Some(CONNECT_DEADLINE));
+        let stream = connector.call(self.tcp.clone()).await;
+        stream.map(TokioIo::into_inner).map_err(|error| chain(&error))
+    }
+}
