@@ -1,6 +1,8 @@
 import java.io.BufferedReader;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -19,6 +21,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RPCHook;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
+import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /**
  * The operator's desk of a real RocketMQ, for tests: one JVM that takes a command a line and
@@ -30,6 +33,7 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
  * create TOPIC TYPE     NORMAL or FIFO, 8 queues
  * permit TOPIC PERMISSION     6 both ways, 4 reading only
  * delete TOPIC
+ * mqadmin WORD...       what an operator would type after mqadmin, but for -n and -c
  * await TOPIC COUNT     until it holds so many messages
  * read TOPIC            all of every queue, by offset, as the classic wire protocol reads it
  * </pre>
@@ -38,12 +42,16 @@ public class Desk {
     private static final int QUEUES = 8;
     private static final long AWAIT_NANOS = 120_000_000_000L;
 
+    private final String namesrv;
     private final String broker;
+    private final RPCHook signer;
     private final DefaultMQAdminExt admin;
     private final DefaultMQPullConsumer reader;
 
     private Desk(String namesrv, String broker, RPCHook signer) throws Exception {
+        this.namesrv = namesrv;
         this.broker = broker;
+        this.signer = signer;
         admin = new DefaultMQAdminExt(signer);
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("desk-admin");
@@ -84,6 +92,7 @@ public class Desk {
             case "create" -> create(words[1], words[2]);
             case "permit" -> permit(words[1], Integer.parseInt(words[2]));
             case "delete" -> delete(words[1]);
+            case "mqadmin" -> mqadmin(Arrays.copyOfRange(words, 1, words.length));
             case "await" -> await(words[1], Long.parseLong(words[2]));
             case "read" -> read(words[1]);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
@@ -115,6 +124,14 @@ public class Desk {
         admin.deleteTopicInBroker(Set.of(broker), topic);
         admin.deleteTopicInNameServer(
             new TreeSet<>(admin.getNameServerAddressList()), "DefaultCluster", topic);
+    }
+
+    private void mqadmin(String[] words) {
+        List<String> line = new ArrayList<>(List.of(words));
+        line.addAll(List.of("-n", namesrv));
+        MQAdminStartup.main0(line.toArray(new String[0]), signer);
+        // Its last line may not be ended.
+        System.out.println();
     }
 
     private void await(String topic, long count) throws Exception {

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod arrival;
 pub mod broker;
+pub mod collector;
 pub mod front;
 pub mod gateway;
 pub mod http;
@@ -15,6 +16,7 @@ pub mod oracle;
 pub mod port;
 pub mod random;
 pub mod rocketmq;
+pub mod sample;
 pub mod sdk;
 pub mod series;
 pub mod trace;

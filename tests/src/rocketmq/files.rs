@@ -41,6 +41,9 @@ pub(super) fn write(dir: &Path, ports: &Ports, options: &Options) {
         "namesrvAddr": format!("127.0.0.1:{}", ports.namesrv),
         "grpcServerPort": ports.grpc,
         "remotingListenPort": ports.remoting,
+        // Consumers of tests are not to wait longer than they must.
+        "grpcClientConsumerMinLongPollingTimeoutMillis": 1000,
+        "minInvisibleTimeMillsForRecv": 1000,
     });
     if let Some(max) = options.user_properties_max {
         proxy["userPropertyMaxNum"] = json!(max);

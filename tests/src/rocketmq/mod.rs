@@ -86,6 +86,14 @@ impl RocketMq {
         self.desk().obey(&format!("create {name} {message_type}"));
     }
 
+    /// Makes a consumer group that begins at the oldest message of a topic, as an operator does.
+    /// In order means that messages of one message group wait for each other.
+    pub fn create_group(&mut self, group: &str, topic: &str, ordered: bool) {
+        self.desk()
+            .obey(&format!("mqadmin updateSubGroup -c DefaultCluster -g {group} -o {ordered}"));
+        self.desk().obey(&format!("mqadmin resetOffsetByTime -g {group} -t {topic} -s 0"));
+    }
+
     /// Opens or closes a topic for writing.
     pub fn permit_writing(&mut self, topic: &str, writing: bool) {
         let permission = if writing { 6 } else { 4 };

@@ -19,7 +19,10 @@ const EXPIRED_WORDS: &[&str] = &["invisible time", "receipt", "handle", "checkpo
 pub(super) fn failure(status: &tonic::Status) -> FeedError {
     let words = words(status);
     match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied => FeedError::Refused(words),
+        // 5.5.0 answers settings of a group that does not exist with the second.
+        Code::Unauthenticated | Code::InvalidArgument | Code::PermissionDenied => {
+            FeedError::Refused(words)
+        }
         Code::ResourceExhausted => FeedError::Busy(words),
         _ => FeedError::Link(words),
     }

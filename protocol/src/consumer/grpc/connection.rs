@@ -25,7 +25,7 @@ const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(10);
 /// One message with a full body and all that goes with it.
 const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// In a queue's permissions: it may be read from.
-const READ: [i32; 2] = [1, 3];
+const READ: [i32; 2] = [2, 4];
 
 /// A connection whose settings the server knows.
 pub(super) struct Connection {

@@ -4,11 +4,12 @@
 //! telemetry stream, and nothing is received before the server has echoed them: its proxy answers
 //! an unknown client with 50001. Heartbeats keep the session; what breaks is opened again.
 //!
-//! **Where a new group begins.** The broker makes a group on first use, but one without a stored
-//! offset begins at the *end* of a topic. To begin at the oldest message, an operator makes the
-//! group and sets its offset before the first receive:
-//! `mqadmin updateSubGroup -n NAMESRV -c CLUSTER -g GROUP` (with `-o true` for ordered mode, without
-//! which messages of one group are handed out side by side) and
+//! **Groups are made beforehand.** 5.5.0's proxy refuses the settings of a group that does not
+//! exist. A group without a stored offset begins at the oldest message only while the topic's
+//! first one is still in the broker's memory, else at the end. So before the first receive an
+//! operator makes the group and sets its offset to the oldest:
+//! `mqadmin updateSubGroup -n NAMESRV -c CLUSTER -g GROUP -o false` (`-o true` for ordered mode,
+//! without which messages of one message group are handed out side by side), then
 //! `mqadmin resetOffsetByTime -n NAMESRV -g GROUP -t TOPIC -s 0`.
 //!
 //! The server gives a message up after the group's `retryMaxTimes` (16) and puts it on
