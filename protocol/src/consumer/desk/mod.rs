@@ -9,6 +9,8 @@ mod backoff;
 mod charges;
 mod entry;
 mod receipts;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
