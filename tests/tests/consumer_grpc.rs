@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -11,12 +12,13 @@ use spillway::clock::SystemClock;
 use spillway::config::Transport;
 use spillway::upstream::grpc::GrpcUpstream;
 use spillway_protocol::consumer::grpc::GrpcFeed;
-use spillway_protocol::consumer::{Access, Feed, Options, Subscription, Verdict};
+use spillway_protocol::consumer::{Access, Feed, FeedError, Options, Subscription, Tls, Verdict};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::Draft;
 use spillway_tests::collector::{Collector, Running, in_order, options};
 use spillway_tests::rocketmq::{self, RocketMq};
 use spillway_tests::{random, sample};
+use tempfile::TempDir;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
@@ -24,13 +26,25 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 struct Shared {
     mq: Mutex<RocketMq>,
     port: u16,
+    pem: TempDir,
 }
 
 static SHARED: LazyLock<Shared> = LazyLock::new(|| {
-    let mq = RocketMq::start(rocketmq::Options::default());
+    let pem = TempDir::new().unwrap();
+    let certificate = Some(issue(&pem));
+    let mq = RocketMq::start(rocketmq::Options { certificate, ..rocketmq::Options::default() });
     let port = mq.grpc_port();
-    Shared { mq: Mutex::new(mq), port }
+    Shared { mq: Mutex::new(mq), port, pem }
 });
+
+/// A certificate for 127.0.0.1 that vouches for itself, in `proxy.pem`.
+fn issue(dir: &TempDir) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (dir.path().join("proxy.pem"), dir.path().join("proxy.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (certificate, key)
+}
 
 impl Shared {
     fn create(&self, topic: &str, ordered: bool) {
@@ -196,6 +210,40 @@ async fn a_slow_handler_keeps_its_messages_and_a_stop_waits_for_it() {
     // And the broker agrees that nothing is left.
     let feed = feed(SHARED.port, &subscription);
     assert_eq!(feed.receive(16, Duration::from_secs(4)).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn only_a_server_with_the_right_certificate_is_spoken_to() {
+    SHARED.create("tls", false);
+    publish(SHARED.port, &sample::plain("tls", 3)).await;
+    let feed = |ca: Option<PathBuf>| {
+        let endpoints = vec![format!("https://127.0.0.1:{}", SHARED.port)];
+        let access = Access { endpoints, tls: Tls { ca, ..Tls::default() }, ..Access::default() };
+        GrpcFeed::new(&access, &subscription("tls")).unwrap()
+    };
+    let refused = Feed::receive(&feed(None), 16, Duration::from_secs(1)).await.unwrap_err();
+    assert!(refused.to_string().contains("TLS"), "{refused}");
+    let handler = Collector::taking_all();
+    let trusting = Arc::new(feed(Some(SHARED.pem.path().join("proxy.pem"))));
+    let running = Running::start(trusting, handler.clone(), options(10));
+    handler.until_done(3).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_missing_or_without_order_is_an_operators_matter() {
+    SHARED.create("unordered", false);
+    let asks = |subscription: Subscription| async move {
+        let feed = feed(SHARED.port, &subscription);
+        feed.receive(16, Duration::from_secs(1)).await.unwrap_err()
+    };
+    let ordered = asks(Subscription { ordered: true, ..subscription("unordered") }).await;
+    assert!(
+        matches!(&ordered, FeedError::Refused(words) if words.contains("-o true")),
+        "{ordered}"
+    );
+    let missing = asks(Subscription::new("unordered", "GID_missing")).await;
+    assert!(matches!(&missing, FeedError::Refused(words) if words.contains("GID_missing")));
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// A delivery may come again although it was done (at least once): de-duplicate by
     /// [`Delivery::id`]. In ordered mode a batch has at most one delivery of an order key.
+    ///
+    /// Set a time limit on what may hang: a call is never given up, but at the end of a stop.
     fn handle(&self, batch: &[Delivery]) -> impl Future<Output = Vec<Verdict>> + Send;
 
     /// Puts a delivery aside that failed too often or cannot be read, with the reason of the last

@@ -9,7 +9,7 @@ pub struct Options {
     pub handlers: usize,
     /// Most deliveries of one call.
     pub batch_max: usize,
-    /// Most messages received and not acknowledged.
+    /// Most messages received and not acknowledged; with their bodies they lie in memory.
     pub unacked_max: usize,
     /// Receives side by side.
     pub receivers: usize,

@@ -85,7 +85,7 @@ pub(super) fn ack_failures(
     answer: &v2::AckMessageResponse,
 ) -> Result<Vec<AckFailure>, FeedError> {
     let whole = answer.status.as_ref();
-    if !whole.is_some_and(|status| status.code == MULTIPLE_RESULTS) {
+    if whole.is_none_or(|status| status.code != MULTIPLE_RESULTS) {
         plain(whole)?;
     }
     let of = |receipt: &Receipt| {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::error::Elapsed;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::dial::Target;
@@ -22,6 +22,8 @@ use crate::rocketmq::grpc::{request, v2};
 const SETTLE_DEADLINE: Duration = Duration::from_secs(10);
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(10);
+/// A route is asked again after this, so that a broker that was added is found.
+const ROUTE_AGE: Duration = Duration::from_secs(60);
 /// One message with a full body and all that goes with it.
 const ANSWER_MAX_BYTES: usize = 16 * 1024 * 1024;
 /// In a queue's permissions: it may be read from.
@@ -36,10 +38,14 @@ pub(super) struct Connection {
     identity: Arc<Identity>,
     retired: Arc<AtomicBool>,
     session: AbortHandle,
-    /// One queue for each broker of the topic. Routes of a running consumer hardly ever change;
-    /// a broker that is added is found with the next connection.
-    queues: OnceCell<Vec<v2::MessageQueue>>,
+    route: Mutex<Option<Route>>,
     next_queue: AtomicUsize,
+}
+
+/// One queue for each broker of the topic, and when that was asked.
+struct Route {
+    asked: Instant,
+    queues: Vec<v2::MessageQueue>,
 }
 
 impl Connection {
@@ -59,6 +65,7 @@ impl Connection {
         let session = Session {
             client: client(&wire, &target.origin),
             settings: settings(&identity, access_point.clone(), subscription),
+            ordered: subscription.ordered,
             group: group.clone(),
             identity: Arc::clone(&identity),
         };
@@ -75,7 +82,7 @@ impl Connection {
             identity,
             retired,
             session: session.abort_handle(),
-            queues: OnceCell::new(),
+            route: Mutex::default(),
             next_queue: AtomicUsize::new(0),
             address,
         };
@@ -108,10 +115,15 @@ impl Connection {
         &self,
         topic: Option<v2::Resource>,
     ) -> Result<v2::MessageQueue, FeedError> {
-        let queues = self.queues.get_or_try_init(|| self.route(topic)).await?;
+        let mut route = self.route.lock().await;
+        let known = match route.take().filter(|route| route.asked.elapsed() < ROUTE_AGE) {
+            Some(known) => known,
+            None => Route { queues: self.route(topic).await?, asked: Instant::now() },
+        };
         let turn = self.next_queue.fetch_add(1, Ordering::Relaxed);
-        let queue = queues.get(turn % queues.len().max(1)).cloned();
-        queue.ok_or_else(|| FeedError::Refused("the topic has no queue to read".to_owned()))
+        let queue = known.queues.get(turn % known.queues.len().max(1)).cloned();
+        *route = Some(known);
+        queue.ok_or_else(unreadable)
     }
 
     async fn route(&self, topic: Option<v2::Resource>) -> Result<Vec<v2::MessageQueue>, FeedError> {
@@ -128,7 +140,7 @@ impl Connection {
         queues.sort_by_key(broker);
         queues.dedup_by_key(|queue| broker(queue));
         match queues.is_empty() {
-            true => Err(FeedError::Refused("the topic has no queue to read".to_owned())),
+            true => Err(unreadable()),
             false => Ok(queues),
         }
     }
@@ -147,6 +159,10 @@ impl Connection {
         }
         result
     }
+}
+
+fn unreadable() -> FeedError {
+    FeedError::Refused("the topic has no queue to read".to_owned())
 }
 
 impl Drop for Connection {
@@ -192,6 +208,7 @@ struct Session {
     client: MessagingServiceClient<Wire>,
     settings: v2::TelemetryCommand,
     group: v2::Resource,
+    ordered: bool,
     identity: Arc<Identity>,
 }
 
@@ -216,10 +233,8 @@ impl Session {
         let mut settled = Some(settled);
         let listen = async {
             while let Ok(Some(command)) = inbound.message().await {
-                let refused = command.status.filter(|_| command.command.is_none());
-                let result = refused.map_or(Ok(()), |status| answer::plain(Some(&status)));
                 if let Some(settled) = settled.take() {
-                    let _ = settled.send(result);
+                    let _ = settled.send(self.judge(&command));
                 }
             }
         };
@@ -229,6 +244,23 @@ impl Session {
             () = self.heartbeats() => {}
         }
         drop(commands);
+    }
+
+    /// How the server took the settings: refused, or echoed with what the group really is.
+    fn judge(&self, command: &v2::TelemetryCommand) -> Result<(), FeedError> {
+        let Some(v2::telemetry_command::Command::Settings(echoed)) = &command.command else {
+            return command.status.as_ref().map_or(Ok(()), |status| answer::plain(Some(status)));
+        };
+        let in_order = match &echoed.pub_sub {
+            Some(v2::settings::PubSub::Subscription(subscription)) => subscription.fifo(),
+            _ => false,
+        };
+        if self.ordered && !in_order {
+            let words = "the group hands messages out side by side, not in order; an operator has \
+                         to run mqadmin updateSubGroup -g GROUP -o true";
+            return Err(FeedError::Refused(words.to_owned()));
+        }
+        Ok(())
     }
 
     /// Heartbeats until the server stays silent or does not know this client any more.
