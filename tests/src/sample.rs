@@ -2,7 +2,7 @@
 
 use spillway::config::{self, Credentials, Endpoint, Transport};
 use spillway::upstream::{Outcome, Upstream};
-use spillway_protocol::message::{Defaults, Message, Stamp, StreamId};
+use spillway_protocol::message::{Defaults, Flags, Message, Stamp, StreamId};
 use spillway_protocol::record::{Draft, LaneName, RecordId, Tag, Topic};
 
 /// Number `seq` of the lane `ward` of `gw-1`, with the id `TOPIC-SEQ` and the order key of the draft.
@@ -18,7 +18,7 @@ pub fn message(topic: &str, seq: u64, draft: Draft) -> Message {
         seq,
         accepted_ms: 1_700_000_000_000 + seq,
         clock_set: true,
-        replay: false,
+        flags: Flags::NONE,
     };
     let topic = Topic::parse(topic).unwrap();
     let defaults = Defaults { topic: &topic, tag: None };

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use spillway_protocol::consumer::{Delivery, Fault};
-use spillway_protocol::message::{Defaults, Message, Stamp, fit_order_key};
+use spillway_protocol::message::{Defaults, Flags, Message, Stamp, fit_order_key};
 use spillway_protocol::record::{Draft, LaneName, RecordId, Topic};
 
 #[derive(Deserialize)]
@@ -148,6 +148,18 @@ fn the_agent_makes_the_vectors() {
     assert!(made >= 9, "only {made}");
 }
 
+/// Those that the agent stores with a record; base64 follows from the body.
+fn flags(names: &[String]) -> Flags {
+    let all = [
+        ("replay", Flags::REPLAY),
+        ("resend", Flags::RESEND),
+        ("tombstone", Flags::TOMBSTONE),
+        ("report", Flags::REPORT),
+    ];
+    let named = all.iter().filter(|(name, _)| names.iter().any(|other| other == name));
+    named.fold(Flags::NONE, |flags, (_, flag)| flags.with(*flag))
+}
+
 /// The message of a record, as the agent makes it.
 fn compose(sent: &Sent, record: Record) -> Message {
     let draft = Draft {
@@ -165,7 +177,7 @@ fn compose(sent: &Sent, record: Record) -> Message {
         seq: origin.seq,
         accepted_ms: origin.accepted_ms,
         clock_set: origin.clock_set,
-        replay: origin.flags.iter().any(|flag| flag == "replay"),
+        flags: flags(&origin.flags),
     };
     let topic = Topic::parse("ward").unwrap();
     let defaults = Defaults { topic: &topic, tag: None };
