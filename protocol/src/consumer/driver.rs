@@ -280,3 +280,6 @@ async fn work<H: Handler>(handler: &H, job: &Job) -> Vec<Verdict> {
         Err(_) => vec![Verdict::failed("the handler panicked"); job.deliveries.len()],
     }
 }
+
+#[cfg(test)]
+mod tests;

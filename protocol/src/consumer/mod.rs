@@ -12,11 +12,18 @@
 //! - while the database is away nothing is received and nobody is charged
 //! - in ordered mode no delivery overtakes an earlier one of its order key
 //!
-//! ```ignore
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use spillway_protocol::consumer::http::HttpFeed;
+//! # use spillway_protocol::consumer::{Access, BuildError, Consumer, Handler, Options, Subscription};
+//! # async fn example(handler: impl Handler, access: Access) -> Result<(), BuildError> {
 //! let feed = Arc::new(HttpFeed::new(&access, &Subscription::new("ward", "GID_ward"))?);
-//! let consumer = Consumer::new(feed, handler, Options::default()); // Arc<dyn Feed>, impl Handler
-//! let status: watch::Receiver<Status> = consumer.status();
-//! let last: Status = consumer.run(stop).await; // stop: impl Future<Output = ()> + Send
+//! let consumer = Consumer::new(feed, handler, Options::default());
+//! let counts = consumer.status();
+//! let stop = async { drop(tokio::signal::ctrl_c().await) };
+//! let last = consumer.run(stop).await;
+//! # Ok(())
+//! # }
 //! ```
 
 mod access;

@@ -2,9 +2,11 @@
 //!
 //! Receives are long polls of up to 30 s and 16 messages. The broker decides how long a message
 //! stays out of sight (5 min, in ordered mode 1 min), and there is no way to change that: a
-//! message that is not acknowledged comes again after it. In ordered mode what is out holds up its
-//! sharding key. The group has to exist at Aliyun and begins where it was made to; at
-//! `spillway broker` it comes into being on first use and begins at the oldest message.
+//! message that is not acknowledged comes again after it, also while a slow handler still has it.
+//! In ordered mode what is out holds up its sharding key.
+//!
+//! At Aliyun a group has to exist, and begins where it was made to; at `spillway broker` it comes
+//! into being on first use and begins at the oldest message.
 
 mod answer;
 mod messages;
