@@ -145,7 +145,7 @@ fn show_lanes(lanes: &Lanes) -> String {
         ]
     };
     let own = lanes.lanes.iter().any(|lane| lane.name.starts_with('_'));
-    let note = if own { "_agent: the agent's own records\n" } else { "" };
+    let note = if own { "lanes that begin with _ are the agent's own\n" } else { "" };
     format!("{}{note}", human::table(&columns, &lanes.lanes.iter().map(row).collect::<Vec<_>>()))
 }
 
