@@ -243,6 +243,7 @@ async fn what_is_given_up_is_told_exactly_whatever_kills_the_agent() {
         case.gateway.kill();
     }
     case.gateway.start_ready().await;
+    case.hand_over("bad", 900..906).await;
     case.settle(1000).await;
     case.gateway.said("dead purge --limit 2").await;
     case.broker.faults().clear();
