@@ -12,13 +12,16 @@ pub mod gateway;
 pub mod http;
 pub mod kill;
 pub mod ledger;
+pub mod mariadb;
 pub mod oracle;
 pub mod port;
 pub mod random;
+pub mod redis;
 pub mod rocketmq;
 pub mod sample;
 pub mod sdk;
 pub mod series;
+mod server;
 pub mod trace;
 
 /// Whether the long loops are wanted (`tests/run --full`).
