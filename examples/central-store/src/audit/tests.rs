@@ -1,0 +1,115 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: u64 = 20_000;
+
+fn seen(first: u64, last: u64, since_ms: u64) -> Seen {
+    Seen { day: DAY, range: Range { first, last }, since_ms }
+}
+
+fn explained(first: u64, last: u64, reason: Reason) -> Explained {
+    let range = Range { first, last };
+    Explained { lane: 1, range, reason, first_ms: 0, last_ms: 0, note: None }
+}
+
+fn gaps(gaps: &[Gap]) -> Vec<String> {
+    gaps.iter().map(|gap| gap.range.to_string()).collect()
+}
+
+#[test]
+fn what_is_missing_is_named_and_what_is_explained_is_not() {
+    let books = Books {
+        seen: vec![seen(8, 10, 50), seen(2, 3, 40), seen(20, 20, 60)],
+        explained: vec![explained(5, 6, Reason::Dead), explained(6, 8, Reason::Purged)],
+        reported: vec![],
+    };
+    let audit = &books.audit(1000)[&DAY];
+    assert_eq!((audit.accepted, audit.stored), (20, 6));
+    // 8 arrived; 6 was dead first and then purged.
+    assert_eq!(audit.explained, BTreeMap::from([(Reason::Dead, 1), (Reason::Purged, 2)]));
+    assert_eq!(gaps(&audit.missing), ["1", "4", "11-19"]);
+    assert!(audit.young.is_empty());
+}
+
+#[test]
+fn a_gap_is_as_old_as_the_first_news_above_it() {
+    let books =
+        Books { seen: vec![seen(1, 1, 10), seen(3, 3, 500), seen(5, 5, 90)], ..Books::default() };
+    let audit = &books.audit(100)[&DAY];
+    // 2 has been known to exist since 5 arrived, as 4 has.
+    assert_eq!((gaps(&audit.missing), gaps(&audit.young)), (vec!["2".into(), "4".into()], vec![]));
+    assert!(audit.missing.iter().all(|gap| gap.since_ms == 90));
+    assert_eq!(gaps(&books.audit(90)[&DAY].young), ["2", "4"]);
+}
+
+#[test]
+fn a_report_shows_the_missing_tail_and_what_still_waits_is_not_missing() {
+    let told = |accepted_seq, waiting, since_ms| Reported { accepted_seq, waiting, since_ms };
+    let books = Books {
+        seen: vec![seen(1, 10, 10)],
+        explained: vec![],
+        reported: vec![told(14, 0, 20), told(20, 3, 80)],
+    };
+    let audit = &books.audit(50)[&DAY];
+    assert_eq!((audit.accepted, audit.waiting), (20, 3));
+    assert_eq!(
+        (gaps(&audit.missing), gaps(&audit.young)),
+        (vec!["11-14".into()], vec!["15-17".into()])
+    );
+}
+
+#[test]
+fn a_number_that_never_came_belongs_to_the_day_before_it() {
+    let next = Seen { day: DAY + 1, ..seen(6, 9, 10) };
+    let books = Books { seen: vec![seen(2, 4, 10), next], ..Books::default() };
+    let days = books.audit(100);
+    assert_eq!(gaps(&days[&DAY].missing), ["1", "5"]);
+    assert_eq!((days[&(DAY + 1)].accepted, days[&(DAY + 1)].missing_count()), (4, 0));
+}
+
+#[test]
+fn a_place_that_only_its_report_knows_is_all_missing() {
+    let told = Reported { accepted_seq: 3, waiting: 0, since_ms: 20 * 86_400_000 };
+    let books = Books { reported: vec![told], ..Books::default() };
+    let days = books.audit(u64::MAX);
+    assert_eq!(gaps(&days[&20].missing), ["1-3"]);
+}
+
+proptest! {
+    /// Whatever arrives in whatever pieces: the sum holds, and exactly the numbers that neither
+    /// arrived nor were explained are missing.
+    #[test]
+    fn the_sum_holds_and_the_missing_ones_are_exact(
+        arrived in prop::collection::vec((1_u64..60, 0_u64..6, 0_u64..3, 0_u64..1000), 1..30),
+        told in prop::collection::vec((1_u64..60, 0_u64..6, prop::bool::ANY), 0..8),
+    ) {
+        let books = Books {
+            seen: arrived.iter().map(|(first, more, day, since_ms)| Seen {
+                day: DAY + day, ..seen(*first, first + more, *since_ms)
+            }).collect(),
+            explained: told.iter().map(|(first, more, dead)| {
+                explained(*first, first + more, if *dead { Reason::Dead } else { Reason::Expired })
+            }).collect(),
+            reported: vec![],
+        };
+        let mut sum = Audit::default();
+        books.audit(u64::MAX).values().for_each(|day| sum.add(day));
+        let numbers = |ranges: Vec<Range>| -> BTreeSet<u64> {
+            ranges.iter().flat_map(|range| range.first..=range.last).collect()
+        };
+        let came = numbers(books.seen.iter().map(|seen| seen.range).collect());
+        let given_up = numbers(books.explained.iter().map(|told| told.range).collect());
+        let top = came.union(&given_up).max().copied().unwrap();
+        let expected: BTreeSet<u64> =
+            (1..=top).filter(|n| !came.contains(n) && !given_up.contains(n)).collect();
+        let gaps: Vec<Range> =
+            sum.missing.iter().chain(&sum.young).map(|gap| gap.range).collect();
+        prop_assert_eq!(gaps.iter().map(Range::count).sum::<u64>(), expected.len() as u64);
+        prop_assert_eq!(numbers(gaps), expected);
+        prop_assert_eq!((sum.stored, sum.accepted), (came.len() as u64, top));
+        prop_assert_eq!(sum.accepted, sum.stored + sum.explained_count() + sum.missing_count() + sum.young_count());
+    }
+}

@@ -1,0 +1,204 @@
+//! What gateways told of themselves: tombstones and reports, each written in a transaction of the
+//! message that told it.
+
+use mysql_async::prelude::Queryable;
+use spillway_protocol::message::StreamId;
+use spillway_protocol::report::Report;
+use spillway_protocol::tombstone::{Reason, Tombstones};
+
+use crate::database::Database;
+use crate::fault::Fault;
+use crate::lanes::{Lanes, Place};
+use crate::ranges::Range;
+
+/// Reports of a lane's newest number are kept so long.
+const REPORTED_DAYS: u32 = 8;
+
+/// What a message told, ready to be written.
+#[derive(Debug, Default)]
+pub struct Told {
+    ranges: Vec<Explained>,
+    tops: Vec<(u32, u64, u64)>,
+    report: Option<(Report, u64)>,
+}
+
+/// Numbers that will not come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// Number of the place.
+    pub lane: u32,
+    /// Which.
+    pub range: Range,
+    /// Why.
+    pub reason: Reason,
+    /// When the first was given up, ms since 1970 by the gateway's clock.
+    pub first_ms: u64,
+    /// When the last was.
+    pub last_ms: u64,
+    /// What an operator wrote.
+    pub note: Option<String>,
+}
+
+/// The name of a reason, as it is in tombstones.
+pub fn reason_name(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Dead => "dead",
+        Reason::Replayed => "replayed",
+        Reason::Expired => "expired",
+        Reason::Dropped => "dropped",
+        Reason::Purged => "purged",
+        Reason::Damaged => "damaged",
+        Reason::Other => "other",
+    }
+}
+
+/// The reason of a name; one that this build does not know is another.
+pub fn reason_named(name: &str) -> Reason {
+    let known = [
+        Reason::Dead,
+        Reason::Replayed,
+        Reason::Expired,
+        Reason::Dropped,
+        Reason::Purged,
+        Reason::Damaged,
+    ];
+    known.into_iter().find(|reason| reason_name(*reason) == name).unwrap_or(Reason::Other)
+}
+
+fn stream(text: &str) -> Result<StreamId, Fault> {
+    text.parse().map_err(|_| Fault::Record(format!("the stream {text:?} is not 8 hex digits")))
+}
+
+impl Told {
+    /// From tombstones. The gateway is the one that the message itself names (`sw_gw`).
+    ///
+    /// # Errors
+    /// [`Fault::Record`] for a range that is none; else what the database answers.
+    pub async fn tombstones(
+        database: &Database,
+        lanes: &Lanes,
+        gateway: &str,
+        tombstones: &Tombstones,
+    ) -> Result<Self, Fault> {
+        let mut told = Self::default();
+        for range in &tombstones.ranges {
+            if range.from == 0 || range.from > range.to {
+                let text = format!("a tombstone from {} to {}", range.from, range.to);
+                return Err(Fault::Record(text));
+            }
+            let place = Place {
+                gateway: gateway.to_owned(),
+                lane: range.lane.clone(),
+                stream: stream(&range.stream)?,
+            };
+            told.ranges.push(Explained {
+                lane: lanes.id(database, &place).await?,
+                range: Range { first: range.from, last: range.to },
+                reason: range.reason,
+                first_ms: range.first_ms,
+                last_ms: range.last_ms,
+                note: None,
+            });
+        }
+        Ok(told)
+    }
+
+    /// From a report; `stored_ms` is when the broker stored it.
+    ///
+    /// # Errors
+    /// [`Fault::Record`] for a stream that is none; else what the database answers.
+    pub async fn report(
+        database: &Database,
+        lanes: &Lanes,
+        gateway: &str,
+        report: Report,
+        stored_ms: u64,
+    ) -> Result<Self, Fault> {
+        let mut told = Self::default();
+        for lane in report.lanes.iter().chain([&report.own]) {
+            // What waits is counted for the lane; the newest stream has the newest records.
+            let newest = lane.streams.last().map(|stream| stream.stream.as_str());
+            for known in lane.streams.iter().filter(|known| known.accepted_seq > 0) {
+                let place = Place {
+                    gateway: gateway.to_owned(),
+                    lane: lane.name.clone(),
+                    stream: stream(&known.stream)?,
+                };
+                let waiting = if newest == Some(&known.stream) { lane.waiting } else { 0 };
+                told.tops.push((lanes.id(database, &place).await?, known.accepted_seq, waiting));
+            }
+        }
+        told.report = Some((report, stored_ms));
+        Ok(told)
+    }
+
+    /// What an operator says of numbers that will not come.
+    pub fn by_hand(explained: Explained) -> Self {
+        Self { ranges: vec![explained], ..Self::default() }
+    }
+
+    /// Writes it; told again, it changes nothing.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn write(
+        &self,
+        transaction: &mut impl Queryable,
+        gateway: &str,
+    ) -> Result<(), Fault> {
+        for range in &self.ranges {
+            explain(transaction, range).await?;
+        }
+        for top in &self.tops {
+            report_top(transaction, *top).await?;
+        }
+        if let Some((report, stored_ms)) = &self.report {
+            keep_report(transaction, gateway, report, *stored_ms).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn explain(transaction: &mut impl Queryable, explained: &Explained) -> Result<(), Fault> {
+    let insert = "INSERT INTO sw_explained \
+         (lane_id, first_seq, last_seq, reason, first_ms, last_ms, note) \
+         VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE last_ms = VALUES(last_ms)";
+    let Explained { lane, range, reason, first_ms, last_ms, note } = explained;
+    let reason = reason_name(*reason);
+    let values = (lane, range.first, range.last, reason, first_ms, last_ms, note);
+    Ok(transaction.exec_drop(insert, values).await?)
+}
+
+/// The time stays the one when the number was first told.
+async fn report_top(
+    transaction: &mut impl Queryable,
+    (lane, accepted_seq, waiting): (u32, u64, u64),
+) -> Result<(), Fault> {
+    let insert = "INSERT INTO sw_reported (lane_id, accepted_seq, waiting) VALUES (?, ?, ?) \
+                  ON DUPLICATE KEY UPDATE waiting = VALUES(waiting)";
+    transaction.exec_drop(insert, (lane, accepted_seq, waiting)).await?;
+    // Older ones only tell since when a tail has been missing.
+    let delete = "DELETE FROM sw_reported WHERE lane_id = ? AND accepted_seq < ? \
+                  AND since < CURRENT_TIMESTAMP - INTERVAL ? DAY";
+    Ok(transaction.exec_drop(delete, (lane, accepted_seq, REPORTED_DAYS)).await?)
+}
+
+async fn keep_report(
+    transaction: &mut impl Queryable,
+    gateway: &str,
+    report: &Report,
+    stored_ms: u64,
+) -> Result<(), Fault> {
+    // Assigned from left to right: what decides comes last.
+    let newer = "VALUES(stored_ms) >= stored_ms";
+    let columns = ["stream", "at_ms", "every_s", "report", "stored_ms"];
+    let updates = columns.map(|name| format!("{name} = IF({newer}, VALUES({name}), {name})"));
+    let insert = format!(
+        "INSERT INTO sw_reports (gateway, stream, at_ms, every_s, report, stored_ms) \
+         VALUES (?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE {}",
+        updates.join(", ")
+    );
+    let json = report.to_json().map_err(|error| Fault::Record(error.to_string()))?;
+    let values = (gateway, &report.stream, report.at_ms, report.every_s, json, stored_ms);
+    Ok(transaction.exec_drop(insert, values).await?)
+}

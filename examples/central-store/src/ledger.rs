@@ -1,0 +1,92 @@
+//! Reads what an audit needs.
+
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::audit::{Books, Reported, Seen};
+use crate::database::Database;
+use crate::explained::{Explained, reason_named};
+use crate::fault::Fault;
+use crate::lanes::Place;
+use crate::ranges::Range;
+
+/// A connection that reads.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Conn,
+}
+
+impl Ledger {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn open(database: &Database) -> Result<Self, Fault> {
+        Ok(Self { connection: database.connection().await? })
+    }
+
+    /// The database's clock, ms since 1970: all ages are counted by it.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn now_ms(&mut self) -> Result<u64, Fault> {
+        let now = "SELECT CAST(ROUND(UNIX_TIMESTAMP(CURRENT_TIMESTAMP(3)) * 1000) AS UNSIGNED)";
+        Ok(self.connection.query_first(now).await?.unwrap_or(0))
+    }
+
+    /// All places, or those of one gateway, in order.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn places(&mut self, gateway: Option<&str>) -> Result<Vec<(u32, Place)>, Fault> {
+        let select = "SELECT id, gateway, lane, stream FROM sw_lanes \
+                      WHERE gateway = COALESCE(?, gateway) ORDER BY gateway, lane, id";
+        let rows: Vec<(u32, String, String, String)> =
+            self.connection.exec(select, (gateway,)).await?;
+        let place = |(id, gateway, lane, stream): (_, _, _, String)| {
+            let stream = stream.parse().map_err(|_| Fault::Away(format!("stream {stream:?}")))?;
+            Ok((id, Place { gateway, lane, stream }))
+        };
+        rows.into_iter().map(place).collect()
+    }
+
+    /// What is known of one place.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn books(&mut self, lane: u32) -> Result<Books, Fault> {
+        Ok(Books {
+            seen: self.seen(lane).await?,
+            explained: self.explained(lane).await?,
+            reported: self.reported(lane).await?,
+        })
+    }
+
+    async fn seen(&mut self, lane: u32) -> Result<Vec<Seen>, Fault> {
+        let select = "SELECT DATEDIFF(day, '1970-01-01'), first_seq, last_seq, \
+             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED) FROM sw_seen WHERE lane_id = ?";
+        let seen =
+            |(day, first, last, since_ms)| Seen { day, range: Range { first, last }, since_ms };
+        Ok(self.connection.exec_map(select, (lane,), seen).await?)
+    }
+
+    async fn explained(&mut self, lane: u32) -> Result<Vec<Explained>, Fault> {
+        let select = "SELECT first_seq, last_seq, reason, first_ms, last_ms, note \
+                      FROM sw_explained WHERE lane_id = ?";
+        let explained =
+            |(first, last, reason, first_ms, last_ms, note): (_, _, String, _, _, _)| {
+                let (range, reason) = (Range { first, last }, reason_named(&reason));
+                Explained { lane, range, reason, first_ms, last_ms, note }
+            };
+        Ok(self.connection.exec_map(select, (lane,), explained).await?)
+    }
+
+    async fn reported(&mut self, lane: u32) -> Result<Vec<Reported>, Fault> {
+        let select = "SELECT accepted_seq, waiting, \
+             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED) \
+             FROM sw_reported WHERE lane_id = ? ORDER BY accepted_seq";
+        let reported =
+            |(accepted_seq, waiting, since_ms)| Reported { accepted_seq, waiting, since_ms };
+        Ok(self.connection.exec_map(select, (lane,), reported).await?)
+    }
+}
