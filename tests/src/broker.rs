@@ -1,14 +1,18 @@
 //! The embedded broker, in the test's process: it keeps its messages over stops and starts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spillway::broker::faults::Faults;
 use spillway::broker::{Broker, BrokerOptions, Stored};
-use spillway::config::Secret;
+use spillway::clock::SystemClock;
+use spillway::config::{Credentials, Secret, Transport};
+use spillway::upstream::http::HttpUpstream;
+use spillway_protocol::message::Message;
 use tempfile::TempDir;
 
 use crate::arrival::Arrival;
-use crate::port;
+use crate::{port, sample};
 
 /// The instance that agents and apps name.
 pub const INSTANCE: &str = "MQ_INST_1_abc";
@@ -21,14 +25,21 @@ pub const SECRET: &str = "test/secret+";
 pub struct HttpBroker {
     folder: TempDir,
     port: u16,
+    invisible: Option<Duration>,
     running: Option<Broker>,
 }
 
 impl HttpBroker {
     /// A running broker on a free port.
     pub async fn start() -> Self {
+        Self::hiding_for(None).await
+    }
+
+    /// The same; what is received comes again after `invisible` instead of after minutes.
+    pub async fn hiding_for(invisible: impl Into<Option<Duration>>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut broker = Self { folder, port: port::free(), running: None };
+        let invisible = invisible.into();
+        let mut broker = Self { folder, port: port::free(), invisible, running: None };
         broker.restart().await;
         broker
     }
@@ -38,7 +49,10 @@ impl HttpBroker {
         let keys = vec![(KEY.to_owned(), Secret::new(SECRET))];
         let listen = ([127, 0, 0, 1], self.port).into();
         let dir = Some(self.folder.path().to_owned());
-        let options = BrokerOptions { dir, ..BrokerOptions::new(listen, keys) };
+        let mut options = BrokerOptions { dir, ..BrokerOptions::new(listen, keys) };
+        if let Some(invisible) = self.invisible {
+            (options.invisible, options.invisible_orderly) = (invisible, invisible);
+        }
         self.running = Some(Broker::start(options).await.unwrap());
     }
 
@@ -64,6 +78,26 @@ impl HttpBroker {
             "[upstream]\nendpoint = \"{endpoint}\"\ninstance_id = \"{INSTANCE}\"\n\
              access_key_id = \"{KEY}\"\naccess_key_secret = \"{SECRET}\"\n"
         )
+    }
+
+    /// How the examples find it.
+    pub fn environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("ROCKETMQ_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
+            ("ROCKETMQ_INSTANCE_ID", INSTANCE.to_owned()),
+            ("ALIBABA_ACCESS_KEY", KEY.to_owned()),
+            ("ALIBABA_SECRET_KEY", SECRET.to_owned()),
+        ]
+    }
+
+    /// Publishes messages without an agent, in their order.
+    pub async fn publish(&self, messages: &[Message]) {
+        let secret = Secret::new(SECRET);
+        let credentials = Credentials { id: KEY.to_owned(), secret, security_token: None };
+        let upstream =
+            sample::upstream(Transport::Http, self.port, Some(INSTANCE), Some(credentials));
+        let upstream = HttpUpstream::new(&upstream, Arc::new(SystemClock)).unwrap();
+        sample::publish(&upstream, messages).await;
     }
 
     /// A topic's messages in their order.

@@ -6,6 +6,7 @@
 pub mod app;
 pub mod arrival;
 pub mod broker;
+pub mod centre;
 pub mod collector;
 pub mod front;
 pub mod gateway;

@@ -87,6 +87,10 @@ impl MariaDb {
 
     /// A connection; the server has to run.
     pub async fn connect(&self) -> Conn {
+        self.try_connect().await.expect("MariaDB cannot be reached")
+    }
+
+    async fn try_connect(&self) -> mysql_async::Result<Conn> {
         let options = OptsBuilder::default()
             .ip_or_hostname("127.0.0.1")
             .tcp_port(self.port)
@@ -94,7 +98,13 @@ impl MariaDb {
             .pass(Some(PASSWORD))
             .db_name(Some(DATABASE))
             .prefer_socket(false);
-        Conn::new(Opts::from(options)).await.expect("MariaDB cannot be reached")
+        Conn::new(Opts::from(options)).await
+    }
+
+    /// The one number that a query answers; none if the server is away or the table not there yet.
+    pub async fn try_count(&self, query: &str) -> Option<u64> {
+        let mut connection = self.try_connect().await.ok()?;
+        connection.query_first(query).await.ok()?
     }
 
     /// The rows of a query.
