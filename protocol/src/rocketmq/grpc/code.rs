@@ -78,6 +78,10 @@ pub fn meaning(code: i32, text: &str) -> Meaning {
         // What 5.5.0 answers for a topic that is not there at all.
         TYPE_CONFLICT if says(text, &["expected type is unspecified"]) => Meaning::TopicMissing,
         TYPE_CONFLICT => Meaning::TopicType,
+        // What 5.5.0's ACL answers to a user whose key is good but not for this topic.
+        40_100..=40_199 if says(text, &["no permission to access topic"]) => {
+            Meaning::TopicPermission
+        }
         40_100..=40_299 => Meaning::Credentials,
         // Of the call's headers only the key, its token and the namespace can be large.
         HEADERS_TOO_LARGE => Meaning::Credentials,
@@ -189,6 +193,10 @@ mod tests {
         ] {
             assert_eq!(meaning(40_300, text), expected, "{text}");
         }
+        let denied =
+            "User:gw has no permission to access Topic:ward from 10.0.0.7, no matched policies.";
+        assert_eq!(meaning(40_100, denied), Meaning::TopicPermission);
+        assert_eq!(meaning(40_100, "User:gw is disabled."), Meaning::Credentials);
     }
 
     #[test]
