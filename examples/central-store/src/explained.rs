@@ -115,7 +115,7 @@ impl Told {
         stored_ms: u64,
     ) -> Result<Self, Fault> {
         let mut told = Self::default();
-        for lane in report.lanes.iter().chain([&report.own]) {
+        for lane in report.lanes.iter().chain(&report.own) {
             // What waits is counted for the lane; the newest stream has the newest records.
             let newest = lane.streams.last().map(|stream| stream.stream.as_str());
             for known in lane.streams.iter().filter(|known| known.accepted_seq > 0) {
