@@ -1,5 +1,6 @@
 //! The whole drain against a scripted far end, under a paused clock.
 
+mod breakage;
 mod fake;
 mod faults;
 mod flow;

@@ -2,14 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use spillway_protocol::message::Message;
-
 use super::fake::{Spec, place_of};
 use super::*;
-use crate::drain::{Ended, spread};
-use crate::upstream::{Finding, Scope};
+use crate::drain::spread;
+use crate::upstream::Scope;
 
 fn wrong(scope: Scope, code: &'static str) -> Outcome {
     Outcome::Misconfigured { scope, code, reason: "as the broker says".to_owned() }
@@ -261,121 +257,6 @@ async fn a_disk_that_takes_no_dead_letter_holds_and_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_far_end_that_falls_silent_is_offline_after_five_seconds() {
-    let options = options(vec![lane("a", Order::None)]);
-    let queue = queue(&options);
-    let upstream = FakeUpstream::reachable(
-        |at| !(10..100).contains(&at.as_secs()),
-        |_, at| match (10..100).contains(&at.as_secs()) {
-            true => {
-                let reason = "deadline".to_owned();
-                (SECOND * 5, Outcome::Unknown { reason, link: true })
-            }
-            false => (MS * 20, delivered()),
-        },
-    );
-    let handle = spawn(options, &queue, &upstream);
-    sleep(SECOND * 9).await;
-    queue.fill(0, 2000);
-    until(&handle, LinkState::Offline).await;
-    assert!(upstream.start_elapsed() < SECOND * 20);
-    assert!(handle.status().link.reason.contains("without an answer"));
-    drained(&queue, SECOND * 400).await;
-    assert_eq!((queue.delivered().len(), queue.most_attempts()), (2000, 0));
-}
-
-/// Panics once, then works.
-struct Broken(AtomicBool);
-
-impl Upstream for Broken {
-    fn send<'a>(&'a self, _message: &'a Message) -> BoxFuture<'a, Outcome> {
-        assert!(self.0.swap(true, Relaxed), "as arranged");
-        async { delivered() }.boxed()
-    }
-
-    fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
-        async { Ok(()) }.boxed()
-    }
-
-    fn inspect<'a>(&'a self, _topic: &'a Topic, _ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
-        async { Vec::new() }.boxed()
-    }
-
-    fn clock_offset_s(&self) -> Option<i64> {
-        None
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_of_the_transport_loses_no_record_and_does_not_end_the_drain() {
-    let options = options(vec![lane("a", Order::Lane)]);
-    let queue = queue(&options);
-    queue.fill(0, 5);
-    let upstream = Arc::new(Broken(AtomicBool::new(false)));
-    let source = Arc::new(queue.clone());
-    let handle = Drain::spawn(options, source, Some(upstream), 1, Arc::new(SystemClock));
-    drained(&queue, SECOND * 30).await;
-    assert_eq!(queue.delivered().len(), 5);
-    assert!(handle.status().lanes[0].last_error.as_ref().unwrap().contains("panicked"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn panics_of_the_transport_are_no_proof_of_the_link() {
-    struct Always;
-    impl Upstream for Always {
-        fn send<'a>(&'a self, _message: &'a Message) -> BoxFuture<'a, Outcome> {
-            panic!("as arranged")
-        }
-        fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
-            async { Err("unreachable".to_owned()) }.boxed()
-        }
-        fn inspect<'a>(&'a self, _topic: &'a Topic, _order: bool) -> BoxFuture<'a, Vec<Finding>> {
-            async { Vec::new() }.boxed()
-        }
-        fn clock_offset_s(&self) -> Option<i64> {
-            None
-        }
-    }
-    let options = options(vec![lane("a", Order::None)]);
-    let queue = queue(&options);
-    queue.fill(0, 5);
-    let source = Arc::new(queue.clone());
-    let handle = Drain::spawn(options, source, Some(Arc::new(Always)), 1, Arc::new(SystemClock));
-    for _ in 0..600 {
-        sleep(MS * 100).await;
-        let state = handle.status().link.state;
-        assert!(matches!(state, LinkState::Offline | LinkState::Probing), "{state:?}");
-    }
-    assert_eq!(queue.waiting(), 5);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_of_the_drain_itself_is_seen() {
-    let options = options(vec![lane("a", Order::None)]);
-    let queue = queue(&options);
-    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
-    let handle = spawn(options, &queue, &upstream);
-    until(&handle, LinkState::Online).await;
-    queue.set_broken();
-    queue.fill(0, 1);
-    assert_eq!(handle.ended().await, Ended::Failed);
-    let link = handle.status().link;
-    assert_eq!((link.state, link.next_attempt_in_s), (LinkState::Offline, None));
-    assert_eq!(link.reason, "the drain failed; see the log");
-    handle.stop(SECOND).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_drain_that_was_stopped_has_not_failed() {
-    let options = options(vec![lane("a", Order::None)]);
-    let queue = queue(&options);
-    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
-    let handle = spawn(options, &queue, &upstream);
-    handle.stop(SECOND).await;
-    assert_eq!(handle.ended().await, Ended::Stopped);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_lane_held_for_days_lets_the_heartbeats_rest_and_the_link_be_online() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
@@ -385,71 +266,6 @@ async fn a_lane_held_for_days_lets_the_heartbeats_rest_and_the_link_be_online() 
     sleep(SECOND * 30).await;
     assert_eq!(handle.status().link.state, LinkState::Online);
     assert_eq!(upstream.flowing.lock().unwrap().last(), Some(&false));
-}
-
-fn silence() -> Outcome {
-    Outcome::Unknown { reason: "deadline".to_owned(), link: true }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_record_that_breaks_the_connection_stops_nobody_else() {
-    for (order, outcome) in [
-        (Order::None, link_down()),
-        (Order::None, silence()),
-        (Order::Key, link_down()),
-        (Order::Lane, link_down()),
-        (Order::Lane, silence()),
-    ] {
-        let options = options(vec![lane("a", order), lane("b", Order::None)]);
-        let queue = queue(&options);
-        let upstream = FakeUpstream::new(move |message, at| {
-            match message.id.as_str() == "0-0" && at < SECOND * 7200 {
-                true => (SECOND, outcome.clone()),
-                false => (MS * 20, delivered()),
-            }
-        });
-        for n in 0..50 {
-            let order_key = Some(format!("key-{}", n % 5));
-            queue.submit(0, Spec { order_key, ..Spec::default() });
-        }
-        queue.fill(1, 50);
-        let handle = spawn(options, &queue, &upstream);
-        sleep(SECOND * 300).await;
-        let others = match order {
-            Order::None => 49,
-            Order::Key => 40,
-            Order::Lane => 0,
-        };
-        assert_eq!(queue.delivered().len(), others + 50, "{order:?}");
-        let status = handle.status();
-        assert!(matches!(status.link.state, LinkState::Online), "{:?}", status.link);
-        let error = status.lanes[0].last_error.as_ref().unwrap();
-        assert!(error.contains("this record breaks the connection"), "{error}");
-        assert_eq!(status.lanes[0].held_keys, u64::from(order == Order::Key));
-        let hold = status.lanes[0].hold.as_ref().map(|hold| hold.code.as_str());
-        assert_eq!(hold, (order == Order::Lane).then_some("connection"));
-        sleep(SECOND * 6900).await;
-        let tries = upstream.seen().iter().filter(|seen| seen.id == "0-0").count();
-        assert!(tries < 25, "{tries} tries in two hours");
-        drained(&queue, SECOND * 1000).await;
-        assert_eq!((queue.dead().len(), queue.most_attempts()), (0, 0));
-        assert_eq!(handle.status().lanes[0].hold, None);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_outage_while_only_a_breaking_record_waits_is_seen() {
-    let options = options(vec![lane("a", Order::None)]);
-    let queue = queue(&options);
-    let up = |at: Duration| !(600..7200).contains(&at.as_secs());
-    let upstream = FakeUpstream::reachable(up, |_, _| (MS * 20, link_down()));
-    queue.fill(0, 1);
-    let handle = spawn(options, &queue, &upstream);
-    sleep(SECOND * 500).await;
-    assert!(matches!(handle.status().link.state, LinkState::Online));
-    until(&handle, LinkState::Offline).await;
-    sleep(SECOND * 100).await;
-    assert!(!matches!(handle.status().link.state, LinkState::Online));
 }
 
 /// Holds a lane for five minutes. What left in the first second of the gateway's own slot.
