@@ -70,7 +70,7 @@ enum Command {
     /// Looks into the dead letters, sends them again or gives them up
     #[command(subcommand)]
     Dead(dead::Dead),
-    /// Sends delivered records again, where [audit] keeps them
+    /// Sends delivered records again, where the configuration keeps them
     Resend(resend::Arguments),
     /// Embedded broker for development
     Broker(broker::Broker),
