@@ -18,6 +18,7 @@ pub mod oracle;
 pub mod port;
 pub mod random;
 pub mod redis;
+pub mod relay;
 pub mod rocketmq;
 pub mod sample;
 pub mod sdk;

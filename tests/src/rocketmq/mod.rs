@@ -13,6 +13,7 @@ mod desk;
 mod files;
 mod java;
 mod ports;
+mod presence;
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -26,6 +27,7 @@ use self::ports::Ports;
 
 pub use self::desk::Stored;
 pub use self::files::Options;
+pub use self::presence::JavaPresence;
 
 /// JVMs start slowly on a machine that is busy with builds.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -114,6 +116,11 @@ impl RocketMq {
     /// Until the broker holds at least `count` messages of a topic.
     pub fn await_messages(&mut self, topic: &str, count: u64) {
         self.desk().obey(&format!("await {topic} {count}"));
+    }
+
+    /// A classic Java consumer of presence events, from the oldest on.
+    pub fn java_presence(&self, group: &str, topic: &str) -> JavaPresence {
+        JavaPresence::start(self.dir.path(), self.ports.namesrv, group, topic)
     }
 
     fn desk(&mut self) -> &mut Desk {
