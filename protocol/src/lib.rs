@@ -7,6 +7,7 @@
 //! - [`message`]: what the agent makes of a record for RocketMQ (the `sw_*` properties)
 //! - [`report`], [`tombstone`], [`presence`]: the agent's own records: how it is, what will never
 //!   arrive, whether it is connected
+//! - [`control`]: what the centre asks of a gateway, signed (feature `control`), and the answer
 //! - [`local`]: the agent's Unix socket, JSON and binary frames, and its client (feature `client`)
 //! - [`rocketmq`]: RocketMQ's wires: the MQ HTTP API and gRPC (feature `grpc`)
 //! - `consumer`: the far side: messages received over either transport (feature `consumer`)
@@ -15,6 +16,7 @@
 pub mod codec;
 #[cfg(feature = "consumer")]
 pub mod consumer;
+pub mod control;
 pub mod local;
 pub mod message;
 pub mod presence;

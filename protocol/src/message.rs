@@ -9,7 +9,7 @@
 //! | `sw_st` | stream, 8 hex digits |
 //! | `sw_seq` | number, without gaps per gateway, stream and lane, from 1 |
 //! | `sw_at` | accepted, ms since 1970; `~` before it while the clock was not set |
-//! | `sw_flags` | comma-joined: `resend`, `replay`, `base64`, `bundle`, `tombstone`, `report` |
+//! | `sw_flags` | comma-joined: `resend`, `replay`, `base64`, `bundle`, `tombstone`, `report`, `answer` |
 
 use std::borrow::Cow;
 
@@ -58,6 +58,8 @@ impl Flags {
     pub const REPORT: Self = Self(4);
     /// A delivered record sent again under its old number, since it was asked for.
     pub const RESEND: Self = Self(8);
+    /// The agent's own: see [`crate::control::Answer`].
+    pub const ANSWER: Self = Self(16);
 
     /// As a queue stores it; bits that no flag has are kept for those to come.
     pub fn bits(self) -> u8 {
@@ -86,6 +88,7 @@ impl Flags {
             (Self::REPLAY, "replay"),
             (Self::TOMBSTONE, "tombstone"),
             (Self::REPORT, "report"),
+            (Self::ANSWER, "answer"),
         ];
         all.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
     }

@@ -1,0 +1,85 @@
+//! Serves each gateway the page of what it is to send again, signed: `[control]` at the centre's
+//! side. Where the requests come from is a [`source::Source`].
+
+mod key;
+mod pages;
+mod server;
+mod source;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::{Parser, Subcommand};
+use tokio::net::TcpListener;
+
+use self::pages::Pages;
+use self::source::Folder;
+
+/// Tells gateways which records to send again.
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a key: the secret goes into a file, the public half to standard output
+    Keygen {
+        /// The file; one that is there is never overwritten.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Prints the public half of a key, for [control] public_key
+    PublicKey {
+        /// The file that keygen wrote.
+        #[arg(long)]
+        key: PathBuf,
+    },
+    /// Serves /spillway/GATEWAY.json
+    Serve {
+        /// The file that keygen wrote.
+        #[arg(long)]
+        key: PathBuf,
+        /// Folder with a file GATEWAY.json for each gateway that is asked for something.
+        #[arg(long)]
+        requests: PathBuf,
+        /// Address; put a proxy that speaks TLS before it.
+        #[arg(long, default_value = "127.0.0.1:9467")]
+        listen: SocketAddr,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    match run(Arguments::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("central-control: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
+    match command {
+        Command::Keygen { key } => println!("{}", key::make(&key)?.public_key()),
+        Command::PublicKey { key } => println!("{}", key::load(&key)?.public_key()),
+        Command::Serve { key, requests, listen } => {
+            let pages = Pages::new(Folder::open(requests)?, key::load(&key)?, now_ms());
+            let listener = TcpListener::bind(listen).await?;
+            println!("listening on http://{}", listener.local_addr()?);
+            server::serve(listener, Arc::new(pages)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}
