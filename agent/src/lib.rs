@@ -13,7 +13,7 @@
 //! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
 //!    is gone. Otherwise it goes back, or, if it is itself wrong, to the dead letters.
 //!
-//! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`config`] proves what they are told, [`control`] shows
+//! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`centre`] does what the centre asks, [`config`] proves what they are told, [`control`] shows
 //! operators the queue, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none,
 //! `mq_http` is what it shares with the intake's front for the SDKs of the MQ HTTP API,
 //! [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
@@ -21,6 +21,7 @@
 pub mod allocator;
 pub mod app;
 pub mod broker;
+pub mod centre;
 pub mod cli;
 pub mod clock;
 pub mod config;

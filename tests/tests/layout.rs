@@ -22,6 +22,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "drain" => &["queue", "link", "upstream"],
         "control" => &["queue"],
         "own" => &["queue", "drain"],
+        "centre" => &["queue", "drain", "link", "own"],
         _ => return None,
     })
 }
@@ -131,7 +132,10 @@ fn sources(below: &str) -> Vec<Source> {
 #[test]
 fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
-    for module in ["intake", "drain", "queue", "upstream", "link", "control", "mq_http", "broker"] {
+    for module in [
+        "intake", "drain", "queue", "upstream", "link", "control", "mq_http", "broker", "own",
+        "centre",
+    ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");
     }

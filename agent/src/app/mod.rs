@@ -1,6 +1,7 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
 mod access;
+mod centre;
 mod front;
 mod meter;
 mod own;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::centre::Centre;
 use crate::clock::WallClock;
 use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
@@ -48,6 +50,9 @@ pub enum StartError {
     /// The MQ HTTP front.
     #[error(transparent)]
     Front(#[from] front::BindError),
+    /// The way to the centre.
+    #[error(transparent)]
+    Centre(#[from] centre::ClientError),
 }
 
 /// Why the way to RocketMQ cannot be prepared.
@@ -72,6 +77,7 @@ pub struct Agent {
     servers: Vec<JoinHandle<()>>,
     report: Arc<Report>,
     own: Option<Own>,
+    centre: Option<Centre>,
     /// Removed when the agent is gone.
     _sockets: [SocketFile; 2],
 }
@@ -89,6 +95,7 @@ impl Agent {
         let source = access::source(PathBuf::from(&file));
         let upstream = config.upstream.as_ref();
         let upstream = upstream.map(|u| connected(u, &clock, Some(source))).transpose()?;
+        let centre_client = config.control.as_ref().map(centre::client).transpose()?;
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
@@ -115,6 +122,8 @@ impl Agent {
         );
         let report = Arc::new(report);
         let own = own::start(&config, &queue, &drain, &report, clock.clone());
+        let centre = centre_client
+            .and_then(|client| centre::start(&config, client, &queue, &drain, clock.clone()));
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone());
         let accepting = drain.clone();
@@ -129,7 +138,7 @@ impl Agent {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
         let sockets = [socket, desk_socket];
-        Ok(Self { queue, drain, stop, servers, report, own, _sockets: sockets })
+        Ok(Self { queue, drain, stop, servers, report, own, centre, _sockets: sockets })
     }
 
     /// The same as `GET /v1/status`.
@@ -147,6 +156,9 @@ impl Agent {
     /// Refuses new records, lets what is under way finish within a grace time, and syncs.
     pub async fn stop(self) {
         self.stop.cancel();
+        if let Some(centre) = self.centre {
+            centre.stop().await;
+        }
         if let Some(own) = self.own {
             own.stop().await;
         }

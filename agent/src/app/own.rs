@@ -36,9 +36,8 @@ pub(super) fn start(
     report: &Arc<Report>,
     clock: Arc<dyn WallClock>,
 ) -> Option<Own> {
-    let lane = config.own_lane()?.name;
+    let post = post(config, queue)?;
     let gateway = &config.gateway;
-    let post = Post::new(queue.clone(), lane, gateway.id.clone(), fresh_id);
     let reporting = config.report.as_ref().map(|section| {
         let writer = Writer {
             queue: queue.clone(),
@@ -58,6 +57,12 @@ pub(super) fn start(
         Presence::new(post.clone(), to, &gateway.data_dir, address, connection, clock)
     });
     Some(Own::start(reporting, presence))
+}
+
+/// The intake of the agent's own records, if there are any.
+pub(super) fn post(config: &Config, queue: &Queue) -> Option<Post> {
+    let lane = config.own_lane()?.name;
+    Some(Post::new(queue.clone(), lane, config.gateway.id.clone(), fresh_id))
 }
 
 /// Writes reports.

@@ -56,7 +56,9 @@ async fn start(args: &Run) -> Result<Agent, Failure> {
 fn failure(error: StartError) -> Failure {
     let denied = |source: &std::io::Error| source.kind() == ErrorKind::PermissionDenied;
     let exit = match &error {
-        StartError::Upstream(_) | StartError::Queue(OpenError::Newer { .. }) => Exit::Configuration,
+        StartError::Upstream(_)
+        | StartError::Centre(_)
+        | StartError::Queue(OpenError::Newer { .. }) => Exit::Configuration,
         StartError::Queue(OpenError::Io { source, .. })
         | StartError::Socket(BindError::Io { source, .. })
             if denied(source) =>

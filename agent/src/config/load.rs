@@ -7,10 +7,10 @@ use std::sync::Arc;
 use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
-use super::{Config, Listen, basic, environment, lane, merge, own, route, tree, upstream};
+use super::{Config, Listen, basic, control, environment, lane, merge, own, route, tree, upstream};
 
 /// The sections of later versions; each is refused by name.
-const NOT_BUILT: [&str; 3] = ["client", "budget", "control"];
+const NOT_BUILT: [&str; 2] = ["client", "budget"];
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -148,8 +148,11 @@ pub(super) fn prove(
     let upstream = upstream.and_then(|section| upstream::read(section, surroundings));
     let transport = upstream.as_ref().map(|upstream| upstream.transport);
     let lanes = lane::read_all(&root, &reading, transport);
+    let gateway = basic::gateway(part("gateway"), surroundings);
+    let control = root.section("control");
     let config = Config {
-        gateway: basic::gateway(part("gateway"), surroundings),
+        control: control.and_then(|section| control::read(section, &gateway.id, surroundings)),
+        gateway,
         limits: basic::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
         routes: route::read_all(&root, &reading, &lanes, transport),
@@ -166,6 +169,7 @@ pub(super) fn prove(
         let message = "is missing: records are taken in and wait, nothing is sent";
         root.warn("upstream", message);
     }
+    control::needs(&root);
     NOT_BUILT.iter().for_each(|name| root.not_built_at_all(name));
     root.finish();
     let (findings, known) = reading.finish();

@@ -4,6 +4,7 @@
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
 mod basic;
+mod control;
 mod endpoint;
 mod environment;
 mod fault;
@@ -27,6 +28,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use spillway_protocol::control::PublicKey;
 use spillway_protocol::record::{LaneName, Tag, Topic};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
@@ -85,6 +87,8 @@ pub struct Config {
     pub presence: Option<Presence>,
     /// `[audit]`
     pub audit: Option<Audit>,
+    /// `[control]`
+    pub control: Option<Control>,
 }
 
 impl Config {
@@ -301,4 +305,19 @@ pub struct Audit {
     pub keep_bytes: u64,
     /// Longest time.
     pub keep_for: Duration,
+}
+
+/// `[control]`: what the centre asks of this gateway, pulled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Control {
+    /// Where its page is.
+    pub url: String,
+    /// Longest time between two pulls while the link is up.
+    pub every: Duration,
+    /// Whose signature counts.
+    pub public_key: PublicKey,
+    /// PEM file of the only authorities to trust; system roots where it is absent.
+    pub ca: Option<PathBuf>,
+    /// Most records that are sent again in a day.
+    pub records_per_day: u64,
 }

@@ -128,7 +128,7 @@ fn tls(section: Section<'_>) -> Tls {
 }
 
 /// A file that is there and can be read.
-fn file(section: &Section<'_>, name: &str) -> Option<PathBuf> {
+pub(super) fn file(section: &Section<'_>, name: &str) -> Option<PathBuf> {
     section.text(
         name,
         "\"/etc/spillway/file.pem\", a file that the agent's user can read",

@@ -2,11 +2,13 @@
 //!
 //! - [`report`]: how this gateway is (`[report]`)
 //! - `telling`: which numbers will never arrive, and why (`[report]`)
+//! - `answers`: what the centre asked for and cannot be sent again (`[control]`)
 //! - [`presence`]: when its link was there (`[presence]`); `session`: what of that outlives a crash
 //!
 //! They go the way of every record: synced, numbered, drained, kept while the link is away. `post`
 //! is their intake.
 
+mod answers;
 mod post;
 pub mod presence;
 pub mod report;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use answers::Answers;
 pub use post::Post;
 pub use presence::Presence;
 pub use report::Reporting;

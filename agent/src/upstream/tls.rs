@@ -59,6 +59,16 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     }
 }
 
+/// For a plaintext endpoint: trusts nobody, and is never asked to.
+pub fn no_tls() -> Result<ClientConfig, TlsError> {
+    let provider = Arc::new(ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| TlsError::Unusable(e.to_string()))?
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth())
+}
+
 /// rustls' own verifier; where another name is to be expected, with that name put in.
 fn verifier(
     tls: &Tls,

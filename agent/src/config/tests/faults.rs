@@ -337,7 +337,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[listen.admin]\naddress = \"127.0.0.1:9465\"", "1: listen.admin"),
         ("[[client]]\nname = \"his\"", "1: client"),
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
-        ("[control]\nurl = \"https://centre.example\"", "1: control"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
         (&format!("{HTTP}proxy = \"x:1\""), "5: upstream.proxy"),

@@ -89,7 +89,7 @@ impl HttpUpstream {
     ) -> Result<Self, BuildError> {
         let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
         let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls { tls::client_config(&upstream.tls)? } else { no_tls()? };
+        let tls = if endpoint.tls { tls::client_config(&upstream.tls)? } else { tls::no_tls()? };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .http1_only()
@@ -229,14 +229,4 @@ impl Upstream for HttpUpstream {
     fn clock_offset_s(&self) -> Option<i64> {
         self.skew.offset_s()
     }
-}
-
-/// For a plaintext endpoint: trusts nobody, and is never asked to.
-fn no_tls() -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| TlsError::Unusable(e.to_string()))?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth())
 }

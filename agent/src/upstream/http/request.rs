@@ -110,7 +110,7 @@ mod tests {
 
     impl ForTest for Client {
         fn new_for_test() -> Client {
-            let tls = super::super::no_tls().unwrap();
+            let tls = crate::upstream::tls::no_tls().unwrap();
             Client::builder().tls_backend_preconfigured(tls).build().unwrap()
         }
     }

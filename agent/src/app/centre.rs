@@ -1,0 +1,71 @@
+//! Wires what the centre asks of this gateway.
+
+use std::sync::Arc;
+
+use super::own;
+use crate::centre::{self, BuildError, Centre, Means};
+use crate::clock::WallClock;
+use crate::config::{Config, Control, Tls};
+use crate::drain::DrainHandle;
+use crate::entropy;
+use crate::own::Answers;
+use crate::queue::Queue;
+use crate::upstream::tls::{self, TlsError};
+
+/// The way to the centre cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No authority to trust.
+    #[error("{}", tls_fault(.0))]
+    Tls(#[from] TlsError),
+    /// The client.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+/// In the words of `[control]`.
+fn tls_fault(error: &TlsError) -> String {
+    match error {
+        TlsError::File { path, reason, .. } => {
+            let path = path.display();
+            format!("{path}: {reason}; control.ca needs a PEM file that the agent may read")
+        }
+        TlsError::NoRoots(reason) => format!(
+            "no certificate authority found on this machine ({reason}); install ca-certificates, \
+             or name the centre's authority in control.ca"
+        ),
+        other => format!("control.ca: {other}"),
+    }
+}
+
+/// An HTTP client for the centre's page.
+pub(super) fn client(control: &Control) -> Result<reqwest::Client, ClientError> {
+    let tls = match control.url.starts_with("https:") {
+        true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() })?,
+        false => tls::no_tls()?,
+    };
+    Ok(centre::client(tls)?)
+}
+
+/// Starts it, where it is configured.
+pub(super) fn start(
+    config: &Config,
+    client: reqwest::Client,
+    queue: &Queue,
+    drain: &DrainHandle,
+    clock: Arc<dyn WallClock>,
+) -> Option<Centre> {
+    let control = config.control.clone()?;
+    let topic = config.report.as_ref().map(|report| report.topic.clone());
+    let means = Means {
+        gateway: config.gateway.id.clone(),
+        data_dir: config.gateway.data_dir.clone(),
+        queue: queue.clone(),
+        into: config.resend_lane()?.name,
+        answers: own::post(config, queue).zip(topic).map(|(post, topic)| Answers::new(post, topic)),
+        connection: drain.connection(),
+        clock,
+        seed: entropy::seed(),
+    };
+    Some(Centre::start(control, client, means))
+}
