@@ -328,7 +328,7 @@ mod tests {
         let states: Vec<State> = progress.unsent.iter().map(|unsent| unsent.state).collect();
         assert_eq!(states, [State::Dead, State::Waiting, State::NeverExisted]);
         assert!(progress.is_done() && progress.wants_answer());
-        let page = page(1, &[a.clone()]);
+        let page = page(1, std::slice::from_ref(&a));
         assert_eq!(book.open(&page), Some(&a), "it is not answered yet");
         book.answered(&a);
         assert_eq!(book.open(&page), None);

@@ -1,6 +1,7 @@
 //! Serves each gateway the page of what it is to send again, signed: `[control]` at the centre's
 //! side. Where the requests come from is a [`source::Source`].
 
+mod gaps;
 mod key;
 mod pages;
 mod server;
@@ -10,13 +11,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use central_store::{Database, Settings};
 use clap::{Parser, Subcommand};
 use tokio::net::TcpListener;
 
+use self::gaps::Gaps;
 use self::pages::Pages;
-use self::source::Folder;
+use self::source::{Folder, Source};
 
 /// Tells gateways which records to send again.
 #[derive(Debug, Parser)]
@@ -44,9 +47,16 @@ enum Command {
         /// The file that keygen wrote.
         #[arg(long)]
         key: PathBuf,
-        /// Folder with a file GATEWAY.json for each gateway that is asked for something.
+        /// Folder with a file GATEWAY.json for each gateway that is asked for something
+        /// [default: what is missing in the tables of central-consumer, found by POLARDB_*].
         #[arg(long)]
-        requests: PathBuf,
+        requests: Option<PathBuf>,
+        /// Without --requests: a gap of this age is asked for.
+        #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
+        grace: Duration,
+        /// Without --requests: a gap that stays open is asked for again after this time.
+        #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
+        again: Duration,
         /// Address; put a proxy that speaks TLS before it.
         #[arg(long, default_value = "127.0.0.1:9467")]
         listen: SocketAddr,
@@ -69,14 +79,25 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     match command {
         Command::Keygen { key } => println!("{}", key::make(&key)?.public_key()),
         Command::PublicKey { key } => println!("{}", key::load(&key)?.public_key()),
-        Command::Serve { key, requests, listen } => {
-            let pages = Pages::new(Folder::open(requests)?, key::load(&key)?, now_ms());
+        Command::Serve { key, requests, grace, again, listen } => {
+            let source: Box<dyn Source> = match requests {
+                Some(folder) => Box::new(Folder::open(folder)?),
+                None => {
+                    let database = Database::new(&Settings::from_env()?);
+                    Box::new(Gaps::new(database, ms(grace), ms(again)))
+                }
+            };
+            let pages = Pages::new(source, key::load(&key)?, now_ms());
             let listener = TcpListener::bind(listen).await?;
             println!("listening on http://{}", listener.local_addr()?);
             server::serve(listener, Arc::new(pages)).await?;
         }
     }
     Ok(())
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn now_ms() -> u64 {
