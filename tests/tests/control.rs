@@ -194,6 +194,11 @@ async fn nothing_is_done_that_the_centre_did_not_sign_for_this_gateway() {
         };
         case.until(words, |case| logged(case) > 0).await;
         assert_eq!(logged(&case), 1, "{words}: {}", case.gateway.tail());
+        let shown = |status: &Status| {
+            let fault = status.control.as_ref().and_then(|control| control.fault.as_deref());
+            fault.is_some_and(|fault| fault.contains(words))
+        };
+        case.gateway.until(words, shown).await;
     }
     assert_eq!((case.copies().await, case.answers().len()), (0, 0));
 
@@ -201,6 +206,10 @@ async fn nothing_is_done_that_the_centre_did_not_sign_for_this_gateway() {
     server.answer(good(case.page(GATEWAY, 1, 9, &wanted), "e"));
     case.until("five came again", |case| case.resent().len() >= 5).await;
     server.until(|seen| seen.unchanged >= 3).await;
+    let well = |status: &Status| {
+        status.control.as_ref().is_some_and(|control| control.fault.is_none() && control.open == 0)
+    };
+    case.gateway.until("it is shown to be well", well).await;
     // An older one does nothing, also after a kill.
     let older = [case.request("older", 6, 9)];
     server.answer(good(case.page(GATEWAY, 1, 8, &older), "f"));

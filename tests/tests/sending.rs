@@ -82,6 +82,7 @@ impl Intaking for Behind {
                 last_error: None,
             }],
             own: None,
+            control: None,
             rates: Rates::default(),
             drained_in_s: None,
             first_send_in_s: None,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::own;
-use crate::centre::{self, BuildError, Centre, Means};
+use crate::centre::{self, Board, BuildError, Centre, Means};
 use crate::clock::WallClock;
 use crate::config::{Config, Control, Tls};
 use crate::drain::DrainHandle;
@@ -53,6 +53,7 @@ pub(super) fn start(
     client: reqwest::Client,
     queue: &Queue,
     drain: &DrainHandle,
+    board: Board,
     clock: Arc<dyn WallClock>,
 ) -> Option<Centre> {
     let control = config.control.clone()?;
@@ -64,6 +65,7 @@ pub(super) fn start(
         into: config.resend_lane()?.name,
         answers: own::post(config, queue).zip(topic).map(|(post, topic)| Answers::new(post, topic)),
         connection: drain.connection(),
+        board,
         clock,
         seed: entropy::seed(),
     };

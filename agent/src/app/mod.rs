@@ -122,8 +122,9 @@ impl Agent {
         );
         let report = Arc::new(report);
         let own = own::start(&config, &queue, &drain, &report, clock.clone());
-        let centre = centre_client
-            .and_then(|client| centre::start(&config, client, &queue, &drain, clock.clone()));
+        let centre = centre_client.and_then(|client| {
+            centre::start(&config, client, &queue, &drain, report.board(), clock.clone())
+        });
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone());
         let accepting = drain.clone();

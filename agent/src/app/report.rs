@@ -9,6 +9,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::meter::Meter;
+use crate::centre::Board;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
@@ -26,6 +27,7 @@ pub(super) struct Report {
     lanes: Vec<LaneName>,
     /// The agent's own.
     own: Option<LaneName>,
+    centre: Option<Board>,
     drain: Arc<DrainHandle>,
     upstream: Option<Arc<dyn Upstream>>,
     clock: Arc<dyn WallClock>,
@@ -48,6 +50,7 @@ impl Report {
             queue,
             lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
             own: config.own_lane().map(|lane| lane.name),
+            centre: config.control.as_ref().map(|_| Board::default()),
             drain,
             upstream,
             clock,
@@ -73,6 +76,7 @@ impl Report {
             configuration: self.configuration.clone(),
             lanes: lanes(&self.lanes, &figures, &drain, now_ms),
             own: self.own.as_ref().map(|own| self.own_lane(own, &drain, now_ms)),
+            control: self.centre.as_ref().map(Board::status),
             rates: Rates {
                 accepted_per_s,
                 delivered_per_s: drain.delivered_per_s,
@@ -83,6 +87,11 @@ impl Report {
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }
+    }
+
+    /// Where the centre's part shows how it stands.
+    pub(super) fn board(&self) -> Board {
+        self.centre.clone().unwrap_or_default()
     }
 
     fn own_lane(&self, name: &LaneName, drain: &DrainStatus, now_ms: u64) -> Lane {

@@ -75,7 +75,12 @@ impl Book {
 
     /// The first request of the page that is not done and answered.
     pub(super) fn open<'p>(&self, page: &'p Page) -> Option<&'p Request> {
-        page.requests.iter().find(|request| {
+        self.open_all(page).next()
+    }
+
+    /// All that are not.
+    pub(super) fn open_all<'p>(&self, page: &'p Page) -> impl Iterator<Item = &'p Request> {
+        page.requests.iter().filter(|request| {
             self.requests.get(&request.id).is_none_or(|progress| !progress.is_settled())
         })
     }

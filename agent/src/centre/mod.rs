@@ -8,6 +8,7 @@
 //!
 //! Nothing is done that the centre did not sign for this gateway.
 
+mod board;
 mod book;
 mod pull;
 mod schedule;
@@ -36,6 +37,7 @@ use pull::{PullError, Pulled, Puller};
 use schedule::Schedule;
 use worker::Worker;
 
+pub use board::Board;
 pub use pull::{BuildError, client};
 
 /// Who works for whom.
@@ -52,6 +54,8 @@ pub struct Means {
     pub answers: Option<Answers>,
     /// Whether the link is up.
     pub connection: watch::Receiver<Connection>,
+    /// Where it is shown how it stands.
+    pub board: Board,
     /// Wall time.
     pub clock: Arc<dyn WallClock>,
     /// Draws the jitter.
@@ -86,10 +90,11 @@ impl Centre {
         let stop = CancellationToken::new();
         let schedule = Schedule::new(config.every, means.connection.clone(), means.seed);
         let puller = Puller::new(client, config.url);
-        let gateway = means.gateway.clone();
+        let (gateway, board) = (means.gateway.clone(), means.board.clone());
         let worker = Worker::new(means, config.records_per_day, stop.clone());
         let key = config.public_key;
-        let run = Run { schedule, puller, worker, key, gateway, faults: Repeated::default() };
+        let run =
+            Run { schedule, puller, worker, key, gateway, board, faults: Repeated::default() };
         Self { task: tokio::spawn(run.run(stop.clone())), stop }
     }
 
@@ -108,6 +113,7 @@ struct Run {
     worker: Worker,
     key: PublicKey,
     gateway: String,
+    board: Board,
     faults: Repeated,
 }
 
@@ -123,6 +129,7 @@ impl Run {
             };
             if !pull {
                 self.worker.part().await;
+                self.board.open(self.worker.open_count());
                 continue;
             }
             let pulled = tokio::select! {
@@ -137,6 +144,8 @@ impl Run {
     fn learn(&mut self, pulled: Result<Pulled, PullError>) {
         let Err(error) = pulled.map_err(PageError::from).and_then(|pulled| self.take(pulled))
         else {
+            self.board.pulled();
+            self.board.open(self.worker.open_count());
             return self.schedule.pulled();
         };
         self.schedule.failed();
@@ -144,6 +153,7 @@ impl Run {
         if let Some(times_before) = self.faults.note(&text, Instant::now()) {
             tracing::warn!(times_before, "the centre's page: {text}");
         }
+        self.board.failed(text);
     }
 
     fn take(&mut self, pulled: Pulled) -> Result<(), PageError> {

@@ -76,6 +76,7 @@ impl Bench {
             into: name("_resend"),
             answers: Some(Answers::new(post, topic)),
             connection: watch::Sender::default().subscribe(),
+            board: Board::default(),
             clock: self.clock.clone(),
             seed: 1,
         };

@@ -118,6 +118,11 @@ impl Worker {
         self.page.as_ref().and_then(|page| self.book.open(page)).cloned()
     }
 
+    /// How many requests of the page are not done.
+    pub(super) fn open_count(&self) -> u64 {
+        self.page.as_ref().map_or(0, |page| self.book.open_all(page).count() as u64)
+    }
+
     /// Does the next part. Not to be dropped before it ends.
     pub(super) async fn part(&mut self) {
         if let Err(error) = self.step().await {

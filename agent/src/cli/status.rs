@@ -1,7 +1,7 @@
 //! `spillway status`.
 
 use clap::Args;
-use spillway_protocol::local::status::{Lane, LinkState, Status as State};
+use spillway_protocol::local::status::{Control, Lane, LinkState, Status as State};
 
 use super::exit::finish;
 use super::human::{self, Column, duration};
@@ -58,6 +58,16 @@ fn read(text: &str) -> Result<State, Failure> {
     })
 }
 
+/// `2 requests open, page pulled 5m ago`, and what is wrong.
+fn centre(control: &Control) -> String {
+    let pulled = control.pulled_ago_s.map_or_else(
+        || "page not pulled yet".to_owned(),
+        |ago| format!("page pulled {} ago", duration(ago)),
+    );
+    let fault = control.fault.as_ref().map(|fault| format!("; {fault}")).unwrap_or_default();
+    format!("{} requests open, {pulled}{fault}", control.open)
+}
+
 fn show(state: &State) -> String {
     let rates = &state.rates;
     let mut lines = vec![
@@ -96,6 +106,9 @@ fn show(state: &State) -> String {
     }
     if let Some(own) = &state.own {
         lines.push(("own records", format!("{} accepted, {} waiting", own.accepted, own.waiting)));
+    }
+    if let Some(control) = &state.control {
+        lines.push(("centre", centre(control)));
     }
     let head: String =
         lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();

@@ -166,6 +166,7 @@ impl Intaking for Fake {
             },
             lanes: Vec::new(),
             own: None,
+            control: None,
             rates: Rates::default(),
             drained_in_s: None,
             first_send_in_s: None,

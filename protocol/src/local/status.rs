@@ -24,6 +24,9 @@ pub struct Status {
     /// The lane of the agent's own records, where it has any; in no other figure here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own: Option<Lane>,
+    /// What the centre asks of this gateway, where that is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<Control>,
     /// What went in and out lately.
     pub rates: Rates,
     /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.
@@ -32,6 +35,17 @@ pub struct Status {
     pub first_send_in_s: Option<u64>,
     /// Seconds the server's clock is ahead of this machine's; `null` until a server answered.
     pub clock_offset_s: Option<i64>,
+}
+
+/// State of `[control]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Control {
+    /// Seconds since the centre's page was last pulled, changed or not; `null` before the first.
+    pub pulled_ago_s: Option<u64>,
+    /// Requests on it that are not done.
+    pub open: u64,
+    /// Why the last pull was no good, if it was not.
+    pub fault: Option<String>,
 }
 
 /// State of the configuration.

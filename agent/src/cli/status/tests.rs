@@ -38,6 +38,7 @@ fn state(link: LinkState, lane: Lane) -> State {
         },
         lanes: vec![lane],
         own: None,
+        control: None,
         rates: Rates { accepted_per_s: 1.25, ..Rates::default() },
         drained_in_s: None,
         first_send_in_s: None,
@@ -68,6 +69,17 @@ fn a_person_sees_link_accounts_and_holds() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
     }
+}
+
+#[test]
+fn what_the_centre_asks_is_shown_with_its_fault() {
+    let control = Control { pulled_ago_s: Some(300), open: 2, fault: None };
+    let mut state = State { control: Some(control), ..state(LinkState::Online, lane()) };
+    let wanted = "centre        2 requests open, page pulled 5m ago\n";
+    assert!(show(&state).contains(wanted), "{}", show(&state));
+    state.control = Some(Control { fault: Some("the answer is 500".into()), ..Control::default() });
+    let wanted = "0 requests open, page not pulled yet; the answer is 500\n";
+    assert!(show(&state).contains(wanted), "{}", show(&state));
 }
 
 #[test]
