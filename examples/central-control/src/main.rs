@@ -36,7 +36,7 @@ enum Command {
         #[arg(long)]
         key: PathBuf,
     },
-    /// Prints the public half of a key, for [control] public_key
+    /// Prints the public half of a key, for `[control] public_key`
     PublicKey {
         /// The file that keygen wrote.
         #[arg(long)]
