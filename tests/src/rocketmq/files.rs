@@ -9,6 +9,12 @@ use super::ports::Ports;
 const BROKER_CONF: &str = include_str!("../../rocketmq/broker.conf");
 const AUTHENTICATION: &str =
     "org.apache.rocketmq.auth.authentication.provider.DefaultAuthenticationProvider";
+const AUTHORIZATION: &str =
+    "org.apache.rocketmq.auth.authorization.provider.DefaultAuthorizationProvider";
+const BROKER_RULES: &str =
+    "org.apache.rocketmq.auth.authorization.provider.LocalAuthorizationMetadataProvider";
+/// Asks the broker.
+const PROXY_RULES: &str = "org.apache.rocketmq.proxy.auth.ProxyAuthorizationMetadataProvider";
 const BROKER_USERS: &str =
     "org.apache.rocketmq.auth.authentication.provider.LocalAuthenticationMetadataProvider";
 /// Asks the broker.
@@ -23,6 +29,8 @@ pub struct Options {
     pub certificate: Option<(PathBuf, PathBuf)>,
     /// Id and secret that every client has to sign with.
     pub access_key: Option<(String, String)>,
+    /// Whether other users than that one may only do what they are allowed to.
+    pub rules: bool,
 }
 
 /// Writes the configuration into `dir`.
@@ -59,6 +67,15 @@ pub(super) fn write(dir: &Path, ports: &Ports, options: &Options) {
         proxy["authenticationProvider"] = json!(AUTHENTICATION);
         proxy["authenticationMetadataProvider"] = json!(PROXY_USERS);
         proxy["innerClientAuthenticationCredentials"] = json!(inner_credentials(id, secret));
+    }
+    if options.rules {
+        broker.push_str(&format!(
+            "authorizationEnabled=true\nauthorizationProvider={AUTHORIZATION}\n\
+             authorizationMetadataProvider={BROKER_RULES}\n"
+        ));
+        proxy["authorizationEnabled"] = json!(true);
+        proxy["authorizationProvider"] = json!(AUTHORIZATION);
+        proxy["authorizationMetadataProvider"] = json!(PROXY_RULES);
     }
     std::fs::create_dir_all(dir.join("conf")).unwrap();
     std::fs::write(dir.join("broker.conf"), broker).unwrap();

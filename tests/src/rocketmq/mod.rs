@@ -96,6 +96,25 @@ impl RocketMq {
         self.desk().obey(&format!("mqadmin resetOffsetByTime -g {group} -t {topic} -s 0"));
     }
 
+    /// Makes a user who may do nothing yet ([`Options::rules`]).
+    pub fn create_user(&mut self, name: &str, secret: &str) {
+        self.desk()
+            .obey(&format!("mqadmin createUser -c DefaultCluster -u {name} -p {secret} -t Normal"));
+    }
+
+    /// Allows a user to publish to a topic.
+    pub fn allow_publishing(&mut self, user: &str, topic: &str) {
+        self.desk().obey(&format!(
+            "mqadmin createAcl -c DefaultCluster -s User:{user} -r Topic:{topic} -a Pub -d Allow"
+        ));
+    }
+
+    /// Enables or disables a user.
+    pub fn permit_user(&mut self, name: &str, enabled: bool) {
+        let status = if enabled { "enable" } else { "disable" };
+        self.desk().obey(&format!("mqadmin updateUser -c DefaultCluster -u {name} -s {status}"));
+    }
+
     /// Opens or closes a topic for writing.
     pub fn permit_writing(&mut self, topic: &str, writing: bool) {
         let permission = if writing { 6 } else { 4 };
