@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::gateway::built;
+use crate::mariadb::MariaDb;
 use crate::port;
 
 /// A running `central-control`. It is killed when this is dropped.
@@ -24,8 +25,17 @@ pub struct CentralControl {
 }
 
 impl CentralControl {
-    /// Makes a key and starts serving.
+    /// Makes a key and starts serving what [`CentralControl::ask`] asks.
     pub async fn start() -> Self {
+        Self::start_with(&[], &[]).await
+    }
+
+    /// The same, asking for what has been missing in the tables of a database for `grace`.
+    pub async fn over(database: &MariaDb, grace: &str) -> Self {
+        Self::start_with(&["--grace", grace], &database.environment()).await
+    }
+
+    async fn start_with(arguments: &[&str], environment: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("control.key");
         std::fs::create_dir(folder.path().join("requests")).unwrap();
@@ -34,14 +44,17 @@ impl CentralControl {
         assert!(output.status.success(), "{output:?}");
         let key = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         let mut control = Self { folder, port: port::free(), child: None, key };
-        control.serve().await;
+        control.serve(arguments, environment).await;
         control
     }
 
-    async fn serve(&mut self) {
+    async fn serve(&mut self, arguments: &[&str], environment: &[(&str, String)]) {
         let mut command = Command::new(built("central-control"));
         command.arg("serve").arg("--key").arg(self.file("control.key"));
-        command.arg("--requests").arg(self.file("requests"));
+        match arguments {
+            [] => command.arg("--requests").arg(self.file("requests")),
+            _ => command.args(arguments).envs(environment.iter().cloned()),
+        };
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_err() {

@@ -1,6 +1,6 @@
 //! From apps on five gateways into the database of the centre, while agents, consumers, the
 //! database and the broker are killed at random: each record once, none missing, and the centre's
-//! own audit says so.
+//! own audit says so. And what the broker loses comes back without anybody's help.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,12 +9,14 @@ use std::time::Duration;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::json;
+use spillway::broker::faults::{Kind, Plan, Rule};
 use spillway_protocol::local::client::Client;
 use spillway_protocol::record::Draft;
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::centre::{Consumer, Environment, command, environment, said, until_count};
 use spillway_tests::gateway::{Gateway, PATIENCE};
 use spillway_tests::mariadb::MariaDb;
+use spillway_tests::page::CentralControl;
 use spillway_tests::{full, random};
 use tokio::time::{Instant, sleep};
 
@@ -30,12 +32,12 @@ fn records() -> u64 {
 }
 
 /// A gateway whose reports and tombstones go where its records go.
-fn gateway(broker: &HttpBroker, nth: u64) -> Gateway {
+fn gateway(broker: &HttpBroker, nth: u64, more: &str) -> Gateway {
     let lane = format!("[[lane]]\nname = \"ward\"\ntopic = \"{TOPIC}\"\n");
     let report = format!("[report]\ntopic = \"{TOPIC}\"\nevery = \"2s\"\n");
     let pace = "[drain]\nadaptive = false\nreconnect_spread = \"0s\"\nbytes_per_second = \"1 GiB\"\n\
                 [backoff]\ninitial = \"50ms\"\nmax = \"500ms\"\n";
-    let gateway = Gateway::new(&format!("{}{lane}{report}{pace}", broker.upstream()));
+    let gateway = Gateway::new(&format!("{}{lane}{report}{pace}{more}", broker.upstream()));
     let id = gateway.file("conf.d/id.toml");
     std::fs::create_dir_all(id.parent().unwrap()).unwrap();
     std::fs::write(id, format!("gateway.id = \"gw-{nth}\"\n")).unwrap();
@@ -80,7 +82,8 @@ impl Scene {
         let broker = HttpBroker::hiding_for(Duration::from_secs(2)).await;
         let database = MariaDb::start();
         let environment = environment(broker.environment(), &database, TOPIC, "GID_centre");
-        let mut gateways: Vec<Gateway> = (0..GATEWAYS).map(|nth| gateway(&broker, nth)).collect();
+        let mut gateways: Vec<Gateway> =
+            (0..GATEWAYS).map(|nth| gateway(&broker, nth, "")).collect();
         for gateway in &mut gateways {
             gateway.start_ready().await;
         }
@@ -170,4 +173,45 @@ async fn each_record_is_in_the_database_once_and_the_audit_says_so_by_itself() {
     for consumer in scene.consumers {
         consumer.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_records_that_the_broker_lost_come_back_without_help() {
+    let broker = HttpBroker::hiding_for(Duration::from_secs(2)).await;
+    let database = MariaDb::start();
+    let environment = environment(broker.environment(), &database, TOPIC, "GID_centre");
+    let consumer = Consumer::start(&environment, &[]);
+    until_count(&database, "SELECT COUNT(*) FROM patient_records", 0).await;
+    let control = CentralControl::over(&database, "1s").await;
+    let asked = format!(
+        "[audit]\n[control]\nurl = \"{}\"\nevery = \"1s\"\npublic_key = \"{}\"\n",
+        control.url(),
+        control.key
+    );
+    let mut gateway = gateway(&broker, 0, &asked);
+    gateway.start_ready().await;
+    // Answered as stored, but dropped: the very last, and others.
+    let lost = |prefix: &str, count| Rule {
+        key_prefix: Some(prefix.to_owned()),
+        count: Some(count),
+        ..Rule::always(Kind::Lose)
+    };
+    let rules = vec![lost(&format!("gw-0-{}", records()), 1), lost("gw-0-1", 49)];
+    broker.faults().set(Plan { rules, ..Plan::default() });
+    app(gateway.socket(), 0).await;
+    gateway.until_delivered(PATIENCE).await;
+    assert_eq!(distinct(&broker), records() - 50, "the broker lost fifty");
+
+    until_count(&database, "SELECT COUNT(*) FROM patient_records", records()).await;
+    assert_eq!(database.count(IDS).await, records());
+    consumer.stop().await;
+}
+
+const IDS: &str = "SELECT COUNT(DISTINCT local_record_id) FROM patient_records";
+
+/// Records at the broker that did not come because they were asked for.
+fn distinct(broker: &HttpBroker) -> u64 {
+    let messages = broker.messages(TOPIC);
+    let first = messages.iter().filter(|stored| stored.property("sw_flags").is_none());
+    first.map(|stored| stored.key.clone()).collect::<BTreeSet<_>>().len() as u64
 }
