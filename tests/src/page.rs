@@ -25,17 +25,17 @@ pub struct CentralControl {
 }
 
 impl CentralControl {
-    /// Makes a key and starts serving what [`CentralControl::ask`] asks.
+    /// Makes a key and starts serving.
     pub async fn start() -> Self {
-        Self::start_with(&[], &[]).await
+        Self::of(None).await
     }
 
-    /// The same, asking for what has been missing in the tables of a database for `grace`.
-    pub async fn over(database: &MariaDb, grace: &str) -> Self {
-        Self::start_with(&["--grace", grace], &database.environment()).await
+    /// The same, asking for what the tables of a database have missed for `grace`.
+    pub async fn of_tables(database: &MariaDb, grace: &str) -> Self {
+        Self::of(Some((database, grace))).await
     }
 
-    async fn start_with(arguments: &[&str], environment: &[(&str, String)]) -> Self {
+    async fn of(tables: Option<(&MariaDb, &str)>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("control.key");
         std::fs::create_dir(folder.path().join("requests")).unwrap();
@@ -44,16 +44,18 @@ impl CentralControl {
         assert!(output.status.success(), "{output:?}");
         let key = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
         let mut control = Self { folder, port: port::free(), child: None, key };
-        control.serve(arguments, environment).await;
+        control.serve(tables).await;
         control
     }
 
-    async fn serve(&mut self, arguments: &[&str], environment: &[(&str, String)]) {
+    async fn serve(&mut self, tables: Option<(&MariaDb, &str)>) {
         let mut command = Command::new(built("central-control"));
         command.arg("serve").arg("--key").arg(self.file("control.key"));
-        match arguments {
-            [] => command.arg("--requests").arg(self.file("requests")),
-            _ => command.args(arguments).envs(environment.iter().cloned()),
+        match tables {
+            None => command.arg("--requests").arg(self.file("requests")),
+            Some((database, grace)) => {
+                command.args(["--tables", "--grace", grace]).envs(database.environment())
+            }
         };
         command.arg("--listen").arg(format!("127.0.0.1:{}", self.port));
         self.child = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap());

@@ -11,6 +11,7 @@ use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, PATIENCE};
 use spillway_tests::ledger::Ledger;
+use spillway_tests::mariadb::MariaDb;
 use spillway_tests::page::{CentralControl, Script, Scripted, sealer};
 use tokio::time::{Instant, sleep};
 
@@ -241,4 +242,22 @@ async fn nothing_is_pulled_while_the_link_is_down() {
     let down = server.seen().requests;
     case.broker.restart().await;
     server.until(|seen| seen.requests > down).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_centres_tables_miss_comes_again_without_anybodys_help() {
+    let database = MariaDb::start();
+    database.run(&central_store::schema::STATEMENTS).await;
+    let control = CentralControl::of_tables(&database, "1ms").await;
+    let case = Case::start(&control.url(), control.key).await;
+    // All arrived but 7 and 100 to 102.
+    let lane = format!(
+        "INSERT INTO sw_lanes (id, gateway, stream, lane) VALUES (1, '{GATEWAY}', '{}', 'main')",
+        case.stream
+    );
+    let seen = "INSERT INTO sw_seen (lane_id, day, first_seq, last_seq) VALUES \
+                (1, '2026-11-21', 1, 6), (1, '2026-11-21', 8, 99), (1, '2026-11-21', 103, 120)";
+    database.run(&[lane.as_str(), seen]).await;
+    case.until("the four came again", |case| case.resent().len() >= 4).await;
+    assert_eq!(case.resent(), BTreeSet::from([7, 100, 101, 102]));
 }

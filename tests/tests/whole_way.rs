@@ -182,7 +182,7 @@ async fn fifty_records_that_the_broker_lost_come_back_without_help() {
     let environment = environment(broker.environment(), &database, TOPIC, "GID_centre");
     let consumer = Consumer::start(&environment, &[]);
     until_count(&database, "SELECT COUNT(*) FROM patient_records", 0).await;
-    let control = CentralControl::over(&database, "1s").await;
+    let control = CentralControl::of_tables(&database, "1s").await;
     let asked = format!(
         "[audit]\n[control]\nurl = \"{}\"\nevery = \"1s\"\npublic_key = \"{}\"\n",
         control.url(),

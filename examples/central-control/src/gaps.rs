@@ -1,7 +1,14 @@
-//! Requests for what the centre's own audit finds missing: nobody has to ask for it.
+//! Requests for what an auditor misses: gaps in the tables of `central-store` that are older than
+//! the grace time.
+//!
+//! Numbers are asked for in blocks of [`BLOCK`], so that a request keeps its id while its records
+//! come in one by one. What is still missing is asked for once more in each period of
+//! [`Gaps::retry_ms`], under another id.
+
+use std::collections::BTreeMap;
 
 use central_store::ledger::Ledger;
-use central_store::{Database, Fault, Place};
+use central_store::{Database, Fault, Gap, Place};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
@@ -9,45 +16,33 @@ use spillway_protocol::control::Request;
 
 use super::source::{Source, SourceError};
 
-/// The gaps of a gateway, in the tables that `central-consumer` writes.
+/// Numbers of one request at most.
+const BLOCK: u64 = 64;
+
+/// See the module.
 pub(crate) struct Gaps {
-    database: Database,
-    /// Younger gaps may close by themselves.
-    grace_ms: u64,
-    /// A gap that is still open after so long is asked for once more.
-    again_ms: u64,
+    pub(crate) database: Database,
+    /// Younger gaps may still be on their way.
+    pub(crate) grace_ms: u64,
+    /// Period after which the same is asked for once more.
+    pub(crate) retry_ms: u64,
 }
 
 impl Gaps {
-    pub(crate) fn new(database: Database, grace_ms: u64, again_ms: u64) -> Self {
-        Self { database, grace_ms, again_ms: again_ms.max(1) }
-    }
-
     async fn read(&self, gateway: &str) -> Result<Vec<Request>, Fault> {
         let mut ledger = Ledger::open(&self.database).await?;
         let now_ms = ledger.now_ms().await?;
+        let attempt = now_ms / self.retry_ms.max(1);
         let mut requests = Vec::new();
-        // What the agent says of its own is not kept for a resend.
+        // The gateway's own numbers are spread over topics that nobody here may read.
         let places = ledger.places(Some(gateway)).await?;
         for (lane, place) in places.into_iter().filter(|(_, place)| !place.is_own()) {
             let days = ledger.books(lane).await?.audit(now_ms.saturating_sub(self.grace_ms));
-            let gaps = days.values().flat_map(|audit| &audit.missing);
-            requests.extend(gaps.map(|gap| {
-                let (from, to) = (gap.range.first, gap.range.last);
-                let turn = now_ms.saturating_sub(gap.since_ms) / self.again_ms;
-                request(&place, from, to, turn)
-            }));
+            let missing: Vec<Gap> = days.into_values().flat_map(|day| day.missing).collect();
+            requests.extend(wanted(&place, &missing, attempt));
         }
         Ok(requests)
     }
-}
-
-/// The same gap has the same id until its turn is over.
-fn request(place: &Place, from: u64, to: u64, turn: u64) -> Request {
-    let (lane, stream) = (place.lane.clone(), place.stream.to_string());
-    let digest = Sha256::digest(format!("{lane}/{stream}/{from}/{to}/{turn}"));
-    let id = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    Request { id, lane, stream, from, to }
 }
 
 impl Source for Gaps {
@@ -55,25 +50,81 @@ impl Source for Gaps {
         &'a self,
         gateway: &'a str,
     ) -> BoxFuture<'a, Result<Vec<Request>, SourceError>> {
-        self.read(gateway).map(|read| Ok(read?)).boxed()
+        async move { self.read(gateway).await.map_err(SourceError::Database) }.boxed()
     }
+}
+
+/// For each block the range from its first missing number to its last.
+fn wanted(place: &Place, missing: &[Gap], attempt: u64) -> Vec<Request> {
+    let mut blocks: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
+    for gap in missing {
+        let (first, last) = (gap.range.first, gap.range.last);
+        // More than a page holds is not looked at now.
+        for block in (first / BLOCK..=last / BLOCK).take(super::pages::REQUESTS_MAX) {
+            let start = block * BLOCK;
+            let (from, to) = (first.max(start), last.min(start + (BLOCK - 1)));
+            let range = blocks.entry(block).or_insert((from, to));
+            *range = (range.0.min(from), range.1.max(to));
+        }
+    }
+    let request = |(block, (from, to)): (u64, (u64, u64))| Request {
+        id: id(place, block, attempt),
+        lane: place.lane.clone(),
+        stream: place.stream.to_string(),
+        from,
+        to,
+    };
+    blocks.into_iter().map(request).collect()
+}
+
+/// The same for the same block and attempt; lanes may have long names.
+fn id(place: &Place, block: u64, attempt: u64) -> String {
+    let digest = Sha256::digest(format!("{place}/{block}/{attempt}").as_bytes());
+    let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+    format!("gap-{hex}")
 }
 
 #[cfg(test)]
 mod tests {
-    use spillway_protocol::message::StreamId;
+    use central_store::ranges::Range;
 
     use super::*;
 
+    fn place(lane: &str) -> Place {
+        Place { gateway: "gw".into(), lane: lane.into(), stream: "00c0ffee".parse().unwrap() }
+    }
+
+    fn gaps(ranges: &[(u64, u64)]) -> Vec<Gap> {
+        let gap = |(first, last): &(u64, u64)| Gap {
+            range: Range { first: *first, last: *last },
+            since_ms: 1,
+        };
+        ranges.iter().map(gap).collect()
+    }
+
+    fn ranges(requests: &[Request]) -> Vec<(u64, u64)> {
+        requests.iter().map(|request| (request.from, request.to)).collect()
+    }
+
     #[test]
-    fn a_gap_keeps_its_id_until_its_turn_is_over() {
-        let place =
-            Place { gateway: "gw".into(), lane: "main".into(), stream: StreamId(0x00c0_ffee) };
-        let one = request(&place, 5, 9, 0);
-        assert_eq!((one.stream.as_str(), one.id.len()), ("00c0ffee", 32));
-        assert_eq!(one, request(&place, 5, 9, 0));
-        for other in [request(&place, 5, 9, 1), request(&place, 5, 8, 0)] {
-            assert_ne!(one.id, other.id);
-        }
+    fn gaps_are_asked_for_in_blocks() {
+        let requests = wanted(&place("main"), &gaps(&[(5, 5), (9, 10), (60, 130)]), 1);
+        assert_eq!(ranges(&requests), [(5, 63), (64, 127), (128, 130)]);
+        assert_eq!((requests[0].lane.as_str(), requests[0].stream.as_str()), ("main", "00c0ffee"));
+        let endless = wanted(&place("main"), &gaps(&[(1, u64::MAX)]), 1);
+        assert_eq!(endless.len(), crate::pages::REQUESTS_MAX);
+        let top = wanted(&place("main"), &gaps(&[(u64::MAX, u64::MAX)]), 1);
+        assert_eq!(ranges(&top), [(u64::MAX, u64::MAX)]);
+    }
+
+    #[test]
+    fn a_request_keeps_its_id_while_its_gap_closes_and_gets_another_at_the_next_attempt() {
+        let id =
+            |lane: &str, gap, attempt| wanted(&place(lane), &gaps(&[gap]), attempt)[0].id.clone();
+        let first = id("main", (5, 20), 1);
+        assert_eq!(first, id("main", (7, 7), 1));
+        assert_ne!(first, id("main", (5, 20), 2));
+        assert_ne!(first, id("other", (5, 20), 1));
+        assert_ne!(first, id("main", (70, 80), 1));
     }
 }

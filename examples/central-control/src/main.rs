@@ -7,6 +7,7 @@ mod pages;
 mod server;
 mod source;
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use central_store::{Database, Settings};
 use clap::{Parser, Subcommand};
+use spillway_protocol::control::Sealer;
 use tokio::net::TcpListener;
 
 use self::gaps::Gaps;
@@ -47,16 +49,18 @@ enum Command {
         /// The file that keygen wrote.
         #[arg(long)]
         key: PathBuf,
-        /// Folder with a file GATEWAY.json for each gateway that is asked for something
-        /// [default: what is missing in the tables of central-consumer, found by POLARDB_*].
-        #[arg(long)]
+        /// Folder with a file GATEWAY.json for each gateway that is asked for something.
+        #[arg(long, required_unless_present = "tables", conflicts_with = "tables")]
         requests: Option<PathBuf>,
-        /// Without --requests: a gap of this age is asked for.
-        #[arg(long, default_value = "15m", value_parser = humantime::parse_duration)]
+        /// Ask for what is missing by the tables of central-store; POLARDB_* say where they are.
+        #[arg(long)]
+        tables: bool,
+        /// Age at which a number is missing, with --tables.
+        #[arg(long, default_value = "1h", value_parser = humantime::parse_duration)]
         grace: Duration,
-        /// Without --requests: a gap that stays open is asked for again after this time.
-        #[arg(long, default_value = "6h", value_parser = humantime::parse_duration)]
-        again: Duration,
+        /// Period after which the same is asked for once more, with --tables.
+        #[arg(long, default_value = "1d", value_parser = humantime::parse_duration)]
+        retry: Duration,
         /// Address; put a proxy that speaks TLS before it.
         #[arg(long, default_value = "127.0.0.1:9467")]
         listen: SocketAddr,
@@ -79,25 +83,26 @@ async fn run(command: Command) -> Result<(), Box<dyn std::error::Error>> {
     match command {
         Command::Keygen { key } => println!("{}", key::make(&key)?.public_key()),
         Command::PublicKey { key } => println!("{}", key::load(&key)?.public_key()),
-        Command::Serve { key, requests, grace, again, listen } => {
-            let source: Box<dyn Source> = match requests {
-                Some(folder) => Box::new(Folder::open(folder)?),
-                None => {
-                    let database = Database::new(&Settings::from_env()?);
-                    Box::new(Gaps::new(database, ms(grace), ms(again)))
-                }
-            };
-            let pages = Pages::new(source, key::load(&key)?, now_ms());
-            let listener = TcpListener::bind(listen).await?;
-            println!("listening on http://{}", listener.local_addr()?);
-            server::serve(listener, Arc::new(pages)).await?;
+        Command::Serve { key, requests: Some(folder), listen, .. } => {
+            serve(Folder::open(folder)?, key::load(&key)?, listen).await?;
+        }
+        Command::Serve { key, requests: None, listen, grace, retry, .. } => {
+            let database = Database::new(&Settings::from_env()?);
+            let gaps = Gaps { database, grace_ms: ms(grace), retry_ms: ms(retry) };
+            serve(gaps, key::load(&key)?, listen).await?;
         }
     }
     Ok(())
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+async fn serve(source: impl Source, key: Sealer, listen: SocketAddr) -> io::Result<()> {
+    let listener = TcpListener::bind(listen).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    server::serve(listener, Arc::new(Pages::new(source, key, now_ms()))).await
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn now_ms() -> u64 {

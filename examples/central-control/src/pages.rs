@@ -9,7 +9,7 @@ use spillway_protocol::control::{Page, Request, SealError, Sealer};
 use super::source::{Source, SourceError};
 
 /// Most requests of one page; it then fits into what a gateway reads.
-const REQUESTS_MAX: usize = 200;
+pub(crate) const REQUESTS_MAX: usize = 200;
 
 /// No page can be served.
 #[derive(Debug, thiserror::Error)]

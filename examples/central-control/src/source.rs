@@ -7,9 +7,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use spillway_protocol::control::Request;
 
-/// A table of requests, such as the gaps that the audit finds ([`super::gaps`]).
+/// A table of requests, such as the gaps that an auditor found.
 ///
-/// A request has the same id each time it is asked for; each id is done once.
+/// An implementation gives the same request the same id each time it is asked, and another one
+/// when it gives up waiting and asks once more: see [`super::gaps`].
 pub(crate) trait Source: Send + Sync + 'static {
     /// What the gateway is asked for at present, the most urgent first.
     fn requests<'a>(&'a self, gateway: &'a str)
@@ -22,18 +23,9 @@ pub(crate) enum SourceError {
     #[error("{path}: {error}; let the user that runs central-control read it", path = .0.display(), error = .1)]
     File(PathBuf, io::Error),
     #[error("the tables cannot be read: {0}")]
-    Tables(#[from] central_store::Fault),
+    Database(central_store::Fault),
     #[error("{path}: {error}; write a list of requests, as the README has it", path = .0.display(), error = .1)]
     Form(PathBuf, serde_json::Error),
-}
-
-impl<S: Source + ?Sized> Source for Box<S> {
-    fn requests<'a>(
-        &'a self,
-        gateway: &'a str,
-    ) -> BoxFuture<'a, Result<Vec<Request>, SourceError>> {
-        (**self).requests(gateway)
-    }
 }
 
 /// A folder with a file `GATEWAY.json` for each gateway that is asked for something: a list of
