@@ -6,6 +6,7 @@ use central_store::{Database, Fault, Lanes, Place, Sighting, Tries};
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 use spillway_protocol::consumer::Delivery;
+use spillway_protocol::control::Answer;
 use spillway_protocol::report::Report;
 use spillway_protocol::tombstone::Tombstones;
 
@@ -68,7 +69,7 @@ impl Writer {
         Ok(Prepared { index, entry, sighting: sighting(delivery), bytes })
     }
 
-    /// Tombstones and reports; they need to say which gateway they come from.
+    /// Tombstones, reports and answers; they need to say which gateway they come from.
     async fn told(&self, delivery: &Delivery) -> Result<Option<(Told, String)>, Fault> {
         let Some(origin) = &delivery.origin else { return Ok(None) };
         let (database, lanes, gateway) = (&self.database, &self.lanes, &origin.gateway);
@@ -80,6 +81,10 @@ impl Writer {
             let report = Report::from_json(&delivery.body).map_err(wrong)?;
             let stored_ms = delivery.stored_ms.unwrap_or(report.at_ms);
             Told::report(database, lanes, gateway, report, stored_ms).await?
+        } else if delivery.flag("answer") {
+            let answer = Answer::from_json(&delivery.body).map_err(wrong)?;
+            let stored_ms = delivery.stored_ms.unwrap_or(origin.accepted_ms);
+            Told::answer(database, lanes, gateway, &answer, stored_ms).await?
         } else {
             return Ok(None);
         };

@@ -1,7 +1,8 @@
-//! What gateways told of themselves: tombstones and reports, each written in a transaction of the
+//! What gateways told of themselves: tombstones, reports and answers, each written in a transaction of the
 //! message that told it.
 
 use mysql_async::prelude::Queryable;
+use spillway_protocol::control::{Answer, State};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::report::Report;
 use spillway_protocol::tombstone::{Reason, Tombstones};
@@ -129,6 +130,47 @@ impl Told {
             }
         }
         told.report = Some((report, stored_ms));
+        Ok(told)
+    }
+
+    /// From the gateway's answer to a request; `stored_ms` is when the broker stored it. What is not
+    /// kept any more, or never was, will not come.
+    ///
+    /// # Errors
+    /// [`Fault::Record`] for a range or stream that is none; else what the database answers.
+    pub async fn answer(
+        database: &Database,
+        lanes: &Lanes,
+        gateway: &str,
+        answer: &Answer,
+        stored_ms: u64,
+    ) -> Result<Self, Fault> {
+        let place = Place {
+            gateway: gateway.to_owned(),
+            lane: answer.lane.clone(),
+            stream: stream(&answer.stream)?,
+        };
+        let mut told = Self::default();
+        for unsent in &answer.unsent {
+            let note = match unsent.state {
+                State::Expired => "lost on the way; the gateway does not keep it any more",
+                State::NeverExisted => "the gateway never gave this number to a record",
+                // It comes, or a tombstone tells of it.
+                _ => continue,
+            };
+            if unsent.from == 0 || unsent.from > unsent.to {
+                let text = format!("an answer from {} to {}", unsent.from, unsent.to);
+                return Err(Fault::Record(text));
+            }
+            told.ranges.push(Explained {
+                lane: lanes.id(database, &place).await?,
+                range: Range { first: unsent.from, last: unsent.to },
+                reason: Reason::Other,
+                first_ms: stored_ms,
+                last_ms: stored_ms,
+                note: Some(note.to_owned()),
+            });
+        }
         Ok(told)
     }
 
