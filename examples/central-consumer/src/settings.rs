@@ -12,9 +12,7 @@
 
 use std::sync::Arc;
 
-use spillway_protocol::consumer::grpc::GrpcFeed;
-use spillway_protocol::consumer::http::HttpFeed;
-use spillway_protocol::consumer::{Access, BuildError, Credentials, Feed, Subscription, Tls};
+use spillway_protocol::consumer::{BuildError, Environment, EnvironmentError, Feed, Subscription};
 
 /// A setting is missing or has no meaning.
 #[derive(Debug, thiserror::Error)]
@@ -22,30 +20,18 @@ pub(crate) enum SettingsError {
     /// Missing.
     #[error("{0} is not set; it names {1}")]
     Missing(&'static str, &'static str),
-    /// The endpoint's scheme.
-    #[error(
-        "ROCKETMQ_ENDPOINT is {0:?}; write https://host, http://host, grpcs://host:port or grpc://host:port"
-    )]
-    Scheme(String),
-    /// Half an access key.
-    #[error("ALIBABA_ACCESS_KEY and ALIBABA_SECRET_KEY belong together; one of them is not set")]
-    HalfKey,
+    /// RocketMQ's.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     /// The rest.
     #[error("ROCKETMQ_ENDPOINT: {0}")]
     Build(#[from] BuildError),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Transport {
-    Http,
-    Grpc,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    transport: Transport,
-    access: Access,
+    environment: Environment,
     pub(crate) subscription: Subscription,
 }
 
@@ -58,75 +44,24 @@ impl Settings {
     fn read(variable: impl Fn(&'static str) -> Option<String>) -> Result<Self, SettingsError> {
         let set = |name| variable(name).filter(|value| !value.is_empty());
         let need = |name, what| set(name).ok_or(SettingsError::Missing(name, what));
-        let endpoint = need("ROCKETMQ_ENDPOINT", "where RocketMQ is")?;
-        let (transport, endpoints) = endpoints(&endpoint)?;
-        let credentials = match (set("ALIBABA_ACCESS_KEY"), set("ALIBABA_SECRET_KEY")) {
-            (Some(id), Some(secret)) => {
-                Some(Credentials { id, secret, security_token: set("ALIBABA_SECURITY_TOKEN") })
-            }
-            (None, None) => None,
-            _ => return Err(SettingsError::HalfKey),
-        };
+        let environment = Environment::read(&variable)?;
         let mut subscription = Subscription::new(
             need("ROCKETMQ_TOPIC", "the topic")?,
             need("ROCKETMQ_GROUP_ID", "the consumer group")?,
         );
         subscription.tag = set("ROCKETMQ_TAG");
-        let tls = Tls { ca: set("ROCKETMQ_CA").map(Into::into), ..Tls::default() };
-        // Whoever writes http:// or grpc:// means it.
-        let instance = set("ROCKETMQ_INSTANCE_ID");
-        let access = Access { endpoints, plaintext: true, instance, credentials, tls };
-        Ok(Self { transport, access, subscription })
+        Ok(Self { environment, subscription })
     }
 
     /// The way to the messages; nothing is connected yet.
     pub(crate) fn feed(&self) -> Result<Arc<dyn Feed>, SettingsError> {
-        Ok(match self.transport {
-            Transport::Http => Arc::new(HttpFeed::new(&self.access, &self.subscription)?),
-            Transport::Grpc => Arc::new(GrpcFeed::new(&self.access, &self.subscription)?),
-        })
+        Ok(self.environment.feed(&self.subscription)?)
     }
-}
-
-/// The library knows http and https, whichever the transport.
-fn endpoints(text: &str) -> Result<(Transport, Vec<String>), SettingsError> {
-    let mut transport = None;
-    let mut endpoints = Vec::new();
-    for one in text.split(',').map(str::trim) {
-        let unknown = || SettingsError::Scheme(one.to_owned());
-        let (scheme, rest) = one.split_once("://").ok_or_else(unknown)?;
-        let (kind, scheme) = match scheme {
-            "http" | "https" => (Transport::Http, scheme),
-            "grpc" => (Transport::Grpc, "http"),
-            "grpcs" => (Transport::Grpc, "https"),
-            _ => return Err(unknown()),
-        };
-        if transport.is_some_and(|earlier| earlier != kind) {
-            return Err(unknown());
-        }
-        transport = Some(kind);
-        endpoints.push(format!("{scheme}://{rest}"));
-    }
-    let transport = transport.ok_or_else(|| SettingsError::Scheme(text.to_owned()))?;
-    Ok((transport, endpoints))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_scheme_chooses_the_transport() {
-        let (transport, list) = endpoints("grpc://a:8081, grpcs://b:8081").unwrap();
-        assert_eq!(
-            (transport, list),
-            (Transport::Grpc, vec!["http://a:8081".into(), "https://b:8081".into()])
-        );
-        assert_eq!(endpoints("https://mq").unwrap().0, Transport::Http);
-        for wrong in ["mq:8081", "tcp://mq", "grpc://a:1,http://b", ""] {
-            assert!(endpoints(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_is_missing_is_named() {
