@@ -38,9 +38,12 @@ impl Kill {
         Self { at_ms: now_ms(), noted_ms: lanes.iter().map(noted).collect() }
     }
 
-    /// Whether it came between the two arrivals, or while the first one was under way.
+    /// Whether it came between the two arrivals, or while the first one was under way; and not so
+    /// long after it that the delivery must have been noted: then an answer was lost before.
     fn explains(&self, (first, again): &Repeat<'_>) -> bool {
-        first.at_ms <= self.at_ms + ARRIVES_WITHIN_MS && self.at_ms <= again.at_ms + TICK_MS
+        let unnoted = self.at_ms <= first.at_ms + NOTED_WITHIN_MS;
+        let under_way = first.at_ms <= self.at_ms + ARRIVES_WITHIN_MS;
+        unnoted && under_way && self.at_ms <= again.at_ms + TICK_MS
     }
 }
 
@@ -98,7 +101,6 @@ pub fn explain<'a>(arrived: &'a [Arrival], kills: &[Kill]) -> Repeats<'a> {
             continue;
         };
         let age_ms = kill.at_ms.saturating_sub(first.at_ms);
-        assert!(age_ms <= NOTED_WITHIN_MS, "{} came twice, {age_ms} ms before a kill", first.id);
         repeats.by_kills += 1;
         repeats.oldest_ms = repeats.oldest_ms.max(age_ms);
         if first.at_ms + TICK_MS < kill.noted_ms[&first.lane] {
@@ -165,8 +167,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "came twice")]
-    fn an_agent_that_notes_nothing_is_found_out() {
-        explain(&twice(1, NOTED_WITHIN_MS + 1), &kill());
+    fn a_kill_does_not_explain_what_should_have_been_noted_long_before() {
+        assert_eq!(explain(&twice(1, NOTED_WITHIN_MS + 1), &kill()).unexplained.len(), 1);
     }
 }
