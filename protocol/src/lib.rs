@@ -10,6 +10,7 @@
 //! - [`control`]: what the centre asks of a gateway, signed (feature `control`), and the answer
 //! - [`local`]: the agent's Unix socket, JSON and binary frames, and its client (feature `client`)
 //! - [`rocketmq`]: RocketMQ's wires: the MQ HTTP API and gRPC (feature `grpc`)
+//! - `dial`: addresses, TLS and connections (feature `dial`)
 //! - `consumer`: the far side: messages received over either transport (feature `consumer`)
 //! - [`codec`]: the one place that knows bincode
 
@@ -17,6 +18,8 @@ pub mod codec;
 #[cfg(feature = "consumer")]
 pub mod consumer;
 pub mod control;
+#[cfg(feature = "dial")]
+pub mod dial;
 pub mod local;
 pub mod message;
 pub mod presence;

@@ -10,32 +10,17 @@ use crate::drain::DrainHandle;
 use crate::entropy;
 use crate::own::Answers;
 use crate::queue::Queue;
-use crate::upstream::tls::{self, TlsError};
+use spillway_protocol::dial::{TlsError, tls};
 
 /// The way to the centre cannot be prepared.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No authority to trust.
-    #[error("{}", tls_fault(.0))]
+    #[error("control.ca: {0}")]
     Tls(#[from] TlsError),
     /// The client.
     #[error(transparent)]
     Build(#[from] BuildError),
-}
-
-/// In the words of `[control]`.
-fn tls_fault(error: &TlsError) -> String {
-    match error {
-        TlsError::File { path, reason, .. } => {
-            let path = path.display();
-            format!("{path}: {reason}; control.ca needs a PEM file that the agent may read")
-        }
-        TlsError::NoRoots(reason) => format!(
-            "no certificate authority found on this machine ({reason}); install ca-certificates, \
-             or name the centre's authority in control.ca"
-        ),
-        other => format!("control.ca: {other}"),
-    }
 }
 
 /// An HTTP client for the centre's page.

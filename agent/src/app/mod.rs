@@ -28,7 +28,7 @@ use crate::own::Own;
 use crate::queue::{Keep, LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
-use crate::upstream::{CredentialsSource, Upstream, tls::TlsError};
+use crate::upstream::{CredentialsSource, Upstream};
 use crate::{entropy, host};
 use report::Report;
 
@@ -64,9 +64,6 @@ pub enum UpstreamError {
     /// Over gRPC.
     #[error(transparent)]
     Grpc(#[from] grpc::BuildError),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
 }
 
 /// A running agent.

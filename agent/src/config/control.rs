@@ -6,12 +6,12 @@ use std::time::Duration;
 use reqwest::Url;
 use spillway_protocol::control::PublicKey;
 
-use super::endpoint::is_loopback;
 use super::lane::required;
 use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
 use super::{Control, unit, upstream};
+use spillway_protocol::dial::is_loopback;
 
 const EVERY: Duration = Duration::from_secs(30 * 60);
 /// A shorter interval would be a load of its own.

@@ -5,7 +5,6 @@
 
 mod basic;
 mod control;
-mod endpoint;
 mod environment;
 mod fault;
 mod front;
@@ -30,6 +29,8 @@ use std::time::Duration;
 
 use spillway_protocol::control::PublicKey;
 use spillway_protocol::record::{LaneName, Tag, Topic};
+
+pub use spillway_protocol::dial::{Endpoint, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use fault::{ConfigError, Fault, Place, Warning};
@@ -160,17 +161,6 @@ pub struct Upstream {
     pub tls: Tls,
 }
 
-/// One address of the far end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or address.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Whether TLS is spoken.
-    pub tls: bool,
-}
-
 /// An access key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
@@ -180,17 +170,6 @@ pub struct Credentials {
     pub secret: Secret,
     /// STS token.
     pub security_token: Option<Secret>,
-}
-
-/// `upstream.tls`: what to trust and what to show. System roots where `ca` is absent.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
-    /// PEM file of the only authorities to trust.
-    pub ca: Option<PathBuf>,
-    /// PEM files of the client's certificate chain and key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// Name to expect in the server's certificate, if not the endpoint's host.
-    pub server_name: Option<String>,
 }
 
 /// Which records of a lane wait for each other.

@@ -6,7 +6,7 @@ use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
 use super::tree::Value;
-use super::{Credentials, Endpoint, Secret, Tls, Transport, Upstream, endpoint};
+use super::{Credentials, Endpoint, Secret, Tls, Transport, Upstream};
 
 /// Settings of later versions; each is refused by name.
 const NOT_BUILT: [&str; 3] = ["credentials", "credential_command", "proxy"];
@@ -48,8 +48,9 @@ fn endpoints(section: &Section<'_>, transport: Transport) -> Vec<Endpoint> {
 
 fn all(value: &Value, transport: Transport, plaintext: bool) -> Result<Vec<Endpoint>, String> {
     let one = |value: &Value| match value {
-        Value::Text(text) | Value::Raw(text) => endpoint::parse(text, transport, plaintext)
-            .map_err(|problem| format!("{text:?} {problem}")),
+        Value::Text(text) | Value::Raw(text) => {
+            address(text, transport, plaintext).map_err(|problem| format!("{text:?} {problem}"))
+        }
         other => Err(format!("is {}, not an address in quotes", other.kind())),
     };
     match (value, transport) {
@@ -59,6 +60,13 @@ fn all(value: &Value, transport: Transport, plaintext: bool) -> Result<Vec<Endpo
         (Value::List(items), _) if items.is_empty() => Err("is an empty list".to_owned()),
         (Value::List(items), _) => items.iter().map(|item| one(&item.value)).collect(),
         (value, _) => one(value).map(|endpoint| vec![endpoint]),
+    }
+}
+
+fn address(text: &str, transport: Transport, plaintext: bool) -> Result<Endpoint, String> {
+    match transport {
+        Transport::Http if !text.contains("://") => Err("has no scheme".to_owned()),
+        _ => Endpoint::parse(text, plaintext),
     }
 }
 

@@ -4,8 +4,6 @@ mod access;
 pub mod grpc;
 pub mod http;
 mod outcome;
-pub mod skew;
-pub mod tls;
 mod unanswered;
 
 use futures::future::BoxFuture;

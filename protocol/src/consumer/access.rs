@@ -1,7 +1,8 @@
 //! Where RocketMQ is, who asks, and for what.
 
-use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::dial::Tls;
 
 /// How RocketMQ is reached.
 #[derive(Debug, Clone, Default)]
@@ -34,17 +35,6 @@ impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Credentials").field("id", &self.id).finish_non_exhaustive()
     }
-}
-
-/// TLS. The default trusts the machine's authorities.
-#[derive(Debug, Clone, Default)]
-pub struct Tls {
-    /// PEM file of the only authority to trust.
-    pub ca: Option<PathBuf>,
-    /// PEM files of a client certificate and its key.
-    pub identity: Option<(PathBuf, PathBuf)>,
-    /// The name that the server has to prove, where it is not the endpoint's host.
-    pub server_name: Option<String>,
 }
 
 /// What is received.

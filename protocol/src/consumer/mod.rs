@@ -41,9 +41,8 @@ mod options;
 mod origin;
 mod runtime;
 mod status;
-mod tls;
 
-pub use self::access::{Access, Credentials, Subscription, SystemClock, Tls, WallClock};
+pub use self::access::{Access, Credentials, Subscription, SystemClock, WallClock};
 pub use self::delivery::{Delivery, Fault, Receipt};
 pub use self::endpoint::BuildError;
 pub use self::environment::{Environment, EnvironmentError};
@@ -53,4 +52,4 @@ pub use self::options::Options;
 pub use self::origin::Origin;
 pub use self::runtime::Consumer;
 pub use self::status::Status;
-pub use self::tls::TlsError;
+pub use crate::dial::{Tls, TlsError};

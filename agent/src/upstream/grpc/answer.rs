@@ -2,11 +2,11 @@
 
 use std::error::Error;
 
+use spillway_protocol::dial::wire::{self, WireError};
 use spillway_protocol::rocketmq::grpc::code::{MULTIPLE_RESULTS, Meaning, OK, meaning};
 use spillway_protocol::rocketmq::grpc::v2;
 use tonic::{Code, Status};
 
-use super::wire::{self, WireError};
 use crate::upstream::{Outcome, Scope};
 
 /// Servers put whole stack traces into their words.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use spillway_protocol::dial::wire::Wire;
+use spillway_protocol::dial::{ByteStream, Target};
 use spillway_protocol::rocketmq::grpc::request;
 use spillway_protocol::rocketmq::grpc::v2;
 use spillway_protocol::rocketmq::grpc::v2::messaging_service_client::MessagingServiceClient;
@@ -11,11 +13,10 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::dial::{ByteStream, Target};
 use super::identity::Identity;
 use super::session::Session;
-use super::wire::Wire;
 use crate::upstream::Outcome;
+use crate::upstream::unanswered::Unanswered;
 
 /// How long the first sends wait for the server to have taken the settings. Apache's proxy does
 /// not need them for sending; a hosted one may.
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     /// For the server.
     pub(super) access_point: v2::Endpoints,
     pub(super) wire: Wire,
+    /// Messages on their way.
+    pub(super) unanswered: Unanswered,
     origin: http::Uri,
     retired: Arc<AtomicBool>,
     session: AbortHandle,
@@ -46,21 +49,24 @@ impl Connection {
         flowing: watch::Receiver<bool>,
     ) -> Result<Self, String> {
         let wire = Wire::open(stream).await?;
-        let access_point = request::endpoints(&target.host, target.port);
+        let access_point = request::endpoints(&target.endpoint.host, target.endpoint.port);
         let retired = Arc::new(AtomicBool::new(false));
+        let unanswered = Unanswered::default();
         let session = Session {
             client: client(&wire, &target.origin),
             settings: request::producer_settings(access_point.clone(), identity.host()),
             wire: wire.clone(),
+            unanswered: unanswered.clone(),
             identity,
             retired: Arc::clone(&retired),
         };
         let (settled, settling) = oneshot::channel();
         let session = tokio::spawn(session.run(flowing, settled)).abort_handle();
         let connection = Self {
-            address: target.address.clone(),
+            address: target.endpoint.authority(),
             access_point,
             wire,
+            unanswered,
             origin: target.origin.clone(),
             retired,
             session,
@@ -88,7 +94,7 @@ impl Connection {
 
     /// Gives the connection up if nothing at all was answered since `answers` was read.
     pub(super) fn retire_if_silent_since(&self, answers: u64) {
-        if self.wire.answers.load(Ordering::Relaxed) == answers {
+        if self.wire.answers() == answers {
             self.retire();
         }
     }

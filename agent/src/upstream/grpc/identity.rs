@@ -5,6 +5,7 @@ use std::sync::Arc;
 use spillway_protocol::rocketmq::grpc::code::is_rocketmqs;
 use spillway_protocol::rocketmq::grpc::signing::{AccessKey, Caller};
 use spillway_protocol::rocketmq::grpc::v2;
+use spillway_protocol::rocketmq::skew::{Skew, http_date_ms};
 use tonic::Response;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use uuid::Uuid;
@@ -13,7 +14,6 @@ use super::BuildError;
 use crate::clock::WallClock;
 use crate::config;
 use crate::upstream::access::Access;
-use crate::upstream::skew::Skew;
 
 /// The caller, its clock and what is known of the server's.
 pub(super) struct Identity {
@@ -76,9 +76,7 @@ impl Identity {
 
     /// The clock of whoever answered with `headers` just now.
     pub(super) fn sighting(&self, headers: &MetadataMap) -> Option<Sighting> {
-        let date = httpdate::parse_http_date(headers.get("date")?.to_str().ok()?).ok()?;
-        let since_1970 = date.duration_since(std::time::UNIX_EPOCH).ok()?;
-        let server_ms = u64::try_from(since_1970.as_millis()).ok()?;
+        let server_ms = http_date_ms(headers.get("date")?.to_str().ok()?)?;
         Some(Sighting { local_ms: self.clock.now_ms(), server_ms })
     }
 

@@ -11,21 +11,19 @@
 
 mod answer;
 mod connection;
-mod dial;
 mod identity;
 mod pool;
 mod route;
 mod session;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use spillway_protocol::dial::{TargetError, wire};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::{START_DELIVER_TIME, Topic};
 use spillway_protocol::rocketmq::grpc::{request, v2};
@@ -34,7 +32,6 @@ use tonic::Code;
 
 use self::connection::Connection;
 use self::pool::Pool;
-use super::tls::TlsError;
 use super::{CredentialsSource, Finding, Outcome, Upstream};
 use crate::clock::WallClock;
 use crate::config;
@@ -54,18 +51,20 @@ pub enum BuildError {
     /// Nothing to connect to.
     #[error("upstream has no endpoint; name at least one in upstream.endpoint")]
     NoEndpoint,
-    /// A host cannot be part of an address.
-    #[error("upstream.endpoint {0}: not a host and port; write \"host:port\"")]
-    Endpoint(String),
-    /// A name cannot be checked against a certificate.
-    #[error("upstream.tls.server_name {0}: not a host name or address")]
-    ServerName(String),
+    /// An endpoint cannot be dialled.
+    #[error("upstream.{setting}{0}", setting = setting(.0))]
+    Target(#[from] TargetError),
     /// A configured text cannot travel as a header.
     #[error("{0} holds characters that cannot travel in a header; use plain ASCII")]
     Header(&'static str),
-    /// TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
+}
+
+/// The setting behind a target's fault.
+fn setting(error: &TargetError) -> String {
+    match error {
+        TargetError::Endpoint(_) => "endpoint ".to_owned(),
+        TargetError::Tls(error) => format!("tls.{}: ", error.part()),
+    }
 }
 
 /// RocketMQ 5 over gRPC. Has to be used inside a tokio runtime.
@@ -116,11 +115,11 @@ impl GrpcUpstream {
         let identity = &self.pool.identity;
         let request =
             request::send(message, identity.namespace(), identity.host(), identity.now_ms());
-        let load = connection.wire.unanswered.load(message.size_bytes());
+        let load = connection.unanswered.load(message.size_bytes());
         let deadline = load.deadline(SEND_DEADLINE);
         let mut client = connection.client();
         let call = client.send_message(identity.request(request));
-        let silence = connection.wire.answers.load(Ordering::Relaxed);
+        let silence = connection.wire.answers();
         match timeout(deadline, call).await {
             Ok(Ok(response)) => {
                 identity.learn_clock(&response, response.get_ref().status.as_ref());

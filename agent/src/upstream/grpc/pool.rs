@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use spillway_protocol::dial::{self, ByteStream, Target};
 use tokio::sync::{Mutex, watch};
 
 use super::BuildError;
 use super::connection::Connection;
-use super::dial::{self, Target};
 use super::identity::Identity;
 use crate::clock::WallClock;
 use crate::config;
@@ -30,6 +30,13 @@ struct Slot {
     failure: String,
 }
 
+fn targets(upstream: &config::Upstream) -> Result<Vec<Target>, BuildError> {
+    match upstream.endpoints.is_empty() {
+        true => Err(BuildError::NoEndpoint),
+        false => Ok(dial::targets(&upstream.endpoints, &upstream.tls)?),
+    }
+}
+
 impl Pool {
     pub(super) fn new(
         upstream: &config::Upstream,
@@ -37,7 +44,7 @@ impl Pool {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            targets: dial::targets(upstream)?,
+            targets: targets(upstream)?,
             identity: Arc::new(Identity::new(upstream, client_id, clock)?),
             flowing: watch::Sender::new(false),
             slot: Mutex::default(),
@@ -117,7 +124,7 @@ impl Pool {
     }
 
     /// The first access point that answers, beginning with number `first`.
-    async fn dial(&self, first: usize) -> Result<(usize, Box<dyn dial::ByteStream>), String> {
+    async fn dial(&self, first: usize) -> Result<(usize, Box<dyn ByteStream>), String> {
         let mut reasons = Vec::new();
         for step in 0..self.targets.len() {
             let index = (first + step) % self.targets.len();

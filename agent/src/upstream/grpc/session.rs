@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use spillway_protocol::dial::wire::Wire;
 use spillway_protocol::rocketmq::grpc::code::UNRECOGNIZED_CLIENT;
 use spillway_protocol::rocketmq::grpc::v2;
 use spillway_protocol::rocketmq::grpc::v2::messaging_service_client::MessagingServiceClient;
@@ -13,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::identity::Identity;
-use super::wire::Wire;
+use crate::upstream::unanswered::Unanswered;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(10);
@@ -25,6 +26,7 @@ pub(super) struct Session {
     pub(super) client: MessagingServiceClient<Wire>,
     pub(super) settings: v2::TelemetryCommand,
     pub(super) wire: Wire,
+    pub(super) unanswered: Unanswered,
     pub(super) identity: Arc<Identity>,
     pub(super) retired: Arc<AtomicBool>,
 }
@@ -93,15 +95,15 @@ impl Session {
     async fn heartbeat(&self) -> Option<i32> {
         let request =
             v2::HeartbeatRequest { group: None, client_type: v2::ClientType::Producer.into() };
-        let before = self.wire.answers.load(Ordering::Relaxed);
+        let before = self.wire.answers();
         let mut client = self.client.clone();
         let call = client.heartbeat(self.identity.request(request));
         match timeout(HEARTBEAT_DEADLINE, call).await {
             Ok(answer) => answer.ok()?.into_inner().status.map(|status| status.code),
             Err(_) => {
                 // Sends under way have their own deadlines, which count the bytes ahead.
-                let silent = self.wire.answers.load(Ordering::Relaxed) == before;
-                if silent && self.wire.unanswered.is_empty() {
+                let silent = self.wire.answers() == before;
+                if silent && self.unanswered.is_empty() {
                     self.retired.store(true, Ordering::Relaxed);
                 }
                 None

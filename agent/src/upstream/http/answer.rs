@@ -1,6 +1,6 @@
 //! What an answer means. Pure: everything is decided from status, a few headers and the body.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use reqwest::Response;
 use reqwest::header::HeaderMap;
@@ -8,6 +8,7 @@ use spillway_protocol::rocketmq::http::digest::md5_matches;
 use spillway_protocol::rocketmq::http::fault::{Code, ErrorBody, Meaning};
 use spillway_protocol::rocketmq::http::publish::Published;
 use spillway_protocol::rocketmq::http::{REQUEST_ID_HEADER, VERSION_HEADER};
+use spillway_protocol::rocketmq::skew::http_date_ms;
 
 use crate::upstream::{Outcome, Scope};
 
@@ -191,11 +192,6 @@ fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
 
 fn cut(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect()
-}
-
-fn http_date_ms(text: &str) -> Option<u64> {
-    let time = httpdate::parse_http_date(text).ok()?;
-    u64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 
 /// `Retry-After` in seconds, or as a date, which only means something beside the answer's own.

@@ -18,15 +18,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
+use spillway_protocol::dial::{TlsError, tls};
 use spillway_protocol::message::{Message, xml_safe};
 use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::publish::Publish;
 use spillway_protocol::rocketmq::http::resource;
 use spillway_protocol::rocketmq::http::xml::escaped_len;
+use spillway_protocol::rocketmq::skew::Skew;
 
 use super::access::Access;
-use super::skew::Skew;
-use super::tls::{self, TlsError};
 use super::unanswered::Unanswered;
 use super::{CredentialsSource, Finding, Outcome, Scope, Upstream};
 use crate::clock::WallClock;
@@ -55,7 +55,7 @@ pub enum BuildError {
     )]
     NoCredentials,
     /// TLS cannot be set up.
-    #[error(transparent)]
+    #[error("upstream.tls.{part}: {0}", part = .0.part())]
     Tls(#[from] TlsError),
     /// The HTTP client could not be built.
     #[error("the HTTP client could not be built: {0}")]

@@ -54,7 +54,7 @@ impl<'a> Signed<'a> {
             _ => Method::GET,
         };
         let request = client
-            .request(method, format!("{}{}", base(endpoint), self.resource))
+            .request(method, format!("{}{}", endpoint.url(), self.resource))
             .header("date", self.date)
             .header("content-type", CONTENT_TYPE)
             .header(VERSION_HEADER, VERSION)
@@ -64,15 +64,6 @@ impl<'a> Signed<'a> {
             Some(token) => request.header("security-token", token.reveal()),
             None => request,
         }
-    }
-}
-
-fn base(endpoint: &Endpoint) -> String {
-    let scheme = if endpoint.tls { "https" } else { "http" };
-    let Endpoint { host, port, .. } = endpoint;
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("{scheme}://[{host}]:{port}"),
-        false => format!("{scheme}://{host}:{port}"),
     }
 }
 
@@ -110,7 +101,7 @@ mod tests {
 
     impl ForTest for Client {
         fn new_for_test() -> Client {
-            let tls = crate::upstream::tls::no_tls().unwrap();
+            let tls = spillway_protocol::dial::tls::no_tls().unwrap();
             Client::builder().tls_backend_preconfigured(tls).build().unwrap()
         }
     }

@@ -10,11 +10,11 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::dial::Target;
 use super::identity::Identity;
-use super::wire::Wire;
 use super::{CALL_DEADLINE, answer, messages};
 use crate::consumer::{FeedError, Subscription};
+use crate::dial::Target;
+use crate::dial::wire::Wire;
 use crate::rocketmq::grpc::v2::messaging_service_client::MessagingServiceClient;
 use crate::rocketmq::grpc::{request, v2};
 
@@ -57,7 +57,7 @@ impl Connection {
     ) -> Result<Self, FeedError> {
         let address = target.endpoint.authority();
         let link = |reason: String| FeedError::Link(format!("{address}: {reason}"));
-        let stream = target.dial().await.map_err(link)?;
+        let stream = target.dial().await.map_err(FeedError::Link)?;
         let wire = Wire::open(stream).await.map_err(link)?;
         let access_point = request::endpoints(&target.endpoint.host, target.endpoint.port);
         let retired = Arc::new(AtomicBool::new(false));

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
 use uuid::Uuid;
 
-use crate::consumer::clock::{ServerClock, http_date_ms};
+use crate::consumer::clock::ServerClock;
 use crate::consumer::{Access, BuildError, Credentials, WallClock};
 use crate::rocketmq::grpc::signing::{AccessKey, Caller};
+use crate::rocketmq::skew::http_date_ms;
 
 /// The caller, and the server's clock.
 pub(super) struct Identity {

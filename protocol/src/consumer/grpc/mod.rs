@@ -18,10 +18,8 @@
 
 mod answer;
 mod connection;
-mod dial;
 mod identity;
 mod messages;
-mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,13 +30,13 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use self::connection::Connection;
-use self::dial::Target;
 use self::identity::Identity;
-use super::endpoint::Endpoint;
+use super::endpoint;
 use super::{
     Access, AckFailure, BuildError, Delivery, Feed, FeedError, Nature, Receipt, Subscription,
     SystemClock, WallClock,
 };
+use crate::dial::{self, Target};
 use crate::rocketmq::grpc::{request, v2};
 
 /// Messages of one receive, and entries of one acknowledgement.
@@ -91,7 +89,7 @@ impl GrpcFeed {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            targets: dial::targets(&Endpoint::all(access)?, &access.tls)?,
+            targets: dial::targets(&endpoint::all(access)?, &access.tls)?,
             identity: Arc::new(Identity::new(access, clock)?),
             subscription: subscription.clone(),
             slot: Mutex::default(),

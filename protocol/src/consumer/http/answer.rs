@@ -4,11 +4,12 @@ use reqwest::Response;
 
 use super::messages;
 use super::request::failure;
-use crate::consumer::clock::http_date_ms;
+
 use crate::consumer::{AckFailure, Delivery, FeedError, Receipt};
 use crate::rocketmq::http::ack;
 use crate::rocketmq::http::fault::{Code, ErrorBody, Meaning};
 use crate::rocketmq::http::{REQUEST_ID_HEADER, VERSION_HEADER};
+use crate::rocketmq::skew::http_date_ms;
 
 /// 16 bodies of 4 MiB, some of them escaped.
 const BODY_MAX: usize = 128 * 1024 * 1024;

@@ -22,11 +22,11 @@ use reqwest::redirect::Policy;
 use self::answer::Answer;
 use self::request::Request;
 use super::clock::ServerClock;
-use super::endpoint::Endpoint;
 use super::{
     Access, AckFailure, BuildError, Credentials, Delivery, Feed, FeedError, Nature, Receipt,
-    Subscription, SystemClock, WallClock, tls,
+    Subscription, SystemClock, WallClock, endpoint,
 };
+use crate::dial::tls;
 use crate::rocketmq::http::{ack, resource};
 
 /// Longest wait for a connection, name resolution and TLS included.
@@ -68,13 +68,13 @@ impl HttpFeed {
         subscription: &Subscription,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
-        let endpoints = Endpoint::all(access)?;
+        let endpoints = endpoint::all(access)?;
         let [endpoint] = &endpoints[..] else {
             let problem = "is one of several, and the HTTP API has one".to_owned();
             return Err(BuildError::Endpoint { text: access.endpoints.join(" "), problem });
         };
         let credentials = access.credentials.clone().ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls { tls::client_config(&access.tls)? } else { tls::none()? };
+        let tls = if endpoint.tls { tls::client_config(&access.tls)? } else { tls::no_tls()? };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .http1_only()
@@ -88,7 +88,7 @@ impl HttpFeed {
             .build()?;
         Ok(Self {
             client,
-            origin: endpoint.origin(),
+            origin: endpoint.url(),
             instance: access.instance.clone(),
             credentials,
             subscription: subscription.clone(),

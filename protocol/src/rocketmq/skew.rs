@@ -3,6 +3,7 @@
 //! server's own `Date` corrects what is signed.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::UNIX_EPOCH;
 
 /// Offsets below this are noise of a header with whole seconds and of the way it took.
 const NOISE_MS: i64 = 2_000;
@@ -45,6 +46,12 @@ impl Skew {
     }
 }
 
+/// An HTTP date in ms since 1970.
+pub fn http_date_ms(text: &str) -> Option<u64> {
+    let date = httpdate::parse_http_date(text).ok()?;
+    u64::try_from(date.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
+}
+
 /// The latest answer counts, but a change within the noise changes nothing.
 fn next_offset_ms(known_ms: Option<i64>, local_ms: u64, server_ms: u64) -> i64 {
     // `Date` has whole seconds: on average it is half a second old.
@@ -77,6 +84,12 @@ mod tests {
         skew.observe(60_000, NOW_MS);
         assert_eq!(skew.server_ms(61_000), NOW_MS + 1_500);
         assert_eq!(skew.offset_s(), Some(1_767_225_540));
+    }
+
+    #[test]
+    fn dates_are_read_in_milliseconds() {
+        assert_eq!(http_date_ms("Thu, 07 Mar 2024 18:49:58 GMT"), Some(1_709_837_398_000));
+        assert_eq!(http_date_ms("yesterday"), None);
     }
 
     #[test]

@@ -13,9 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::wire::chain;
-use crate::consumer::endpoint::Endpoint;
-use crate::consumer::{BuildError, Tls, tls};
+use super::{Endpoint, Tls, TlsError, chain, tls};
 
 /// Name, TCP and TLS of one endpoint.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -28,22 +26,37 @@ const TCP_KEEPALIVE_RETRIES: u32 = 3;
 const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// What HTTP/2 runs on.
-pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// One access point, ready to be dialled.
-pub(super) struct Target {
-    pub(super) endpoint: Endpoint,
+pub struct Target {
+    /// Where it is.
+    pub endpoint: Endpoint,
     /// Scheme and authority of requests.
-    pub(super) origin: Uri,
+    pub origin: Uri,
     /// Asked of the TCP connector, which knows plain http only.
     tcp: Uri,
     tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
-/// The access points in their order.
-pub(super) fn targets(endpoints: &[Endpoint], tls: &Tls) -> Result<Vec<Target>, BuildError> {
+/// An endpoint cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// Its host cannot be part of an address, or no certificate can name it.
+    #[error("{0} is not a host and a port; write \"host:port\"")]
+    Endpoint(String),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Access points for HTTP/2, in their order.
+///
+/// # Errors
+/// One of them cannot be dialled, or `tls` cannot be used.
+pub fn targets(endpoints: &[Endpoint], tls: &Tls) -> Result<Vec<Target>, TargetError> {
     let connector = match endpoints.iter().any(|endpoint| endpoint.tls) {
         true => {
             let mut config = tls::client_config(tls)?;
@@ -55,22 +68,18 @@ pub(super) fn targets(endpoints: &[Endpoint], tls: &Tls) -> Result<Vec<Target>, 
     endpoints.iter().map(|endpoint| target(endpoint, connector.as_ref())).collect()
 }
 
-fn target(endpoint: &Endpoint, connector: Option<&TlsConnector>) -> Result<Target, BuildError> {
-    let unusable = |problem: &str| BuildError::Endpoint {
-        text: endpoint.authority(),
-        problem: problem.to_owned(),
-    };
-    let uri = |text: String| Uri::try_from(text).map_err(|_| unusable("is no address"));
+fn target(endpoint: &Endpoint, connector: Option<&TlsConnector>) -> Result<Target, TargetError> {
+    let unusable = || TargetError::Endpoint(endpoint.authority());
+    let uri = |text: String| Uri::try_from(text).map_err(|_| unusable());
     let tls = match connector.filter(|_| endpoint.tls) {
         None => None,
         Some(connector) => {
-            let name = ServerName::try_from(endpoint.host.clone())
-                .map_err(|_| unusable("has a host that no certificate can name"))?;
+            let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| unusable())?;
             Some((connector.clone(), name))
         }
     };
     Ok(Target {
-        origin: uri(endpoint.origin())?,
+        origin: uri(endpoint.url())?,
         tcp: uri(format!("http://{}", endpoint.authority()))?,
         endpoint: endpoint.clone(),
         tls,
@@ -78,12 +87,16 @@ fn target(endpoint: &Endpoint, connector: Option<&TlsConnector>) -> Result<Targe
 }
 
 impl Target {
-    /// Connects within the deadline, or says what failed.
-    pub(super) async fn dial(&self) -> Result<Box<dyn ByteStream>, String> {
+    /// Connects within 10 s.
+    ///
+    /// # Errors
+    /// Where, and what failed.
+    pub async fn dial(&self) -> Result<Box<dyn ByteStream>, String> {
+        let address = self.endpoint.authority();
         let seconds = CONNECT_DEADLINE.as_secs();
         match timeout(CONNECT_DEADLINE, self.dial_patiently()).await {
-            Ok(dialled) => dialled,
-            Err(_) => Err(format!("no connection within {seconds} s")),
+            Ok(dialled) => dialled.map_err(|reason| format!("{address}: {reason}")),
+            Err(_) => Err(format!("{address}: no connection within {seconds} s")),
         }
     }
 

@@ -2,9 +2,48 @@
 
 use std::net::IpAddr;
 
-use super::{Endpoint, Transport};
+/// One address of the far end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Host name or address; an IPv6 address without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether TLS is spoken.
+    pub tls: bool,
+}
 
 impl Endpoint {
+    /// Reads `https://host:port` or `host:port`, which means TLS except to loopback and where
+    /// `plaintext` was asked for. Whether `http://` may leave the machine is for the caller to say.
+    ///
+    /// # Errors
+    /// What is wrong with it, as the end of a sentence that begins with the text.
+    pub fn parse(text: &str, plaintext: bool) -> Result<Self, String> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => (None, text),
+        };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        if let Some(c) = rest.chars().find(|&c| "/?#@".contains(c) || c.is_whitespace()) {
+            return Err(format!("holds {c:?}; only host and port belong here"));
+        }
+        let (host, port) = host_and_port(rest)?;
+        let tls = match scheme {
+            Some("https") => true,
+            Some("http") => false,
+            Some(other) => return Err(format!("has the scheme {other:?}")),
+            None => !plaintext && !is_loopback(&host),
+        };
+        let port = match (port, scheme) {
+            (Some(port), _) => port,
+            (None, None) => return Err("has no port".to_owned()),
+            (None, Some(_)) if tls => 443,
+            (None, Some(_)) => 80,
+        };
+        Ok(Self { host, port, tls })
+    }
+
     /// `host:port`, an IPv6 address in brackets.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
@@ -26,42 +65,10 @@ impl Endpoint {
     }
 }
 
-pub(super) fn is_loopback(host: &str) -> bool {
+/// Whether a host is this machine: a loopback address or `localhost`.
+pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// Reads `https://host:port`; for gRPC also `host:port`, which means TLS except to loopback and
-/// where `plaintext` was asked for. The error is what is wrong.
-pub(super) fn parse(text: &str, transport: Transport, plaintext: bool) -> Result<Endpoint, String> {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, text),
-    };
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if let Some(c) = rest.chars().find(|&c| "/?#@".contains(c) || c.is_whitespace()) {
-        return Err(format!("holds {c:?}; only host and port belong here"));
-    }
-    let (host, port) = host_and_port(rest)?;
-    let tls = match scheme {
-        Some("https") => true,
-        Some("http") => false,
-        Some(other) => return Err(format!("has the scheme {other:?}")),
-        None if transport == Transport::Http => return Err("has no scheme".to_owned()),
-        None => !plaintext && !is_loopback(&host),
-    };
-    let port = match (port, scheme) {
-        (Some(port), _) => port,
-        (None, None) => return Err("has no port".to_owned()),
-        (None, Some(_)) => {
-            if tls {
-                443
-            } else {
-                80
-            }
-        }
-    };
-    Ok(Endpoint { host, port, tls })
 }
 
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
@@ -91,32 +98,27 @@ fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {
 mod tests {
     use super::*;
 
-    fn http(text: &str) -> Result<String, String> {
-        parse(text, Transport::Http, false).map(|endpoint| endpoint.url())
-    }
-
-    fn grpc(text: &str, plaintext: bool) -> Result<String, String> {
-        parse(text, Transport::Grpc, plaintext).map(|endpoint| endpoint.url())
+    fn url(text: &str, plaintext: bool) -> Result<String, String> {
+        Endpoint::parse(text, plaintext).map(|endpoint| endpoint.url())
     }
 
     #[test]
-    fn http_endpoints_have_a_scheme_and_may_leave_out_its_port() {
-        assert_eq!(http("https://mq.example:8443"), Ok("https://mq.example:8443".into()));
-        assert_eq!(http("https://mq.example/"), Ok("https://mq.example:443".into()));
-        assert_eq!(http("http://[::1]"), Ok("http://[::1]:80".into()));
-        assert_eq!(http("mq.example:80").unwrap_err(), "has no scheme");
-        assert_eq!(http("ftp://mq.example").unwrap_err(), "has the scheme \"ftp\"");
+    fn with_a_scheme_its_port_may_be_left_out() {
+        assert_eq!(url("https://mq.example:8443", false), Ok("https://mq.example:8443".into()));
+        assert_eq!(url("https://mq.example/", false), Ok("https://mq.example:443".into()));
+        assert_eq!(url("http://[::1]", false), Ok("http://[::1]:80".into()));
+        assert_eq!(url("ftp://mq.example", false).unwrap_err(), "has the scheme \"ftp\"");
     }
 
     #[test]
-    fn grpc_endpoints_without_a_scheme_speak_tls_beyond_this_machine() {
-        assert_eq!(grpc("mq.example:8081", false), Ok("https://mq.example:8081".into()));
-        assert_eq!(grpc("mq.example:8081", true), Ok("http://mq.example:8081".into()));
+    fn without_a_scheme_tls_is_spoken_beyond_this_machine() {
+        assert_eq!(url("mq.example:8081", false), Ok("https://mq.example:8081".into()));
+        assert_eq!(url("mq.example:8081", true), Ok("http://mq.example:8081".into()));
         for loopback in ["127.0.0.1:8081", "127.9.9.9:1", "localhost:8081", "[::1]:8081"] {
-            assert_eq!(grpc(loopback, false), Ok(format!("http://{loopback}")));
+            assert_eq!(url(loopback, false), Ok(format!("http://{loopback}")));
         }
-        assert_eq!(grpc("https://localhost:8081", false), Ok("https://localhost:8081".into()));
-        assert_eq!(grpc("mq.example", false).unwrap_err(), "has no port");
+        assert_eq!(url("https://localhost:8081", false), Ok("https://localhost:8081".into()));
+        assert_eq!(url("mq.example", false).unwrap_err(), "has no port");
     }
 
     #[test]
@@ -129,7 +131,7 @@ mod tests {
             ("https://:80", "has no host"),
             ("https://::1", "has an IPv6 address without brackets"),
         ] {
-            assert_eq!(http(text).unwrap_err(), problem, "{text}");
+            assert_eq!(url(text, false).unwrap_err(), problem, "{text}");
         }
     }
 

@@ -14,12 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tonic::body::Body;
 use tower_service::Service;
 
-use super::dial::{ByteStream, chain};
-use crate::upstream::unanswered::Unanswered;
+use super::{ByteStream, chain};
 
 /// Why a call has no answer.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum WireError {
+pub enum WireError {
     /// The connection was closed before the request left.
     #[error("the connection is closed")]
     NotSent,
@@ -33,18 +32,18 @@ pub(super) enum WireError {
 
 /// A handle on the connection; clones share it, and it closes with the last of them.
 #[derive(Clone)]
-pub(super) struct Wire {
+pub struct Wire {
     sender: SendRequest<Body>,
-    /// Answers so far: a call that sees none while it waits sits on a dead connection.
-    pub(super) answers: Arc<AtomicU64>,
-    /// Messages on their way.
-    pub(super) unanswered: Unanswered,
+    answers: Arc<AtomicU64>,
     end: Arc<OnceLock<String>>,
 }
 
 impl Wire {
     /// Begins HTTP/2 on `stream`.
-    pub(super) async fn open(stream: Box<dyn ByteStream>) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// What the other side did not understand.
+    pub async fn open(stream: Box<dyn ByteStream>) -> Result<Self, String> {
         let (sender, driver) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .handshake(TokioIo::new(stream))
@@ -57,15 +56,21 @@ impl Wire {
             tracing::debug!(words, "gRPC connection ended");
             let _ = noted.set(words);
         });
-        Ok(Self { sender, end, answers: Arc::default(), unanswered: Unanswered::default() })
+        Ok(Self { sender, end, answers: Arc::default() })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    /// Whether requests can leave no more.
+    pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
     }
 
+    /// Answers so far: a call that sees none while it waits sits on a dead connection.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
+    }
+
     /// How the connection ended, where it has.
-    pub(super) fn end(&self) -> &str {
+    pub fn end(&self) -> &str {
         self.end.get().map_or("closed", String::as_str)
     }
 }
@@ -111,11 +116,11 @@ fn check<B>(response: &Response<B>) -> Result<(), WireError> {
 }
 
 /// The wire's own error inside a status, if it is one.
-pub(super) fn error_of(status: &tonic::Status) -> Option<&WireError> {
+pub fn error_of(status: &tonic::Status) -> Option<&WireError> {
     status.source()?.downcast_ref()
 }
 
 /// Whether the request never left.
-pub(super) fn not_sent(status: &tonic::Status) -> bool {
+pub fn not_sent(status: &tonic::Status) -> bool {
     matches!(error_of(status), Some(WireError::NotSent))
 }

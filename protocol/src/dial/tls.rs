@@ -10,38 +10,60 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use crate::config::Tls;
+/// Whom to trust and what to show. The default trusts the machine's authorities.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the only authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// PEM files of the client's certificate chain and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// The name that the server has to prove, where it is not the endpoint's host.
+    pub server_name: Option<String>,
+}
 
-/// TLS cannot be set up as configured.
+/// TLS cannot be set up as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A PEM file cannot be read or holds something else.
-    #[error("{}: {reason}; upstream.tls.{key} needs a PEM file that the agent may read", path.display())]
+    /// A PEM file cannot be used.
+    #[error("{}: {reason}; a PEM file is needed that this user may read", path.display())]
     File {
-        /// Setting that names the file.
-        key: &'static str,
+        /// What it should hold: `ca`, `certificate` or `key`.
+        part: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with it.
         reason: String,
     },
-    /// The machine's store of authorities is empty or unreadable.
+    /// There is nobody to trust.
     #[error(
-        "no certificate authority found on this machine ({0}); install ca-certificates, or name the broker's authority in upstream.tls.ca"
+        "no certificate authority found on this machine ({0}); install ca-certificates, or name the authority to trust"
     )]
     NoRoots(String),
-    /// The name to expect is not one.
-    #[error("upstream.tls.server_name {0:?} is neither a host name nor an address")]
+    /// The name to expect is none.
+    #[error("{0:?} is neither a host name nor an address")]
     ServerName(String),
-    /// Certificate and key do not fit each other or the authorities are not usable.
-    #[error(
-        "{0}; check that upstream.tls.certificate and key belong together, and upstream.tls.ca"
-    )]
+    /// The parts do not fit each other.
+    #[error("{0}; check that certificate and key belong together, and the authority")]
     Unusable(String),
 }
 
-/// The client's side of TLS as configured: system roots or only the given authority, a client
+impl TlsError {
+    /// The part of [`Tls`] to change: `ca`, `certificate`, `key` or `server_name`.
+    pub fn part(&self) -> &'static str {
+        match self {
+            Self::File { part, .. } => part,
+            Self::NoRoots(_) => "ca",
+            Self::ServerName(_) => "server_name",
+            Self::Unusable(_) => "certificate",
+        }
+    }
+}
+
+/// The client's side of TLS: system roots or only the given authority, a client
 /// certificate if one is given, and the name that the server has to prove.
+///
+/// # Errors
+/// See [`TlsError`].
 pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
@@ -60,6 +82,9 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
 }
 
 /// For a plaintext endpoint: trusts nobody, and is never asked to.
+///
+/// # Errors
+/// See [`TlsError`].
 pub fn no_tls() -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
     Ok(ClientConfig::builder_with_provider(provider)
@@ -102,13 +127,13 @@ fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
     Ok(store)
 }
 
-fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let pem = std::fs::read(path).map_err(|e| fault(key, path, e))?;
+fn certificates(part: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let pem = std::fs::read(path).map_err(|e| fault(part, path, e))?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|e| fault(key, path, e))?;
+        .map_err(|e| fault(part, path, e))?;
     if certificates.is_empty() {
-        return Err(fault(key, path, "holds no certificate"));
+        return Err(fault(part, path, "holds no certificate"));
     }
     Ok(certificates)
 }
@@ -119,8 +144,8 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         .map_err(|_| fault("key", path, "holds no private key that is not encrypted"))
 }
 
-fn fault(key: &'static str, path: &Path, reason: impl std::fmt::Display) -> TlsError {
-    TlsError::File { key, path: path.to_owned(), reason: reason.to_string() }
+fn fault(part: &'static str, path: &Path, reason: impl std::fmt::Display) -> TlsError {
+    TlsError::File { part, path: path.to_owned(), reason: reason.to_string() }
 }
 
 /// Verifies as rustls does, but against a name other than the one that was dialled: for brokers
@@ -171,15 +196,16 @@ mod tests {
     use super::*;
 
     fn message(tls: &Tls) -> String {
-        client_config(tls).unwrap_err().to_string()
+        let error = client_config(tls).unwrap_err();
+        format!("{}: {error}", error.part())
     }
 
     #[test]
-    fn an_error_names_setting_and_file() {
+    fn an_error_names_part_and_file() {
         let dir = tempfile::tempdir().unwrap();
         let absent = Tls { ca: Some(dir.path().join("absent.pem")), ..Tls::default() };
         let text = message(&absent);
-        assert!(text.contains("absent.pem") && text.contains("upstream.tls.ca"), "{text}");
+        assert!(text.contains("absent.pem") && text.starts_with("ca: "), "{text}");
         let empty = dir.path().join("empty.pem");
         std::fs::write(&empty, "no certificate here").unwrap();
         let text = message(&Tls { ca: Some(empty), ..Tls::default() });
