@@ -13,10 +13,11 @@
 //! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
 //!    is gone. Otherwise it goes back, or, if it is itself wrong, to the dead letters.
 //!
-//! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`centre`] does what the centre asks, [`config`] proves what they are told, [`control`] shows
-//! operators the queue, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none,
-//! `mq_http` is what it shares with the intake's front for the SDKs of the MQ HTTP API,
-//! [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
+//! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`centre`] does what
+//! the centre asks, [`config`] proves what they are told, [`control`] shows operators the queue,
+//! [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
+//! it shares with the intake's front for the SDKs of the MQ HTTP API, [`known_time`] remembers what
+//! time it was, [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
 
 pub mod allocator;
 pub mod app;
@@ -30,9 +31,11 @@ pub mod drain;
 pub mod entropy;
 pub mod host;
 pub mod intake;
+pub mod known_time;
 pub mod link;
 pub mod logs;
 mod mq_http;
 pub mod own;
 pub mod queue;
+pub mod small_file;
 pub mod upstream;

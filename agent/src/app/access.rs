@@ -20,6 +20,7 @@ pub(super) fn source(file: PathBuf) -> CredentialsSource {
 
 #[cfg(test)]
 mod tests {
+    use spillway_protocol::dial::CertificateTime;
     use std::path::Path;
 
     use spillway_protocol::message::Message;
@@ -67,7 +68,9 @@ mod tests {
         let (config, _) = config::load(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let source = Some(source(file));
-        let upstream = app::connected(&config.upstream.unwrap(), &clock, source).unwrap();
+        let upstream =
+            app::connected(&config.upstream.unwrap(), &clock, &CertificateTime::default(), source)
+                .unwrap();
         // The second one has read the wrong secret again, and then the secret is gone.
         for _ in 0..2 {
             let outcome = upstream.send(&message()).await;

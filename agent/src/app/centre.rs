@@ -10,7 +10,7 @@ use crate::drain::DrainHandle;
 use crate::entropy;
 use crate::own::Answers;
 use crate::queue::Queue;
-use spillway_protocol::dial::{TlsError, tls};
+use spillway_protocol::dial::{CertificateTime, TlsError, tls};
 
 /// The way to the centre cannot be prepared.
 #[derive(Debug, thiserror::Error)]
@@ -24,9 +24,12 @@ pub enum ClientError {
 }
 
 /// An HTTP client for the centre's page.
-pub(super) fn client(control: &Control) -> Result<reqwest::Client, ClientError> {
+pub(super) fn client(
+    control: &Control,
+    time: &CertificateTime,
+) -> Result<reqwest::Client, ClientError> {
     let tls = match control.url.starts_with("https:") {
-        true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() })?,
+        true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() }, time)?,
         false => tls::no_tls()?,
     };
     Ok(centre::client(tls)?)

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::dial::CertificateTime;
 use spillway_protocol::local::status::Configuration;
 use spillway_protocol::record::RecordId;
 use tokio::task::JoinHandle;
@@ -24,6 +25,7 @@ use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
+use crate::known_time::KnownTime;
 use crate::own::Own;
 use crate::queue::{Keep, LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
@@ -34,6 +36,9 @@ use report::Report;
 
 /// Time that requests in flight get when the agent stops.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How often the newest time that was learned is written down.
+const REMEMBER_EVERY: Duration = Duration::from_secs(600);
 
 /// Why the agent cannot start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -91,8 +96,11 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let source = access::source(PathBuf::from(&file));
         let upstream = config.upstream.as_ref();
-        let upstream = upstream.map(|u| connected(u, &clock, Some(source))).transpose()?;
-        let centre_client = config.control.as_ref().map(centre::client).transpose()?;
+        let known_time = KnownTime::load(&config.gateway.data_dir);
+        let time = known_time.certificates();
+        let upstream = upstream.map(|u| connected(u, &clock, &time, Some(source))).transpose()?;
+        let centre_client = config.control.as_ref().map(|control| centre::client(control, &time));
+        let centre_client = centre_client.transpose()?;
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
@@ -131,6 +139,7 @@ impl Agent {
             tokio::spawn(intake::serve(listener, intake, stop.clone())),
             tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
+            tokio::spawn(remember(known_time, stop.clone())),
         ];
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
@@ -178,21 +187,24 @@ impl Agent {
 
 /// The way to RocketMQ that the configuration describes.
 pub fn upstream(
+    config: &Config,
     upstream: &crate::config::Upstream,
     clock: &Arc<dyn WallClock>,
 ) -> Result<Arc<dyn Upstream>, UpstreamError> {
-    connected(upstream, clock, None)
+    let time = KnownTime::load(&config.gateway.data_dir).certificates();
+    connected(upstream, clock, &time, None)
 }
 
 /// The same; refused credentials are read again from `source`.
 fn connected(
     upstream: &crate::config::Upstream,
     clock: &Arc<dyn WallClock>,
+    time: &CertificateTime,
     source: Option<CredentialsSource>,
 ) -> Result<Arc<dyn Upstream>, UpstreamError> {
     Ok(match upstream.transport {
         Transport::Http => {
-            let http = HttpUpstream::new(upstream, clock.clone())?;
+            let http = HttpUpstream::with_time(upstream, clock.clone(), time.clone())?;
             match source {
                 Some(source) => Arc::new(http.reading_credentials(source)),
                 None => Arc::new(http),
@@ -200,7 +212,7 @@ fn connected(
         }
         Transport::Grpc => {
             let client_id = format!("spillway@{}", Uuid::new_v4().simple());
-            let grpc = GrpcUpstream::new(upstream, client_id, clock.clone())?;
+            let grpc = GrpcUpstream::with_time(upstream, client_id, clock.clone(), time.clone())?;
             match source {
                 Some(source) => Arc::new(grpc.reading_credentials(source)),
                 None => Arc::new(grpc),
@@ -292,6 +304,21 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
 /// Ids in the order of time, so that they compress and sort well.
 fn fresh_id() -> RecordId {
     RecordId::from(Uuid::now_v7())
+}
+
+/// Writes down what time it was, as it is learned.
+async fn remember(mut known: KnownTime, stop: CancellationToken) {
+    loop {
+        let ended = timeout(REMEMBER_EVERY, stop.cancelled()).await.is_ok();
+        let write = move || {
+            known.save();
+            known
+        };
+        match tokio::task::spawn_blocking(write).await {
+            Ok(written) if !ended => known = written,
+            _ => return,
+        }
+    }
 }
 
 async fn serve_desk(listener: tokio::net::UnixListener, desk: Desk, stop: CancellationToken) {

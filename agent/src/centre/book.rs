@@ -4,14 +4,15 @@
 //! serial sees to it that an old page does not bring them back.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use spillway_protocol::control::{Page, Request, State, Unsent};
 
 use crate::queue::Resent;
+use crate::small_file;
 
 const VERSION: u8 = 1;
 /// Ranges after which an answer is due although its request is not done: below 64 KiB.
@@ -221,12 +222,7 @@ impl BookFile {
 
     /// Writes it; durable when this returns.
     pub(super) fn save(&self, book: &Book) -> io::Result<()> {
-        let fresh = self.0.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(book)?)?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.0)?;
-        self.0.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        small_file::replace(&self.0, &serde_json::to_vec(book)?, None)
     }
 }
 

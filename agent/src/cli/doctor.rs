@@ -102,7 +102,7 @@ async fn far_end(config: &Config) -> Vec<Finding> {
         return vec![finding("upstream", Verdict::Note, detail)];
     };
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-    match app::upstream(settings, &clock) {
+    match app::upstream(config, settings, &clock) {
         Ok(upstream) => ask(upstream.as_ref(), config).await,
         Err(error) => vec![finding("upstream", Verdict::Bad, error.to_string())],
     }

@@ -1,13 +1,14 @@
 //! The open session on disk, so that the next life of the agent can report its end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use spillway_protocol::record::Topic;
+
+use crate::small_file;
 
 /// A time during which the link was up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +52,8 @@ impl SessionFile {
 
     /// Notes that the session is open; durable when this returns.
     pub(super) fn open(&self, session: &Session) -> io::Result<()> {
-        let fresh = self.0.with_extension("new");
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&serde_json::to_vec(session)?)?;
-        file.set_modified(time(session.connected_ms))?;
-        file.sync_all()?;
-        fs::rename(&fresh, &self.0)?;
-        self.sync_folder()
+        let content = serde_json::to_vec(session)?;
+        small_file::replace(&self.0, &content, Some(time(session.connected_ms)))
     }
 
     /// It lives at this time. Not synced: after a power cut an earlier time counts.
@@ -68,14 +63,7 @@ impl SessionFile {
 
     /// Its end has been told.
     pub(super) fn close(&self) -> io::Result<()> {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => self.sync_folder(),
-        }
-    }
-
-    fn sync_folder(&self) -> io::Result<()> {
-        self.0.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        small_file::remove(&self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -12,6 +12,7 @@ use spillway_protocol::message::StreamId;
 
 use super::api::OpenError;
 use super::store::disk::make_folder;
+use crate::small_file;
 
 /// Layout of the data folder; another number is another build's.
 const FORMAT: u32 = 1;
@@ -85,14 +86,8 @@ pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<Stre
     Ok(StreamOf { id, fresh })
 }
 
-fn write(path: &PathBuf, identity: &Identity) -> io::Result<()> {
-    let made = path.with_extension("new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&made)?;
-    serde_json::to_writer(&mut file, identity)?;
-    file.sync_all()?;
-    fs::rename(&made, path)?;
-    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+fn write(path: &Path, identity: &Identity) -> io::Result<()> {
+    small_file::replace(path, &serde_json::to_vec(identity)?, None)
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 
 mod endpoint;
 mod target;
+mod time;
 pub mod tls;
 #[cfg(feature = "grpc")]
 pub mod wire;
 
 pub use self::endpoint::{Endpoint, is_loopback};
 pub use self::target::{ByteStream, Target, TargetError, targets};
+pub use self::time::CertificateTime;
 pub use self::tls::{Tls, TlsError};
 
 /// An error with its causes, which for connections say more than the error itself.

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-use super::{Endpoint, Tls, TlsError, chain, tls};
+use super::{CertificateTime, Endpoint, Tls, TlsError, chain, tls};
 
 /// Name, TCP and TLS of one endpoint.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,11 +55,15 @@ pub enum TargetError {
 /// Access points for HTTP/2, in their order.
 ///
 /// # Errors
-/// One of them cannot be dialled, or `tls` cannot be used.
-pub fn targets(endpoints: &[Endpoint], tls: &Tls) -> Result<Vec<Target>, TargetError> {
+/// One of them cannot be dialled, or `tls` cannot be used. Certificates have to be good at `time`.
+pub fn targets(
+    endpoints: &[Endpoint],
+    tls: &Tls,
+    time: &CertificateTime,
+) -> Result<Vec<Target>, TargetError> {
     let connector = match endpoints.iter().any(|endpoint| endpoint.tls) {
         true => {
-            let mut config = tls::client_config(tls)?;
+            let mut config = tls::client_config(tls, time)?;
             config.alpn_protocols = vec![b"h2".to_vec()];
             Some(TlsConnector::from(Arc::new(config)))
         }

@@ -6,9 +6,14 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    WantsVerifier,
+};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+
+use super::CertificateTime;
 
 /// Whom to trust and what to show. The default trusts the machine's authorities.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,24 +64,20 @@ impl TlsError {
     }
 }
 
-/// The client's side of TLS: system roots or only the given authority, a client
-/// certificate if one is given, and the name that the server has to prove.
+/// The client's side of TLS: system roots or only the given authority, a client certificate if one
+/// is given, and the name that the server has to prove. Certificates have to be good at `time`.
 ///
 /// # Errors
 /// See [`TlsError`].
-pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
+pub fn client_config(tls: &Tls, time: &CertificateTime) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|e| unusable(&e))?
-        .dangerous()
-        .with_custom_certificate_verifier(verifier(tls, provider)?);
+    let verifier = verifier(tls, Arc::clone(&provider), time)?;
+    let builder = versions(provider, time)?.dangerous().with_custom_certificate_verifier(verifier);
     match &tls.identity {
         None => Ok(builder.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain = certificates("certificate", certificate)?;
-            builder.with_client_auth_cert(chain, private_key(key)?).map_err(|e| unusable(&e))
+            builder.with_client_auth_cert(chain, private_key(key)?).map_err(unusable)
         }
     }
 }
@@ -87,27 +88,36 @@ pub fn client_config(tls: &Tls) -> Result<ClientConfig, TlsError> {
 /// See [`TlsError`].
 pub fn no_tls() -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|e| TlsError::Unusable(e.to_string()))?
+    Ok(versions(provider, &CertificateTime::default())?
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth())
 }
 
-/// rustls' own verifier; where another name is to be expected, with that name put in.
+fn versions(
+    provider: Arc<CryptoProvider>,
+    time: &CertificateTime,
+) -> Result<ConfigBuilder<ClientConfig, WantsVerifier>, TlsError> {
+    ClientConfig::builder_with_details(provider, Arc::new(time.clone()))
+        .with_safe_default_protocol_versions()
+        .map_err(unusable)
+}
+
 fn verifier(
     tls: &Tls,
     provider: Arc<CryptoProvider>,
+    time: &CertificateTime,
 ) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots(tls)?), provider)
         .build()
-        .map_err(|e| TlsError::Unusable(e.to_string()))?;
-    let Some(name) = &tls.server_name else {
-        return Ok(webpki);
-    };
-    let name =
-        ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))?;
-    Ok(Arc::new(OtherName { webpki, name }))
+        .map_err(|error| TlsError::Unusable(error.to_string()))?;
+    let name = tls.server_name.as_ref().map(|name| {
+        ServerName::try_from(name.clone()).map_err(|_| TlsError::ServerName(name.clone()))
+    });
+    Ok(Arc::new(Verifier { webpki, name: name.transpose()?, time: time.clone() }))
+}
+
+fn unusable(error: rustls::Error) -> TlsError {
+    TlsError::Unusable(error.to_string())
 }
 
 fn roots(tls: &Tls) -> Result<RootCertStore, TlsError> {
@@ -148,24 +158,29 @@ fn fault(part: &'static str, path: &Path, reason: impl std::fmt::Display) -> Tls
     TlsError::File { part, path: path.to_owned(), reason: reason.to_string() }
 }
 
-/// Verifies as rustls does, but against a name other than the one that was dialled: for brokers
-/// behind an address or a tunnel.
+/// Verifies as rustls does, but where another name is expected than the one that was dialled (for
+/// brokers behind an address or a tunnel) against that name; and notes whom it found good.
 #[derive(Debug)]
-struct OtherName {
-    webpki: Arc<WebPkiServerVerifier>,
-    name: ServerName<'static>,
+struct Verifier {
+    webpki: Arc<dyn ServerCertVerifier>,
+    name: Option<ServerName<'static>>,
+    time: CertificateTime,
 }
 
-impl ServerCertVerifier for OtherName {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _dialled: &ServerName<'_>,
+        dialled: &ServerName<'_>,
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.webpki.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+        let name = self.name.as_ref().unwrap_or(dialled);
+        let verified =
+            self.webpki.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)?;
+        self.time.note(&self.webpki, name, end_entity, intermediates);
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -196,7 +211,7 @@ mod tests {
     use super::*;
 
     fn message(tls: &Tls) -> String {
-        let error = client_config(tls).unwrap_err();
+        let error = client_config(tls, &CertificateTime::default()).unwrap_err();
         format!("{}: {error}", error.part())
     }
 
@@ -226,7 +241,7 @@ mod tests {
         let (one, two) = (made("one"), made("two"));
         let tls =
             |identity| Tls { ca: Some(one.0.clone()), identity: Some(identity), ..Tls::default() };
-        assert!(client_config(&tls(one.clone())).is_ok());
+        assert!(client_config(&tls(one.clone()), &CertificateTime::default()).is_ok());
         let text = message(&tls((one.0.clone(), two.1)));
         assert!(text.contains("belong together"), "{text}");
         let text = message(&tls((one.0.clone(), one.0.clone())));
@@ -240,6 +255,7 @@ mod tests {
         let made = rcgen::generate_simple_self_signed(["one".to_owned()]).unwrap();
         std::fs::write(&ca, made.cert.pem()).unwrap();
         let tls = Tls { ca: Some(ca), server_name: Some("a b".into()), ..Tls::default() };
-        assert!(matches!(client_config(&tls), Err(TlsError::ServerName(_))));
+        let made = client_config(&tls, &CertificateTime::default());
+        assert!(matches!(made, Err(TlsError::ServerName(_))));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use spillway_protocol::dial::CertificateTime;
 use spillway_protocol::rocketmq::grpc::code::is_rocketmqs;
 use spillway_protocol::rocketmq::grpc::signing::{AccessKey, Caller};
 use spillway_protocol::rocketmq::grpc::v2;
@@ -23,6 +24,8 @@ pub(super) struct Identity {
     host: String,
     clock: Arc<dyn WallClock>,
     skew: Skew,
+    /// By which certificates are judged, if each access point shows one.
+    time: Option<CertificateTime>,
 }
 
 /// What an answer's `date` says, beside this machine's clock when it came; both in ms since 1970.
@@ -36,8 +39,11 @@ impl Identity {
         upstream: &config::Upstream,
         client_id: String,
         clock: Arc<dyn WallClock>,
+        time: CertificateTime,
     ) -> Result<Self, BuildError> {
+        let proven = upstream.endpoints.iter().all(|endpoint| endpoint.tls);
         let identity = Self {
+            time: Some(time).filter(|_| proven),
             host: host_name(),
             client_id,
             namespace: upstream.namespace.clone(),
@@ -84,6 +90,9 @@ impl Identity {
     pub(super) fn trust(&self, sighting: Option<&Sighting>) {
         if let Some(Sighting { local_ms, server_ms }) = sighting {
             self.skew.observe(*local_ms, *server_ms);
+            if let Some(time) = &self.time {
+                time.learn(server_ms / 1_000);
+            }
         }
     }
 
@@ -169,7 +178,8 @@ mod tests {
             credentials: None,
             tls: config::Tls::default(),
         };
-        let identity = Identity::new(&upstream, "gw".into(), Arc::new(Still)).unwrap();
+        let time = CertificateTime::default();
+        let identity = Identity::new(&upstream, "gw".into(), Arc::new(Still), time).unwrap();
         let mut answer = Response::new(());
         let date = "Thu, 07 Mar 2024 18:49:58 GMT".parse().unwrap();
         answer.metadata_mut().insert("date", date);

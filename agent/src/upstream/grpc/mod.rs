@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use spillway_protocol::dial::{TargetError, wire};
+use spillway_protocol::dial::{CertificateTime, TargetError, wire};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::{START_DELIVER_TIME, Topic};
 use spillway_protocol::rocketmq::grpc::{request, v2};
@@ -81,7 +81,17 @@ impl GrpcUpstream {
         client_id: String,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
-        Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock)?) })
+        Self::with_time(upstream, client_id, clock, CertificateTime::default())
+    }
+
+    /// The same; certificates have to be good at `time`, which learns from the server.
+    pub fn with_time(
+        upstream: &config::Upstream,
+        client_id: String,
+        clock: Arc<dyn WallClock>,
+        time: CertificateTime,
+    ) -> Result<Self, BuildError> {
+        Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock, time)?) })
     }
 
     /// Refused credentials are read again from `source` before the next send.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spillway_protocol::dial::{self, ByteStream, Target};
+use spillway_protocol::dial::{self, ByteStream, CertificateTime, Target};
 use tokio::sync::{Mutex, watch};
 
 use super::BuildError;
@@ -30,10 +30,10 @@ struct Slot {
     failure: String,
 }
 
-fn targets(upstream: &config::Upstream) -> Result<Vec<Target>, BuildError> {
+fn targets(upstream: &config::Upstream, time: &CertificateTime) -> Result<Vec<Target>, BuildError> {
     match upstream.endpoints.is_empty() {
         true => Err(BuildError::NoEndpoint),
-        false => Ok(dial::targets(&upstream.endpoints, &upstream.tls)?),
+        false => Ok(dial::targets(&upstream.endpoints, &upstream.tls, time)?),
     }
 }
 
@@ -42,10 +42,11 @@ impl Pool {
         upstream: &config::Upstream,
         client_id: String,
         clock: Arc<dyn WallClock>,
+        time: CertificateTime,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            targets: targets(upstream)?,
-            identity: Arc::new(Identity::new(upstream, client_id, clock)?),
+            targets: targets(upstream, &time)?,
+            identity: Arc::new(Identity::new(upstream, client_id, clock, time)?),
             flowing: watch::Sender::new(false),
             slot: Mutex::default(),
             failures: AtomicU64::new(0),

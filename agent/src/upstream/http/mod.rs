@@ -18,7 +18,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use reqwest::redirect::Policy;
 use rustls::ClientConfig;
-use spillway_protocol::dial::{TlsError, tls};
+use spillway_protocol::dial::{CertificateTime, TlsError, tls};
 use spillway_protocol::message::{Message, xml_safe};
 use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::publish::Publish;
@@ -62,6 +62,12 @@ pub enum BuildError {
     Client(#[from] reqwest::Error),
 }
 
+/// See [`CONNECT_DEADLINE`] and [`REQUEST_DEADLINE`].
+struct Deadlines {
+    connect: Duration,
+    request: Duration,
+}
+
 /// A way to RocketMQ over the MQ HTTP API.
 pub struct HttpUpstream {
     client: reqwest::Client,
@@ -71,6 +77,8 @@ pub struct HttpUpstream {
     access: Access,
     clock: Arc<dyn WallClock>,
     skew: Skew,
+    /// By which certificates are judged; without TLS it learns nothing.
+    time: CertificateTime,
     deadline: Duration,
     unanswered: Unanswered,
 }
@@ -78,18 +86,31 @@ pub struct HttpUpstream {
 impl HttpUpstream {
     /// Builds it from `[upstream]`; opens no connection yet.
     pub fn new(upstream: &config::Upstream, clock: Arc<dyn WallClock>) -> Result<Self, BuildError> {
-        Self::with_deadlines(upstream, clock, CONNECT_DEADLINE, REQUEST_DEADLINE)
+        Self::with_time(upstream, clock, CertificateTime::default())
+    }
+
+    /// The same; certificates have to be good at `time`, which learns from the server.
+    pub fn with_time(
+        upstream: &config::Upstream,
+        clock: Arc<dyn WallClock>,
+        time: CertificateTime,
+    ) -> Result<Self, BuildError> {
+        let deadlines = Deadlines { connect: CONNECT_DEADLINE, request: REQUEST_DEADLINE };
+        Self::with_deadlines(upstream, clock, time, deadlines)
     }
 
     fn with_deadlines(
         upstream: &config::Upstream,
         clock: Arc<dyn WallClock>,
-        connect: Duration,
-        request: Duration,
+        time: CertificateTime,
+        deadlines: Deadlines,
     ) -> Result<Self, BuildError> {
         let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
         let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls { tls::client_config(&upstream.tls)? } else { tls::no_tls()? };
+        let tls = match endpoint.tls {
+            true => tls::client_config(&upstream.tls, &time)?,
+            false => tls::no_tls()?,
+        };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.clone())
             .http1_only()
@@ -97,7 +118,7 @@ impl HttpUpstream {
             .redirect(Policy::none())
             .retry(reqwest::retry::never())
             .tcp_nodelay(true)
-            .connect_timeout(connect)
+            .connect_timeout(deadlines.connect)
             .pool_idle_timeout(IDLE_MAX)
             .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
             .build()?;
@@ -109,7 +130,8 @@ impl HttpUpstream {
             access: Access::new(Some(credentials)),
             clock,
             skew: Skew::default(),
-            deadline: request,
+            time,
+            deadline: deadlines.request,
             unanswered: Unanswered::default(),
         })
     }
@@ -179,6 +201,9 @@ impl HttpUpstream {
         let answer = Answer::read(response).await.map_err(|e| failure::cut(&e))?;
         if let Some(server_ms) = answer.trusted_date_ms() {
             self.skew.observe(self.clock.now_ms(), server_ms);
+            if self.endpoint.tls {
+                self.time.learn(server_ms / 1_000);
+            }
         }
         Ok((answer, signed_ms))
     }

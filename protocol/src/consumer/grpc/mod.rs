@@ -36,7 +36,7 @@ use super::{
     Access, AckFailure, BuildError, Delivery, Feed, FeedError, Nature, Receipt, Subscription,
     SystemClock, WallClock,
 };
-use crate::dial::{self, Target};
+use crate::dial::{self, CertificateTime, Target};
 use crate::rocketmq::grpc::{request, v2};
 
 /// Messages of one receive, and entries of one acknowledgement.
@@ -89,7 +89,11 @@ impl GrpcFeed {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
         Ok(Self {
-            targets: dial::targets(&endpoint::all(access)?, &access.tls)?,
+            targets: dial::targets(
+                &endpoint::all(access)?,
+                &access.tls,
+                &CertificateTime::default(),
+            )?,
             identity: Arc::new(Identity::new(access, clock)?),
             subscription: subscription.clone(),
             slot: Mutex::default(),

@@ -26,7 +26,7 @@ use super::{
     Access, AckFailure, BuildError, Credentials, Delivery, Feed, FeedError, Nature, Receipt,
     Subscription, SystemClock, WallClock, endpoint,
 };
-use crate::dial::tls;
+use crate::dial::{CertificateTime, tls};
 use crate::rocketmq::http::{ack, resource};
 
 /// Longest wait for a connection, name resolution and TLS included.
@@ -74,7 +74,11 @@ impl HttpFeed {
             return Err(BuildError::Endpoint { text: access.endpoints.join(" "), problem });
         };
         let credentials = access.credentials.clone().ok_or(BuildError::NoCredentials)?;
-        let tls = if endpoint.tls { tls::client_config(&access.tls)? } else { tls::no_tls()? };
+        let tls = if endpoint.tls {
+            tls::client_config(&access.tls, &CertificateTime::default())?
+        } else {
+            tls::no_tls()?
+        };
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .http1_only()

@@ -163,7 +163,9 @@ async fn a_handshake_that_never_ends_stored_nothing() {
 /// Gives up a connection after 100 ms, a request after 300.
 fn impatient(settings: &config::Upstream) -> HttpUpstream {
     let (connect, request) = (Duration::from_millis(100), Duration::from_millis(300));
-    HttpUpstream::with_deadlines(settings, Arc::new(SystemClock), connect, request).unwrap()
+    let deadlines = Deadlines { connect, request };
+    let time = CertificateTime::default();
+    HttpUpstream::with_deadlines(settings, Arc::new(SystemClock), time, deadlines).unwrap()
 }
 
 #[tokio::test]

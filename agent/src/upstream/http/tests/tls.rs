@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::PrivateKeyDer;
@@ -16,6 +16,7 @@ use super::*;
 pub(super) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     dir: tempfile::TempDir,
+    from_year: i32,
 }
 
 impl Authority {
@@ -26,16 +27,22 @@ impl Authority {
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, dir }
+        Self { issuer, dir, from_year: 2020 }
     }
 
     pub(super) fn ca(&self) -> PathBuf {
         self.dir.path().join("ca.pem")
     }
 
+    /// Its certificates are good from `year` on; before, this machine's clock is behind.
+    fn from_year(year: i32) -> Self {
+        Self { from_year: year, ..Self::new() }
+    }
+
     fn issue(&self, name: &str) -> (rcgen::Certificate, KeyPair) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(self.from_year, 1, 1);
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
@@ -89,10 +96,14 @@ async fn terminate(server: ServerConfig, broker: &Broker) -> (u16, Arc<AtomicUsi
 }
 
 fn over_tls(port: u16, host: &str, tls: Tls) -> HttpUpstream {
+    at(CertificateTime::default(), port, host, tls)
+}
+
+fn at(time: CertificateTime, port: u16, host: &str, tls: Tls) -> HttpUpstream {
     let mut settings = settings(port);
     settings.endpoints[0] = Endpoint { host: host.into(), port, tls: true };
     settings.tls = tls;
-    HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap()
+    HttpUpstream::with_time(&settings, Arc::new(SystemClock), time).unwrap()
 }
 
 fn trusting(authority: &Authority) -> Tls {
@@ -145,6 +156,32 @@ async fn a_client_certificate_is_shown_and_its_lack_is_a_broken_link() {
     let bare = over_tls(port, "localhost", trusting(&authority));
     let reason = link_down(bare.send(&message("x")).await);
     assert!(reason.contains("upstream.tls.certificate"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_is_no_hindrance_once_a_later_time_is_known() {
+    let (broker, authority) = (start_broker().await, Authority::from_year(2100));
+    let (port, _) = terminate(authority.server("localhost", false), &broker).await;
+    let trusting = trusting(&authority);
+    let behind = over_tls(port, "localhost", trusting.clone());
+    assert!(link_down(behind.send(&message("x")).await).contains("TLS"));
+    let in_2101 = CertificateTime::since(131 * 365 * 86_400 + 33 * 86_400);
+    let knowing = at(in_2101, port, "localhost", trusting);
+    assert!(is_delivered(&knowing.send(&message("x")).await));
+}
+
+#[tokio::test]
+async fn the_time_is_learned_from_a_server_that_proved_itself_and_from_no_other() {
+    let (broker, authority) = (start_broker().await, Authority::new());
+    let (port, _) = terminate(authority.server("localhost", false), &broker).await;
+    let time = CertificateTime::since(1_767_225_600);
+    let plain = settings(broker.address().port());
+    let plain = HttpUpstream::with_time(&plain, Arc::new(SystemClock), time.clone()).unwrap();
+    assert!(is_delivered(&plain.send(&message("x")).await));
+    assert_eq!(time.floor_s(), 1_767_225_600);
+    let proved = at(time.clone(), port, "localhost", trusting(&authority));
+    assert!(is_delivered(&proved.send(&message("x")).await));
+    assert!(SystemClock.now_ms() / 1_000 - time.floor_s() < 60);
 }
 
 #[tokio::test]
