@@ -132,7 +132,7 @@ pub struct Running {
 
 impl Running {
     /// Starts one.
-    pub fn start(feed: Arc<dyn Feed>, handler: Collector, options: Options) -> Self {
+    pub fn start(feed: Arc<dyn Feed>, handler: impl Handler, options: Options) -> Self {
         let consumer = Consumer::new(feed, handler, options);
         let status = consumer.status();
         let (stop, stopped) = oneshot::channel::<()>();

@@ -15,6 +15,7 @@ pub mod kill;
 pub mod ledger;
 pub mod mariadb;
 pub mod oracle;
+pub mod otlp;
 pub mod page;
 pub mod port;
 pub mod random;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use central_store::compaction::Compactor;
 use central_store::{Database, Fault, Lanes};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use spillway_protocol::consumer::otlp::{self, Exporter, Traced};
 use spillway_protocol::consumer::{self, Consumer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,6 +27,8 @@ use crate::state::{self, Instance};
 const COMPACT_EVERY: Duration = Duration::from_secs(10);
 /// Between two tries of the first statement.
 const FIRST_TRY_EVERY: Duration = Duration::from_secs(2);
+/// What the last spans may take at the end.
+const FLUSH: Duration = Duration::from_secs(3);
 /// Redis that does not answer for so long is away.
 const REDIS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -64,6 +67,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let instance = Instance::of(&settings.subscription);
     let claims =
         options.redis.as_deref().map(|url| claims(url, &options, &instance)).transpose()?;
+    let spans = otlp::Settings::read(|name| std::env::var(name).ok())?;
+    let exporter = spans.as_ref().map(Exporter::start).transpose()?;
     let stop = stop_signal()?;
     tokio::select! {
         biased;
@@ -75,6 +80,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let newest_ms = Arc::new(AtomicU64::new(0));
     let group = settings.subscription.group.clone();
     let handler = Central { writer, claims, group, newest_ms: newest_ms.clone() };
+    let handler = traced(handler, exporter.as_ref(), &settings);
     tracing::info!(database = ?store, subscription = ?settings.subscription, "consuming");
     let consumer = Consumer::new(feed.clone(), handler, consumer_options(&options, handlers));
     let watched = consumer.status();
@@ -86,8 +92,19 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     compacting.abort();
     feed.close().await;
     database.close().await;
+    if let Some(exporter) = exporter {
+        tracing::info!(spans = ?exporter.stop(FLUSH).await, "no more spans");
+    }
     tracing::info!(?last, "stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+fn traced(handler: Central, exporter: Option<&Exporter>, settings: &Settings) -> Traced<Central> {
+    let traced = Traced::new(handler, exporter).group(&settings.subscription.group);
+    match settings.instance() {
+        Some(instance) => traced.namespace(instance),
+        None => traced,
+    }
 }
 
 fn consumer_options(options: &Options, handlers: usize) -> consumer::Options {

@@ -53,6 +53,11 @@ impl Settings {
         Ok(Self { environment, subscription })
     }
 
+    /// Instance or namespace.
+    pub(crate) fn instance(&self) -> Option<&str> {
+        self.environment.instance()
+    }
+
     /// The way to the messages; nothing is connected yet.
     pub(crate) fn feed(&self) -> Result<Arc<dyn Feed>, SettingsError> {
         Ok(self.environment.feed(&self.subscription)?)

@@ -8,9 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::origin::{self, Origin};
-
-/// Name of the property that carries a W3C trace context.
-const TRACEPARENT: &str = "traceparent";
+use super::trace::{TRACEPARENT, TraceContext};
 
 /// A message as a handler gets it. The same for both transports; what one of them does not tell
 /// is `None`.
@@ -101,6 +99,11 @@ impl Delivery {
         self.properties.get(TRACEPARENT).map(String::as_str)
     }
 
+    /// The same, read; none if the app gave none, or one that is not valid.
+    pub fn trace_context(&self) -> Option<TraceContext> {
+        self.traceparent().and_then(TraceContext::parse)
+    }
+
     /// Whether the message has this flag (`resend`, `tombstone` ...) in `sw_flags`.
     pub fn flag(&self, name: &str) -> bool {
         self.origin.as_ref().is_some_and(|origin| origin.flag(name))
@@ -183,6 +186,7 @@ mod tests {
         assert_eq!(&delivery.body[..], [0, 159, 1]);
         assert_eq!(delivery.properties.keys().collect::<Vec<_>>(), ["traceparent", "unit"]);
         assert!(delivery.traceparent().unwrap().starts_with("00-4bf9"));
+        assert!(delivery.trace_context().unwrap().sampled());
         assert!(delivery.faults.is_empty());
     }
 

@@ -66,6 +66,11 @@ impl Environment {
         Ok(Self { transport, access })
     }
 
+    /// Instance (HTTP) or namespace (gRPC).
+    pub fn instance(&self) -> Option<&str> {
+        self.access.instance.as_deref()
+    }
+
     /// The way to a topic's messages; nothing is connected yet.
     ///
     /// # Errors

@@ -10,6 +10,8 @@
 //! - one that fails by its own fault is charged, tried again, and after
 //!   [`Options::charges_max`] parked ([`Handler::park`]) and acknowledged
 //! - while the database is away nothing is received and nobody is charged
+//! - a record's trace is there for handlers ([`Delivery::trace_context`]); with the feature `otlp`
+//!   it is continued and exported (`otlp`)
 //! - in ordered mode no delivery overtakes an earlier one of its order key
 //!
 //! ```no_run
@@ -39,8 +41,11 @@ mod handler;
 pub mod http;
 mod options;
 mod origin;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 mod runtime;
 mod status;
+mod trace;
 
 pub use self::access::{Access, Credentials, Subscription, SystemClock, WallClock};
 pub use self::delivery::{Delivery, Fault, Receipt};
@@ -52,4 +57,5 @@ pub use self::options::Options;
 pub use self::origin::Origin;
 pub use self::runtime::Consumer;
 pub use self::status::Status;
+pub use self::trace::TraceContext;
 pub use crate::dial::{Tls, TlsError};
