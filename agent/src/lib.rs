@@ -16,11 +16,13 @@
 //! Around it: [`app`] wires the parts, [`own`] writes the agent's own records, [`centre`] does what
 //! the centre asks, [`config`] proves what they are told, [`control`] shows operators the queue,
 //! [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
-//! it shares with the intake's front for the SDKs of the MQ HTTP API, [`known_time`] remembers what
-//! time it was, [`clock`], [`entropy`], [`host`] and [`allocator`] are what is asked of the machine.
+//! it shares with the intake's front for the SDKs of the MQ HTTP API, [`attendance`] is which local
+//! clients are connected, [`known_time`] remembers what time it was, [`clock`], [`entropy`],
+//! [`host`] and [`allocator`] are what is asked of the machine.
 
 pub mod allocator;
 pub mod app;
+pub mod attendance;
 pub mod broker;
 pub mod centre;
 pub mod cli;

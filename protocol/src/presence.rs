@@ -19,6 +19,9 @@ use crate::record::{RecordError, Tag};
 /// Between the group and the device in a client id.
 pub const SEPARATOR: &str = "@@@";
 
+/// Between the gateway and a local client of it in a client id: no gateway's id holds it.
+pub const LOCAL_SEPARATOR: char = ':';
+
 /// What happened to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +60,8 @@ impl EventType {
 pub struct Event {
     /// What happened.
     pub event_type: EventType,
-    /// Client group, [`SEPARATOR`] and gateway id.
+    /// Client group, [`SEPARATOR`] and gateway id; for a local client of that gateway, then
+    /// [`LOCAL_SEPARATOR`] and its name.
     pub client_id: String,
     /// The channel it happened to: another one for each time the client was connected.
     pub channel_id: String,
@@ -95,6 +99,18 @@ pub fn client_id(group: &str, gateway: &str) -> String {
     format!("{group}{SEPARATOR}{gateway}")
 }
 
+/// The id under which a local client of a gateway is seen.
+pub fn local_client_id(group: &str, gateway: &str, name: &str) -> String {
+    format!("{group}{SEPARATOR}{gateway}{LOCAL_SEPARATOR}{name}")
+}
+
+/// The client id of the gateway that a local client is connected to; `None` of one that is none.
+pub fn gateway_of_local(client_id: &str) -> Option<&str> {
+    let (group, device) = client_id.split_once(SEPARATOR)?;
+    let (gateway, _) = device.split_once(LOCAL_SEPARATOR)?;
+    client_id.get(..group.len() + SEPARATOR.len() + gateway.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +128,17 @@ mod tests {
             assert_eq!(event.event_type.tag().unwrap().as_str(), event.event_type.as_str());
         }
         assert_eq!(client_id("GID_gateways", "gw-0042"), events[0].client_id);
+    }
+
+    #[test]
+    fn a_local_client_is_found_with_its_gateway() {
+        let id = local_client_id("GID_gateways", "gw-0042", "his");
+        assert_eq!(id, "GID_gateways@@@gw-0042:his");
+        assert_eq!(gateway_of_local(&id), Some("GID_gateways@@@gw-0042"));
+        assert_eq!(gateway_of_local("GID_gateways@@@gw-0042"), None);
+        assert_eq!(gateway_of_local("a:b"), None);
+        // No gateway can be called so.
+        assert!(crate::record::RecordId::parse("gw:0042").is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
 use crate::config::{Config, Order, Transport};
@@ -126,12 +127,13 @@ impl Agent {
             clock.clone(),
         );
         let report = Arc::new(report);
-        let own = own::start(&config, &queue, &drain, &report, clock.clone());
+        let register = own::register(&config);
+        let own = own::start(&config, &queue, &drain, &report, &register, clock.clone());
         let centre = centre_client.and_then(|client| {
             centre::start(&config, client, &queue, &drain, report.board(), clock.clone())
         });
         let stop = CancellationToken::new();
-        let intake = self::intake(&config, queue.clone(), report.clone());
+        let intake = self::intake(&config, queue.clone(), report.clone(), register);
         let accepting = drain.clone();
         let desk = Desk::new(queue.clone(), Arc::new(move |lane| accepting.accept(lane)));
         let front = front::before(&config, &intake, &clock);
@@ -280,13 +282,15 @@ fn ordering(order: Order) -> Ordering {
     }
 }
 
-fn intake(config: &Config, queue: Queue, report: Arc<Report>) -> Intake {
+fn intake(config: &Config, queue: Queue, report: Arc<Report>, register: Register) -> Intake {
     let http_limits =
         config.upstream.as_ref().is_some_and(|upstream| upstream.transport == Transport::Http);
     let options = intake::Options {
         memory_bytes: intake_bytes(config),
         http_limits,
         routes: config.routes.clone(),
+        clients: config.clients.clone(),
+        register: Some(register),
         ..intake::Options::default()
     };
     let default = &config.default_lane().name;

@@ -14,12 +14,13 @@ use tokio::time::timeout;
 
 use super::fresh_id;
 use super::report::Report;
+use crate::attendance::Register;
 use crate::clock::WallClock;
 use crate::config::{Config, Endpoint};
 use crate::drain::DrainHandle;
 use crate::own::presence::Address;
 use crate::own::report::Compose;
-use crate::own::{Own, Post, Presence, Reporting};
+use crate::own::{Guests, Own, Post, Presence, Reporting};
 use crate::queue::Queue;
 use crate::{entropy, host};
 
@@ -34,6 +35,7 @@ pub(super) fn start(
     queue: &Queue,
     drain: &DrainHandle,
     report: &Arc<Report>,
+    register: &Register,
     clock: Arc<dyn WallClock>,
 ) -> Option<Own> {
     let post = post(config, queue)?;
@@ -54,9 +56,20 @@ pub(super) fn start(
         let to = (section.topic.clone(), section.client_group.as_str());
         let address = address(config);
         let connection = drain.connection();
-        Presence::new(post.clone(), to, &gateway.data_dir, address, connection, clock)
+        Presence::new(post.clone(), to, &gateway.data_dir, address, connection, clock.clone())
     });
-    Some(Own::start(reporting, presence))
+    let guests = config.presence.as_ref().map(|section| {
+        let how = (section.topic.clone(), section.client_group.as_str(), section.linger);
+        let connection = drain.connection();
+        Guests::new(post, how, &gateway.data_dir, register, connection, clock)
+    });
+    Some(Own::start(reporting, presence, guests))
+}
+
+/// Where it is noted which clients are connected, of those that are told of.
+pub(super) fn register(config: &Config) -> Register {
+    let told = config.clients.iter().filter(|client| client.presence);
+    Register::new(told.map(|client| client.name.clone()).collect())
 }
 
 /// The intake of the agent's own records, if there are any.

@@ -1,16 +1,19 @@
-//! The environment, laid over the files: any scalar by its path, lanes by name.
+//! The environment, laid over the files: any scalar by its path, lanes and clients by name.
 
 use std::collections::BTreeMap;
 
 use super::fault::{Findings, Place};
-use super::merge::{find_lane, is_source};
+use super::merge::{find_named, is_source};
 use super::tree::{Node, Table, Value};
 
 /// Environment variables with this prefix are settings: `SPILLWAY__UPSTREAM__ENDPOINT`.
 const PREFIX: &str = "SPILLWAY__";
 
-/// Lays the environment over the files: `SPILLWAY__DRAIN__ADAPTIVE`, and for lanes by name
-/// `SPILLWAY__LANE__CRITICAL__TOPIC` (a `-` of the name is written `_`).
+/// Lists whose items go by name.
+const NAMED: [(&str, &str); 2] = [("LANE__", "lane"), ("CLIENT__", "client")];
+
+/// Lays the environment over the files: `SPILLWAY__DRAIN__ADAPTIVE`, and for lanes and clients by
+/// name `SPILLWAY__LANE__CRITICAL__TOPIC` (a `-` of the name is written `_`).
 pub(super) fn apply(
     base: &mut Table,
     variables: &BTreeMap<String, String>,
@@ -24,9 +27,11 @@ pub(super) fn apply(
             place: Place::Variable(variable.as_str().into()),
             value: Value::Raw(text.clone()),
         };
-        match path.strip_prefix("LANE__") {
+        let named =
+            NAMED.iter().find_map(|(prefix, kind)| Some((*kind, path.strip_prefix(prefix)?)));
+        match named {
             None => set_path(base, path, node),
-            Some(path) => set_lane(base, path, node, findings),
+            Some((kind, path)) => set_named(base, kind, path, node, findings),
         }
     }
 }
@@ -49,28 +54,29 @@ fn set_path(base: &mut Table, path: &str, node: Node) {
     }
 }
 
-fn set_lane(base: &mut Table, path: &str, node: Node, findings: &mut Findings) {
+fn set_named(base: &mut Table, kind: &str, path: &str, node: Node, findings: &mut Findings) {
     let rest_of = |name: &str| {
         let upper = name.to_ascii_uppercase().replace('-', "_");
         path.strip_prefix(&upper)?.strip_prefix("__").map(str::to_owned)
     };
-    let found = find_lane(base, |name| rest_of(name).is_some());
+    let found = find_named(base, kind, |name| rest_of(name).is_some());
     let rest = path.split_once("__").map(|(_, rest)| rest);
     match (found, rest) {
-        (Some(lane), Some(_)) => {
-            let name = match lane.get("name").map(|node| &node.value) {
+        (Some(item), Some(_)) => {
+            let name = match item.get("name").map(|node| &node.value) {
                 Some(Value::Text(name)) => name.clone(),
                 _ => return,
             };
             if let Some(rest) = rest_of(&name) {
-                set_path(lane, &rest, node);
+                set_path(item, &rest, node);
             }
         }
-        _ => findings.fault(
-            &node.place,
-            "lane",
-            "names no lane of the files",
-            "write SPILLWAY__LANE__<NAME>__<KEY>, the name in capitals with _ for -",
-        ),
+        _ => {
+            let capitals = kind.to_ascii_uppercase();
+            let remedy = format!(
+                "write SPILLWAY__{capitals}__<NAME>__<KEY>, the name in capitals with _ for -"
+            );
+            findings.fault(&node.place, kind, format!("names no {kind} of the files"), remedy);
+        }
     }
 }

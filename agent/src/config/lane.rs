@@ -29,6 +29,10 @@ pub(super) fn read_all(
             root.fault("lane", "is missing", MISSING);
             return Vec::new();
         }
+        Some(Value::List(lanes)) if lanes.is_empty() => {
+            root.fault("lane", "is an empty list", MISSING);
+            return Vec::new();
+        }
         Some(Value::List(lanes)) => lanes,
         Some(other) => {
             root.fault("lane", format!("is {}, not a list of lanes", other.kind()), MISSING);

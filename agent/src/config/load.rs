@@ -7,10 +7,12 @@ use std::sync::Arc;
 use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
-use super::{Config, Listen, basic, control, environment, lane, merge, own, route, tree, upstream};
+use super::{
+    Config, Listen, basic, client, control, environment, lane, merge, own, route, tree, upstream,
+};
 
 /// The sections of later versions; each is refused by name.
-const NOT_BUILT: [&str; 2] = ["client", "budget"];
+const NOT_BUILT: [&str; 1] = ["budget"];
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -155,6 +157,7 @@ pub(super) fn prove(
         gateway,
         limits: basic::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
+        clients: client::read_all(&root, &reading, &lanes),
         routes: route::read_all(&root, &reading, &lanes, transport),
         lanes,
         dead: basic::dead(part("dead")),

@@ -1,6 +1,6 @@
 //! One tree out of several files: the main one, then `conf.d/*.toml`.
 //!
-//! Sections merge key by key and lanes by name, lists of clients and routes are one behind the other;
+//! Sections merge key by key, lanes and clients by name; lists of routes are one behind the other;
 //! any other value replaces what was there.
 
 use std::collections::BTreeMap;
@@ -15,8 +15,10 @@ pub(super) const SOURCES: [&str; 3] = ["env", "file", "credential"];
 pub(super) fn file(base: &mut Table, over: Table, findings: &mut Findings) {
     for (name, node) in over.entries {
         match (name.as_str(), node.value) {
-            ("lane", Value::List(lanes)) => merge_lanes(base, lanes, node.place, findings),
-            ("client" | "route", Value::List(more)) => append(base, &name, more, node.place),
+            ("lane" | "client", Value::List(more)) => {
+                merge_named(base, &name, more, node.place, findings);
+            }
+            ("route", Value::List(more)) => append(base, &name, more, node.place),
             (_, value) => put(base, &name, Node { place: node.place, value }),
         }
     }
@@ -49,29 +51,41 @@ fn append(base: &mut Table, name: &str, more: Vec<Node>, place: Place) {
     }
 }
 
-fn merge_lanes(base: &mut Table, lanes: Vec<Node>, place: Place, findings: &mut Findings) {
+/// Lays the items of a list over those of the same name, and appends the others. `kind` is the
+/// list's own name.
+fn merge_named(
+    base: &mut Table,
+    kind: &str,
+    items: Vec<Node>,
+    place: Place,
+    findings: &mut Findings,
+) {
     let mut seen: BTreeMap<String, Place> = BTreeMap::new();
-    for lane in lanes {
-        let name = lane_name(&lane).map(str::to_owned);
+    if items.is_empty() && base.get(kind).is_none() {
+        // Whether that means anything is judged later.
+        base.set(kind, Node { place: place.clone(), value: Value::List(Vec::new()) });
+    }
+    for item in items {
+        let name = name_of(&item).map(str::to_owned);
         if let Some(name) = &name
-            && let Some(first) = seen.insert(name.clone(), lane.place.clone())
+            && let Some(first) = seen.insert(name.clone(), item.place.clone())
         {
-            let problem = format!("is the name of two lanes, the first at {first}");
+            let problem = format!("is the name of two {kind}s, the first at {first}");
             let remedy = "give one of them another name, or make them one";
-            findings.fault(&lane.place, &format!("lane.{name}"), problem, remedy);
+            findings.fault(&item.place, &format!("{kind}.{name}"), problem, remedy);
             continue;
         }
-        match (find_lane(base, |other| Some(other) == name.as_deref()), lane) {
+        match (find_named(base, kind, |other| Some(other) == name.as_deref()), item) {
             (Some(old), Node { value: Value::Table(new), .. }) => {
                 new.entries.into_iter().for_each(|(name, node)| put(old, &name, node));
             }
-            (_, lane) => append(base, "lane", vec![lane], place.clone()),
+            (_, item) => append(base, kind, vec![item], place.clone()),
         }
     }
 }
 
-fn lane_name(lane: &Node) -> Option<&str> {
-    match &lane.value {
+fn name_of(item: &Node) -> Option<&str> {
+    match &item.value {
         Value::Table(table) => match table.get("name").map(|node| &node.value) {
             Some(Value::Text(name)) => Some(name),
             _ => None,
@@ -80,13 +94,17 @@ fn lane_name(lane: &Node) -> Option<&str> {
     }
 }
 
-/// The lane whose name is `wanted`.
-pub(super) fn find_lane(base: &mut Table, wanted: impl Fn(&str) -> bool) -> Option<&mut Table> {
-    let Value::List(lanes) = &mut base.get_mut("lane")?.value else {
+/// The item of the list `kind` whose name is `wanted`.
+pub(super) fn find_named<'a>(
+    base: &'a mut Table,
+    kind: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Option<&'a mut Table> {
+    let Value::List(items) = &mut base.get_mut(kind)?.value else {
         return None;
     };
-    let lane = lanes.iter_mut().find(|lane| lane_name(lane).is_some_and(&wanted))?;
-    match &mut lane.value {
+    let item = items.iter_mut().find(|item| name_of(item).is_some_and(&wanted))?;
+    match &mut item.value {
         Value::Table(table) => Some(table),
         _ => None,
     }

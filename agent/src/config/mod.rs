@@ -4,6 +4,7 @@
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
 mod basic;
+mod client;
 mod control;
 mod environment;
 mod fault;
@@ -24,6 +25,7 @@ mod unit;
 mod upstream;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,6 +72,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[listen]`
     pub listen: Listen,
+    /// `[[client]]`, in the order written; with none, whoever reaches the socket may use it.
+    pub clients: Vec<Client>,
     /// `[upstream]`; without it records are taken in and wait.
     pub upstream: Option<Upstream>,
     /// `[[lane]]`, in the order written, never empty.
@@ -135,6 +139,23 @@ pub struct MqHttp {
     pub address: SocketAddr,
     /// Ids of local access keys with their secrets, at least one, each id once.
     pub access_keys: Vec<(String, Secret)>,
+}
+
+/// `[[client]]`: a user of this machine that may use the intake socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Client {
+    /// Name, part of its client id in presence events.
+    pub name: String,
+    /// Its user.
+    pub uid: u32,
+    /// Its (primary) group, where one user runs several clients.
+    pub gid: Option<u32>,
+    /// Lanes that it may use, never empty; `None`: all.
+    pub lanes: Option<Vec<LaneName>>,
+    /// Whether it is told when it is connected.
+    pub presence: bool,
+    /// Most records that are taken from it, over all its connections.
+    pub records_per_second: Option<NonZeroU32>,
 }
 
 /// Which wire leads to RocketMQ.
@@ -268,13 +289,15 @@ pub struct Report {
     pub every: Duration,
 }
 
-/// `[presence]`: status events of the link.
+/// `[presence]`: status events of the link, and of local clients that say so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     /// Their topic.
     pub topic: Topic,
     /// First part of the client id.
     pub client_group: String,
+    /// A local client without a connection for so long is gone.
+    pub linger: Duration,
 }
 
 /// `[audit]`: delivered records are kept, to be sent again when they are asked for.

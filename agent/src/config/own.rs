@@ -17,8 +17,10 @@ const KEEP_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 const EVERY: Duration = Duration::from_secs(15 * 60);
 /// A shorter interval would be a load of its own.
 const EVERY_LEAST: Duration = Duration::from_secs(1);
-/// Longest client group, in characters, as of ApsaraMQ for MQTT.
-const GROUP_MAX: usize = 64;
+/// Longest part of a client id (group, name of a local client), in characters.
+const ID_PART_MAX: usize = 64;
+/// Many apps open a connection for each record.
+const LINGER: Duration = Duration::from_secs(30);
 
 pub(super) fn report(section: Section<'_>, transport: Option<Transport>) -> Option<Report> {
     let topic = required(&section, "topic", "\"gateway-report\"", |text| topic(text, transport));
@@ -32,9 +34,10 @@ pub(super) fn report(section: Section<'_>, transport: Option<Transport>) -> Opti
 
 pub(super) fn presence(section: Section<'_>, transport: Option<Transport>) -> Option<Presence> {
     let topic = required(&section, "topic", "\"gateway-status\"", |text| topic(text, transport));
-    let client_group = required(&section, "client_group", "\"GID_gateways\"", client_group);
+    let client_group = required(&section, "client_group", "\"GID_gateways\"", id_part);
+    let linger = section.with_unit("linger", "\"30s\"", unit::duration).unwrap_or(LINGER);
     section.finish();
-    Some(Presence { topic: topic?, client_group: client_group? })
+    Some(Presence { topic: topic?, client_group: client_group?, linger })
 }
 
 pub(super) fn audit(section: Section<'_>) -> Audit {
@@ -44,14 +47,15 @@ pub(super) fn audit(section: Section<'_>) -> Audit {
     Audit { keep_bytes: keep_bytes.unwrap_or(KEEP_BYTES), keep_for: keep_for.unwrap_or(KEEP_FOR) }
 }
 
-fn client_group(text: &str) -> Result<String, String> {
+/// A part of a client id.
+pub(super) fn id_part(text: &str) -> Result<String, String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if let Some(other) = text.chars().find(|c| !fits(*c)) {
         return Err(format!("holds {other:?}; letters, digits, _ and - are taken"));
     }
     match text.len() {
-        ..=GROUP_MAX => Ok(text.to_owned()),
-        long => Err(format!("has {long} characters, at most {GROUP_MAX} fit")),
+        ..=ID_PART_MAX => Ok(text.to_owned()),
+        long => Err(format!("has {long} characters, at most {ID_PART_MAX} fit")),
     }
 }
 

@@ -90,7 +90,7 @@ fn condition((name, node): &(String, Node)) -> Result<(String, Option<String>), 
     }
 }
 
-fn known_lane(text: &str, lanes: &[Lane]) -> Result<LaneName, String> {
+pub(super) fn known_lane(text: &str, lanes: &[Lane]) -> Result<LaneName, String> {
     let found = lanes.iter().find(|lane| lane.name.as_str() == text);
     found.map(|lane| lane.name.clone()).ok_or_else(|| {
         let names: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();

@@ -34,8 +34,8 @@ const IN_BYTES: usize = 16 * 1024;
 
 type Answer = (u64, Result<Receipt, Refusal>);
 
-/// Serves one connection until the client goes, or the agent stops.
-pub(super) async fn serve(mut wire: Wire, intake: Intake, stop: CancellationToken) {
+/// Serves one connection until the client goes, or the agent stops; whether it ended as it should.
+pub(super) async fn serve(mut wire: Wire, intake: Intake, stop: CancellationToken) -> bool {
     let pause_max = intake.options.pause_max;
     let ended = match timeout(pause_max, hello(&mut wire)).await {
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
@@ -44,9 +44,10 @@ pub(super) async fn serve(mut wire: Wire, intake: Intake, stop: CancellationToke
         Ok(Ok(Some(inbox))) => Session::new(intake, stop, inbox).run(&mut wire).await,
     };
     let closed = ended.and(wire.shutdown().await);
-    if let Err(error) = closed {
+    if let Err(error) = &closed {
         tracing::debug!(%error, "a binary connection broke off");
     }
+    closed.is_ok()
 }
 
 fn broken(error: &FrameError) -> Refusal {
@@ -89,6 +90,8 @@ struct Session {
     deaf: bool,
     /// Why the agent ends the connection.
     last_word: Option<Refusal>,
+    /// The client went in the midst of a frame, or had to be told to go.
+    cut: bool,
     /// Last time something came in, or a record was stored.
     heard: Instant,
     stored: Instant,
@@ -103,6 +106,7 @@ impl Session {
             out: Vec::new(),
             sent: 0,
             last_word: None,
+            cut: false,
             pending: FuturesUnordered::new(),
             frame_held: None,
             skip: 0,
@@ -124,10 +128,14 @@ impl Session {
                 biased;
                 Some(answer) = self.pending.next(), if waiting > 0 => {
                     self.stored = Instant::now();
-                    self.answer(answer);
+                    let (correlation, answer) = answer;
+                    self.answer((correlation, self.intake.own_receipt(answer)));
                 }
                 read = reader.read_buf(&mut self.inbox), if wanted => match read? {
-                    0 => self.deaf = true,
+                    0 => {
+                        self.cut = part;
+                        self.deaf = true;
+                    }
                     _ => {
                         self.heard = Instant::now();
                         self.take_frames();
@@ -146,7 +154,10 @@ impl Session {
                 }
             }
         }
-        Ok(())
+        match self.cut {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => Ok(()),
+        }
     }
 
     /// Whether everything is said; the last word goes behind the last answer.
@@ -232,6 +243,7 @@ impl Session {
                 let (correlation, request) = append.into_request();
                 let submitted = self.intake.prove(request).and_then(|proven| {
                     let held = self.intake.hold(&proven.record).ok_or_else(overloaded)?;
+                    self.intake.rights.charge()?;
                     let queue = &self.intake.queue;
                     Ok((held, queue.submit(&proven.lane.name, proven.record)))
                 });
@@ -258,6 +270,7 @@ impl Session {
     /// Reads no more, and says why once what is pending is answered.
     fn bye(&mut self, refusal: Refusal) {
         self.deaf = true;
+        self.cut = true;
         self.last_word = Some(refusal);
     }
 

@@ -92,6 +92,7 @@ impl Fake {
             }
             receipt.duplicate = true;
             receipt.seq = *at as u64;
+            receipt.lane = stored.records[at - 1].0.clone();
             return Ok(receipt);
         }
         if record.id_origin == IdOrigin::App {

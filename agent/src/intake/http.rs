@@ -39,24 +39,26 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// An answer's body: there at once, or coming line by line.
 pub(super) type Out = Either<Full<Bytes>, AnswerBody>;
 
-/// Serves one connection until the client goes, or the agent stops.
-pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) {
+/// Serves one connection until the client goes, or the agent stops; whether it ended as it should.
+pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) -> bool {
     let asked = stop.clone();
     let idle_max = intake.options.idle_max;
     let service = service_fn(move |request| {
         let (intake, stop) = (intake.clone(), asked.clone());
         async move { Ok::<_, Infallible>(answer(request, &intake, stop).await) }
     });
-    converse(wire, service, idle_max, stop).await;
+    converse(wire, service, idle_max, stop).await
 }
 
-/// Serves one connection by `service`, within the limits that hold for every client.
+/// Serves one connection by `service`, within the limits that hold for every client; whether it
+/// ended between two requests.
 pub(super) async fn converse<W, S, B>(
     wire: Wire<W>,
     service: S,
     idle_max: Duration,
     stop: CancellationToken,
-) where
+) -> bool
+where
     W: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes> + 'static,
@@ -77,9 +79,10 @@ pub(super) async fn converse<W, S, B>(
         }
         ended = connection.as_mut() => ended,
     };
-    if let Err(error) = ended {
+    if let Err(error) = &ended {
         tracing::debug!(%error, "an HTTP connection broke off");
     }
+    ended.is_ok()
 }
 
 async fn answer(

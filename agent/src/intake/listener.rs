@@ -11,8 +11,10 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{CONNECTION_BYTES, overloaded};
+use super::clients::Peer;
 use super::wire::{Dialect, Wire};
 use super::{Intake, binary, http};
+use crate::attendance::Visit;
 
 /// Most connections that are being told why they are turned away; others are just closed.
 const TURNED_AWAY_MAX: usize = 64;
@@ -24,11 +26,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves `listener` until `stop`; then no connection is accepted any more, requests under way
 /// are finished within the grace time, and further ones are refused. Returns when all have ended.
 pub async fn serve(listener: UnixListener, intake: Intake, stop: CancellationToken) {
+    serve_peers(listener, intake, stop, Peer::of).await;
+}
+
+/// The same, where `peer` says who is at the other end.
+pub(super) async fn serve_peers(
+    listener: UnixListener,
+    intake: Intake,
+    stop: CancellationToken,
+    peer: impl Fn(&UnixStream) -> io::Result<Peer>,
+) {
     let reception = Reception {
         connections_max: intake.options.connections_max,
         grace: intake.options.grace,
-        session: |stream| session(stream, intake.clone(), stop.clone()),
-        turn_away: |stream| turn_away(stream, too_many()),
+        admit: |stream: &UnixStream| intake.of(|| peer(stream)),
+        session: |stream, intake| session(stream, intake, stop.clone()),
+        turn_away,
     };
     reception.receive(listener, &stop).await;
 }
@@ -57,24 +70,27 @@ impl Door for TcpListener {
 }
 
 /// What becomes of connections.
-pub(super) struct Reception<S, T> {
+pub(super) struct Reception<A, S, T> {
     /// Most that are served at a time.
     pub(super) connections_max: usize,
     /// Time that they get when the agent stops.
     pub(super) grace: Duration,
+    /// What a connection may, or why it is not served.
+    pub(super) admit: A,
     /// Serves one.
     pub(super) session: S,
     /// Tells one why it is not served.
     pub(super) turn_away: T,
 }
 
-impl<S, T> Reception<S, T> {
+impl<A, S, T> Reception<A, S, T> {
     /// Accepts until `stop`, then waits for the sessions to end.
-    pub(super) async fn receive<D, F, G>(self, door: D, stop: &CancellationToken)
+    pub(super) async fn receive<D, R, F, G>(self, door: D, stop: &CancellationToken)
     where
         D: Door,
-        S: Fn(D::Stream) -> F,
-        T: Fn(D::Stream) -> G,
+        A: Fn(&D::Stream) -> Result<R, Refusal>,
+        S: Fn(D::Stream, R) -> F,
+        T: Fn(D::Stream, Refusal) -> G,
         F: Future<Output = ()> + Send + 'static,
         G: Future<Output = ()> + Send + 'static,
     {
@@ -87,13 +103,13 @@ impl<S, T> Reception<S, T> {
                 Some(ended) = sessions.join_next(), if !sessions.is_empty() => report(ended),
                 Some(ended) = turned_away.join_next(), if !turned_away.is_empty() => report(ended),
                 accepted = door.next() => match accepted {
-                    Ok(stream) if sessions.len() < self.connections_max => {
-                        sessions.spawn((self.session)(stream));
-                    }
-                    Ok(stream) if turned_away.len() < TURNED_AWAY_MAX => {
-                        turned_away.spawn((self.turn_away)(stream));
-                    }
-                    Ok(_) => {}
+                    Ok(stream) => match self.judge(&stream, sessions.len()) {
+                        Ok(rights) => drop(sessions.spawn((self.session)(stream, rights))),
+                        Err(refusal) if turned_away.len() < TURNED_AWAY_MAX => {
+                            turned_away.spawn((self.turn_away)(stream, refusal));
+                        }
+                        Err(_) => {}
+                    },
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         sleep(ACCEPT_PAUSE).await;
@@ -110,6 +126,15 @@ impl<S, T> Reception<S, T> {
         if timeout(self.grace, all).await.is_err() {
             tracing::warn!(left = sessions.len(), "connections were cut after the grace time");
         }
+    }
+
+    /// Strangers take no place of those who are known.
+    fn judge<C, R>(&self, stream: &C, served: usize) -> Result<R, Refusal>
+    where
+        A: Fn(&C) -> Result<R, Refusal>,
+    {
+        let rights = (self.admit)(stream)?;
+        if served < self.connections_max { Ok(rights) } else { Err(too_many()) }
     }
 }
 
@@ -132,9 +157,18 @@ async fn session(stream: UnixStream, intake: Intake, stop: CancellationToken) {
         () = stop.cancelled() => return,
         known = timeout(intake.options.idle_max, wire) => known,
     };
+    // Who says nothing is not there.
     match known {
-        Ok(Ok(Some((wire, Dialect::Http)))) => Box::pin(http::serve(wire, intake, stop)).await,
-        Ok(Ok(Some((wire, Dialect::Binary)))) => Box::pin(binary::serve(wire, intake, stop)).await,
+        Ok(Ok(Some((wire, Dialect::Http)))) => {
+            let visit = intake.visit();
+            let orderly = Box::pin(http::serve(wire, intake, stop.clone())).await;
+            end(visit, orderly && !stop.is_cancelled());
+        }
+        Ok(Ok(Some((wire, Dialect::Binary)))) => {
+            let visit = intake.visit();
+            let orderly = Box::pin(binary::serve(wire, intake, stop.clone())).await;
+            end(visit, orderly && !stop.is_cancelled());
+        }
         Ok(Ok(Some((wire, Dialect::Unknown)))) => {
             let message = "this is neither HTTP nor a frame of the agent's own client";
             let refusal = Refusal::new(Code::Malformed, message);
@@ -146,7 +180,14 @@ async fn session(stream: UnixStream, intake: Intake, stop: CancellationToken) {
     }
 }
 
-pub(super) fn too_many() -> Refusal {
+/// A connection that the agent ends, or that broke off, was not closed by its client.
+fn end(visit: Option<Visit>, orderly: bool) {
+    if let Some(visit) = visit.filter(|_| orderly) {
+        visit.close();
+    }
+}
+
+fn too_many() -> Refusal {
     let message = "too many connections are open; close some, or come back later";
     Refusal::new(Code::Overloaded, message)
 }

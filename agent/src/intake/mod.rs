@@ -2,7 +2,7 @@
 //!
 //! One Unix socket ([`socket`]), two dialects told apart by the first bytes (`listener`): HTTP/1.1
 //! with JSON (`http`, `ndjson`) and binary frames (`binary`); and, where configured, the MQ HTTP
-//! API on loopback (`front`). Every request is proven (`verdict`)
+//! API on loopback (`front`). Who may use the socket, and for what, `clients` says. Every request is proven (`verdict`)
 //! and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
 //! bodies being received, records waiting for the disk, answers nobody reads, is counted against
 //! one budget ([`admission`]); beyond it they are refused and asked to come back.
@@ -10,6 +10,7 @@
 pub mod admission;
 mod binary;
 mod body;
+mod clients;
 #[cfg(test)]
 mod fake;
 mod front;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use spillway_protocol::local::Refusal;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
@@ -37,7 +39,9 @@ pub use self::listener::serve;
 pub use self::queued::Queued;
 
 use self::admission::Budget;
-use crate::config::Route;
+use self::clients::{Clients, Peer, Rights};
+use crate::attendance::{Register, Visit};
+use crate::config::{Client, Route};
 use crate::queue::{AppendError, Ordering, Place, Receipt};
 
 /// Resolves once the record is on disk, or will not be.
@@ -92,6 +96,10 @@ pub struct Options {
     pub http_limits: bool,
     /// Where records go by their properties.
     pub routes: Vec<Route>,
+    /// Who may use the socket; with none, whoever reaches it.
+    pub clients: Vec<Client>,
+    /// Where it is noted which clients are connected.
+    pub register: Option<Register>,
     /// A connection without a request for this long is closed, and so is one whose request head
     /// or NDJSON line does not come on.
     pub idle_max: Duration,
@@ -114,6 +122,8 @@ impl Default for Options {
             connections_max: 256,
             http_limits: false,
             routes: Vec::new(),
+            clients: Vec::new(),
+            register: None,
             idle_max: Duration::from_secs(300),
             pause_max: Duration::from_secs(30),
             body_max: Duration::from_secs(600),
@@ -124,17 +134,20 @@ impl Default for Options {
     }
 }
 
-/// The intake. Cheap to clone.
+/// The intake, to one connection, with what that one may. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
     queue: Arc<dyn Intaking>,
     options: Arc<Options>,
+    clients: Arc<Clients>,
+    rights: Rights,
     budget: Budget,
     fresh_id: Arc<dyn Fn() -> RecordId + Send + Sync>,
 }
 
 impl Intake {
-    /// An intake before `queue`. `fresh_id` draws the ids of records that bring none; they must be
+    /// An intake before `queue`, that may everything; the socket's connections get what is theirs.
+    /// `fresh_id` draws the ids of records that bring none; they must be
     /// unique (the agent's are UUIDv7).
     pub fn new(
         queue: Arc<dyn Intaking>,
@@ -144,9 +157,25 @@ impl Intake {
         Self {
             queue,
             budget: Budget::new(options.memory_bytes),
+            clients: Arc::new(Clients::new(&options.clients, options.register.clone())),
+            rights: Rights::All,
             options: Arc::new(options),
             fresh_id: Arc::new(fresh_id),
         }
+    }
+
+    /// The same for a connection of the socket.
+    ///
+    /// # Errors
+    /// It is a stranger's.
+    fn of(&self, peer: impl FnOnce() -> std::io::Result<Peer>) -> Result<Self, Refusal> {
+        let rights = self.clients.rights(peer)?;
+        Ok(Self { rights, ..self.clone() })
+    }
+
+    /// Notes that this connection is there, where somebody wants to know.
+    fn visit(&self) -> Option<Visit> {
+        self.clients.visit(&self.rights)
     }
 
     /// What clients make the agent hold at this moment.

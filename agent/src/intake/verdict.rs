@@ -27,8 +27,9 @@ impl Intake {
                 "\"broker\" is not built yet; use \"disk\" and ask for the record's state";
             return Err(Refusal::of("level", Code::NotBuiltYet, message));
         }
+        self.rights.may_store()?;
         self.route(&mut request)?;
-        let lane = self.lane(request.lane.as_deref())?;
+        let lane = self.own_lane(request.lane.as_deref())?;
         let record = request.draft.parse(|| (self.fresh_id)())?;
         if self.options.http_limits {
             check_http(&record)?;
@@ -49,10 +50,21 @@ impl Intake {
             None => lanes.iter().find(|lane| lane.default).or(lanes.first()),
         };
         found.cloned().ok_or_else(|| {
-            let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
+            let names = lanes.iter().map(|lane| lane.name.as_str());
+            let known: Vec<&str> = names.filter(|name| self.rights.has(name)).collect();
             let message = format!("is not known here; the lanes are: {}", known.join(", "));
             Refusal::of("lane", Code::UnknownLane, message)
         })
+    }
+
+    /// The same, if this connection may use it. A client that names none and may not use the
+    /// default lane is told so: a lane that depended on who asks would surprise it some day.
+    pub(super) fn own_lane(&self, name: Option<&str>) -> Result<LaneInfo, Refusal> {
+        let lane = self.lane(name)?;
+        match self.rights.has(lane.name.as_str()) {
+            true => Ok(lane),
+            false => Err(self.rights.not_yours(lane.name.as_str(), name.is_some())),
+        }
     }
 
     /// Holds what a record costs until it is stored.
@@ -63,10 +75,23 @@ impl Intake {
     /// Stores a record and says what became of it, after `commit_max` at the latest.
     pub(super) async fn store(&self, proven: Proven) -> Result<Receipt, Refusal> {
         let _held = self.hold(&proven.record).ok_or_else(overloaded)?;
+        self.rights.charge()?;
         let storing = self.queue.submit(&proven.lane.name, proven.record);
         match timeout(self.options.commit_max, storing).await {
-            Ok(answer) => verdict(answer),
+            Ok(answer) => self.own_receipt(verdict(answer)),
             Err(_) => Err(stalled()),
+        }
+    }
+
+    /// Ids are the gateway's: a repeat of what another client stored in a lane of its own must not
+    /// pass for this one's record.
+    pub(super) fn own_receipt(&self, answer: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
+        match answer {
+            Ok(receipt) if receipt.duplicate && !self.rights.has(receipt.lane.as_str()) => {
+                let message = "was used by another client; give this record its own";
+                Err(Refusal::of("id", Code::IdReused, message))
+            }
+            answer => answer,
         }
     }
 }

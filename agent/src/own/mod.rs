@@ -3,16 +3,19 @@
 //! - [`report`]: how this gateway is (`[report]`)
 //! - `telling`: which numbers will never arrive, and why (`[report]`)
 //! - `answers`: what the centre asked for and cannot be sent again (`[control]`)
-//! - [`presence`]: when its link was there (`[presence]`); `session`: what of that outlives a crash
+//! - [`presence`]: when its link was there (`[presence]`); `guests`, `stay`: when local clients were;
+//!   `session`: what of that outlives a crash
 //!
 //! They go the way of every record: synced, numbered, drained, kept while the link is away. `post`
 //! is their intake.
 
 mod answers;
+mod guests;
 mod post;
 pub mod presence;
 pub mod report;
 mod session;
+mod stay;
 mod telling;
 #[cfg(test)]
 mod tests;
@@ -23,6 +26,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub use answers::Answers;
+pub use guests::Guests;
 pub use post::Post;
 pub use presence::Presence;
 pub use report::Reporting;
@@ -39,7 +43,11 @@ pub struct Own {
 impl Own {
     /// Starts what is configured; reports bring the tombstones with them. Must be called within a
     /// tokio runtime.
-    pub fn start(report: Option<Reporting>, presence: Option<Presence>) -> Self {
+    pub fn start(
+        report: Option<Reporting>,
+        presence: Option<Presence>,
+        guests: Option<Guests>,
+    ) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = Vec::new();
         if let Some(report) = report {
@@ -49,6 +57,9 @@ impl Own {
         }
         if let Some(presence) = presence {
             tasks.push(tokio::spawn(presence.run(stop.clone())));
+        }
+        if let Some(guests) = guests {
+            tasks.push(tokio::spawn(guests.run(stop.clone())));
         }
         Self { stop, tasks }
     }

@@ -9,23 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use spillway_protocol::message::Flags;
-use spillway_protocol::presence::{Event, EventType, client_id};
+use spillway_protocol::presence::{EventType, client_id};
 use spillway_protocol::record::Topic;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY;
-use super::post::{Letter, Number, Post};
+use super::post::{Number, Post};
 use super::session::{Session, SessionFile};
 use crate::clock::WallClock;
 use crate::drain::Connection;
 
 /// How exactly the end of a session is known that a crash ended.
-const ALIVE_EVERY: Duration = Duration::from_secs(60);
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(60);
 /// Time that a goodbye gets to leave.
-const PARTING: Duration = Duration::from_secs(3);
+pub(super) const PARTING: Duration = Duration::from_secs(3);
 
 /// This gateway's address on the way to the far end, or `0.0.0.0`.
 pub type Address = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;
@@ -35,7 +34,7 @@ pub struct Presence {
     post: Post,
     topic: Topic,
     client_id: String,
-    file: SessionFile,
+    file: SessionFile<Session>,
     address: Address,
     connection: watch::Receiver<Connection>,
     clock: Arc<dyn WallClock>,
@@ -54,14 +53,16 @@ impl Presence {
         clock: Arc<dyn WallClock>,
     ) -> Self {
         let client_id = client_id(group, post.gateway());
-        let file = SessionFile::new(data_dir);
+        let file = SessionFile::new(data_dir.join("session"));
         Self { post, topic, client_id, file, address, connection, clock, open: None }
     }
 
     /// Reports until stopped, then says goodbye.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         if let Some((session, alive_ms)) = self.file.load() {
-            self.end(&session, alive_ms, &stop).await;
+            // A clock may have been set back.
+            let at_ms = alive_ms.max(session.connected_ms);
+            self.end(&session, at_ms, &stop).await;
         }
         let mut known = Connection::default();
         loop {
@@ -93,11 +94,11 @@ impl Presence {
             client_ip,
             connected_ms: self.clock.now_ms(),
         };
-        if let Err(error) = self.file.open(&session) {
+        if let Err(error) = self.file.open(&session, session.connected_ms) {
             return tracing::warn!(%error, "presence: the session could not be noted; it is tried again");
         }
         let connected_ms = session.connected_ms;
-        if self.event(&session, EventType::Connect, connected_ms, stop).await.is_some() {
+        if session.tell(&self.post, EventType::Connect, connected_ms, stop).await.is_some() {
             self.open = Some(session);
         }
     }
@@ -112,7 +113,7 @@ impl Presence {
     /// Reports the end of a session. What cannot be stored before the agent stops, its next life
     /// reports.
     async fn end(&self, session: &Session, at_ms: u64, stop: &CancellationToken) -> Option<Number> {
-        let number = self.event(session, EventType::TcpClean, at_ms, stop).await?;
+        let number = session.tell(&self.post, EventType::TcpClean, at_ms, stop).await?;
         if let Err(error) = self.file.close() {
             tracing::warn!(%error, "presence: the end of the session is reported again");
         }
@@ -135,30 +136,11 @@ impl Presence {
         // Cancelled: one try each.
         let stop = CancellationToken::new();
         stop.cancel();
-        let goodbye = self.event(&session, EventType::Disconnect, now_ms, &stop).await;
+        let goodbye = session.tell(&self.post, EventType::Disconnect, now_ms, &stop).await;
         let end = self.end(&session, now_ms, &stop).await;
         let numbers: Vec<Number> = [goodbye, end].into_iter().flatten().collect();
         if up && !self.post.left_within(&numbers, PARTING).await {
             tracing::info!("presence: the goodbye leaves after the next start");
         }
-    }
-
-    async fn event(
-        &self,
-        session: &Session,
-        event_type: EventType,
-        time: u64,
-        stop: &CancellationToken,
-    ) -> Option<Number> {
-        let event = Event {
-            event_type,
-            client_id: session.client_id.clone(),
-            channel_id: session.channel_id.clone(),
-            client_ip: session.client_ip.clone(),
-            time,
-        };
-        let (topic, tag) = (session.topic.clone(), event_type.tag().ok());
-        let body = event.to_json().ok()?;
-        self.post.send_surely(&Letter { topic, tag, flags: Flags::NONE, body }, stop).await
     }
 }

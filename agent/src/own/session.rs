@@ -1,16 +1,23 @@
-//! The open session on disk, so that the next life of the agent can report its end.
+//! Sessions, and those that are open on disk, so that the next life of the agent can report their
+//! end.
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::marker::PhantomData;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use spillway_protocol::message::Flags;
+use spillway_protocol::presence::{Event, EventType};
 use spillway_protocol::record::Topic;
+use tokio_util::sync::CancellationToken;
 
+use super::post::{Letter, Number, Post};
 use crate::small_file;
 
-/// A time during which the link was up.
+/// A time during which the link was up, or a local client connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Session {
     /// Where its events go.
@@ -22,48 +29,72 @@ pub(super) struct Session {
     pub(super) connected_ms: u64,
 }
 
-/// The file `session` in the data folder. It is there while a session is open; its time of change
-/// is the last at which the session was known to live.
-#[derive(Debug, Clone)]
-pub(super) struct SessionFile(PathBuf);
+impl Session {
+    /// Stores an event of it; `None` if told to stop before the disk took it.
+    pub(super) async fn tell(
+        &self,
+        post: &Post,
+        event_type: EventType,
+        time: u64,
+        stop: &CancellationToken,
+    ) -> Option<Number> {
+        let event = Event {
+            event_type,
+            client_id: self.client_id.clone(),
+            channel_id: self.channel_id.clone(),
+            client_ip: self.client_ip.clone(),
+            time,
+        };
+        let (topic, tag) = (self.topic.clone(), event_type.tag().ok());
+        let body = event.to_json().ok()?;
+        post.send_surely(&Letter { topic, tag, flags: Flags::NONE, body }, stop).await
+    }
+}
 
-impl SessionFile {
-    pub(super) fn new(data_dir: &Path) -> Self {
-        Self(data_dir.join("session"))
+/// A file that is there while something is open; its time of change is the last at which that was
+/// known to live.
+#[derive(Debug)]
+pub(super) struct SessionFile<T> {
+    path: PathBuf,
+    open: PhantomData<T>,
+}
+
+impl<T: Serialize + DeserializeOwned> SessionFile<T> {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, open: PhantomData }
     }
 
-    /// The session that was not closed, and when it was last known to live, ms since 1970. One
-    /// that cannot be read is none: its channel expires at the far side.
-    pub(super) fn load(&self) -> Option<(Session, u64)> {
-        let text = fs::read(&self.0).ok()?;
-        let session: Session = match serde_json::from_slice(&text) {
-            Ok(session) => session,
+    /// What was not closed, and when it was last known to live, ms since 1970. What cannot be read
+    /// is nothing: its channel expires at the far side.
+    pub(super) fn load(&self) -> Option<(T, u64)> {
+        let text = fs::read(&self.path).ok()?;
+        let open: T = match serde_json::from_slice(&text) {
+            Ok(open) => open,
             Err(error) => {
-                tracing::warn!(path = %self.0.display(), %error, "the last session cannot be read");
+                let path = self.path.display();
+                tracing::warn!(%path, %error, "the last session cannot be read");
                 return None;
             }
         };
-        let alive = fs::metadata(&self.0).and_then(|found| found.modified()).ok();
+        let alive = fs::metadata(&self.path).and_then(|found| found.modified()).ok();
         let alive = alive.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let alive_ms = alive.map_or(0, |at| u64::try_from(at.as_millis()).unwrap_or(0));
-        let alive_ms = alive_ms.max(session.connected_ms);
-        Some((session, alive_ms))
+        Some((open, alive_ms))
     }
 
-    /// Notes that the session is open; durable when this returns.
-    pub(super) fn open(&self, session: &Session) -> io::Result<()> {
-        let content = serde_json::to_vec(session)?;
-        small_file::replace(&self.0, &content, Some(time(session.connected_ms)))
+    /// Notes what is open; durable when this returns.
+    pub(super) fn open(&self, open: &T, now_ms: u64) -> io::Result<()> {
+        small_file::replace(&self.path, &serde_json::to_vec(open)?, Some(time(now_ms)))
     }
 
     /// It lives at this time. Not synced: after a power cut an earlier time counts.
     pub(super) fn alive(&self, now_ms: u64) -> io::Result<()> {
-        File::open(&self.0)?.set_modified(time(now_ms))
+        File::open(&self.path)?.set_modified(time(now_ms))
     }
 
     /// Its end has been told.
     pub(super) fn close(&self) -> io::Result<()> {
-        small_file::remove(&self.0)
+        small_file::remove(&self.path)
     }
 }
 
@@ -73,7 +104,13 @@ fn time(ms: u64) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn file(folder: &Path) -> SessionFile<Session> {
+        SessionFile::new(folder.join("session"))
+    }
 
     fn session() -> Session {
         Session {
@@ -88,24 +125,21 @@ mod tests {
     #[test]
     fn an_open_session_is_found_with_the_last_time_it_lived() {
         let folder = tempfile::tempdir().unwrap();
-        let file = SessionFile::new(folder.path());
-        assert_eq!(file.load(), None);
-        file.open(&session()).unwrap();
-        assert_eq!(file.load(), Some((session(), 1_700_000_000_123)));
-        file.alive(1_700_000_060_456).unwrap();
-        assert_eq!(SessionFile::new(folder.path()).load(), Some((session(), 1_700_000_060_456)));
-        // A clock that was set back.
-        file.alive(1000).unwrap();
-        assert_eq!(file.load(), Some((session(), 1_700_000_000_123)));
-        file.close().unwrap();
-        file.close().unwrap();
-        assert_eq!(file.load(), None);
+        let kept = file(folder.path());
+        assert_eq!(kept.load(), None);
+        kept.open(&session(), 1_700_000_000_123).unwrap();
+        assert_eq!(kept.load(), Some((session(), 1_700_000_000_123)));
+        kept.alive(1_700_000_060_456).unwrap();
+        assert_eq!(file(folder.path()).load(), Some((session(), 1_700_000_060_456)));
+        kept.close().unwrap();
+        kept.close().unwrap();
+        assert_eq!(kept.load(), None);
     }
 
     #[test]
     fn a_file_that_cannot_be_read_is_no_session() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("session"), "{").unwrap();
-        assert_eq!(SessionFile::new(folder.path()).load(), None);
+        assert_eq!(file(folder.path()).load(), None);
     }
 }

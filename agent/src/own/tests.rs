@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::presence::Presence;
 use super::report::Reporting;
-use super::{Own, Post, telling};
+use super::{Guests, Own, Post, telling};
+use crate::attendance::Register;
 use crate::clock::WallClock;
 use crate::drain::Connection;
 use crate::queue::{DeadFilter, Entry, LaneOptions, Lease, Options, Ordering, Queue};
@@ -107,7 +108,7 @@ impl Bench {
             self.link.subscribe(),
             self.clock.clone(),
         );
-        Own::start(None, Some(presence))
+        Own::start(None, Some(presence), None)
     }
 
     fn events(&self) -> Vec<Event> {
@@ -225,7 +226,7 @@ impl Bench {
         let compose = Arc::new(move || report(count.fetch_add(1, SeqCst)));
         let when = (topic(), Duration::from_millis(20));
         let reporting = Reporting::new(self.post(), when, compose, self.link.subscribe(), 7);
-        (Own::start(Some(reporting), None), written)
+        (Own::start(Some(reporting), None, None), written)
     }
 
     fn reports(&self) -> Vec<u64> {
@@ -335,4 +336,123 @@ async fn many_ranges_are_several_messages() {
     let sizes: Vec<usize> = bench.own().iter().map(|entry| entry.record.body.len()).collect();
     assert!(sizes.len() == 2 && sizes.iter().all(|size| *size < 128 << 10), "{sizes:?}");
     assert_eq!(bench.told().await.len(), 700);
+}
+
+impl Bench {
+    /// Presence of `his` and `lab`, who are gone after `linger`.
+    fn guests(&self, linger: Duration) -> (Own, Register) {
+        let register = Register::new(vec!["his".into(), "lab".into()]);
+        let guests = Guests::new(
+            self.post(),
+            (topic(), "GID_g", linger),
+            self.folder.path(),
+            &register,
+            self.link.subscribe(),
+            self.clock.clone(),
+        );
+        (Own::start(None, None, Some(guests)), register)
+    }
+
+    /// Kind and client of each event.
+    fn guest_events(&self) -> Vec<(EventType, String)> {
+        let event = |entry: &Entry| {
+            let event = Event::from_json(&entry.record.body).unwrap();
+            assert_eq!((event.client_ip.as_str(), event.channel_id.len()), ("127.0.0.1", 32));
+            let name = event.client_id.strip_prefix("GID_g@@@gw-1:").unwrap().to_owned();
+            (event.event_type, name)
+        };
+        self.own().iter().map(event).collect()
+    }
+}
+
+fn of(kind: EventType, name: &str) -> (EventType, String) {
+    (kind, name.to_owned())
+}
+
+const SHORT: Duration = Duration::from_millis(50);
+const LONG: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_first_and_last_connection_are_told_with_the_link_down() {
+    use EventType::{Connect, Disconnect, TcpClean};
+    let bench = Bench::new();
+    let (own, register) = bench.guests(SHORT);
+    let (one, two) = (register.visit("his").unwrap(), register.visit("his").unwrap());
+    bench.until_written(1).await;
+    drop(one);
+    two.close();
+    bench.until_written(3).await;
+    drop(register.visit("lab"));
+    bench.until_written(5).await;
+    let expected = [
+        of(Connect, "his"),
+        of(Disconnect, "his"),
+        of(TcpClean, "his"),
+        of(Connect, "lab"),
+        of(TcpClean, "lab"),
+    ];
+    assert_eq!(bench.guest_events(), expected);
+    own.stop().await;
+    assert_eq!(bench.own().len(), 5);
+    assert!(!bench.folder.path().join("client-sessions").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_for_each_record_is_one_session() {
+    let bench = Bench::new();
+    let (own, register) = bench.guests(LONG);
+    for _ in 0..100 {
+        register.visit("his").unwrap().close();
+        tokio::task::yield_now().await;
+    }
+    bench.until_written(1).await;
+    own.stop().await;
+    use EventType::{Connect, Disconnect, TcpClean};
+    let expected = [of(Connect, "his"), of(Disconnect, "his"), of(TcpClean, "his")];
+    assert_eq!(bench.guest_events(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_agents_own_end_cuts_its_clients_off() {
+    use EventType::{Connect, TcpClean};
+    let bench = Bench::new();
+    let (own, register) = bench.guests(LONG);
+    let _visit = register.visit("lab").unwrap();
+    bench.until_written(1).await;
+    own.stop().await;
+    assert_eq!(bench.guest_events(), [of(Connect, "lab"), of(TcpClean, "lab")]);
+    let bench = bench.restart();
+    let (own, _register) = bench.guests(LONG);
+    own.stop().await;
+    assert_eq!(bench.own().len(), 2, "the next life has nothing to report");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_life_that_was_cut_off_are_ended_by_the_next() {
+    use EventType::{Connect, TcpClean};
+    let bench = Bench::new();
+    let (cut, register) = bench.guests(LONG);
+    let (_his, _lab) = (register.visit("his"), register.visit("lab"));
+    bench.until_written(2).await;
+    cut.tasks.iter().for_each(|task| task.abort());
+    let bench = bench.restart();
+    let (own, register) = bench.guests(LONG);
+    bench.until_written(4).await;
+    let _again = register.visit("his");
+    bench.until_written(5).await;
+    let expected = [
+        of(Connect, "his"),
+        of(Connect, "lab"),
+        of(TcpClean, "his"),
+        of(TcpClean, "lab"),
+        of(Connect, "his"),
+    ];
+    assert_eq!(bench.guest_events(), expected);
+    let events: Vec<Event> =
+        bench.own().iter().map(|entry| Event::from_json(&entry.record.body).unwrap()).collect();
+    assert_eq!(events[0].channel_id, events[2].channel_id);
+    assert_eq!(events[1].channel_id, events[3].channel_id);
+    assert_ne!(events[0].channel_id, events[4].channel_id);
+    assert!(events[2].time >= events[0].time && events[4].time > events[2].time);
+    own.stop().await;
 }

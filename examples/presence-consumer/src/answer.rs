@@ -7,11 +7,13 @@
 //!   the broker stores of it. Once it has run out, the gateway is offline, whatever its channels
 //!   say: an agent that was cut off cannot announce it.
 //! - A gateway that reports but sends no presence events is online by its lease alone.
+//! - A local client is online only while its gateway is: it has that one's lease, and is not shown
+//!   while that one is not connected.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use spillway_protocol::presence::SEPARATOR;
+use spillway_protocol::presence::{SEPARATOR, gateway_of_local};
 
 use crate::table::{Channel, Gateway, Table};
 
@@ -51,9 +53,16 @@ pub(crate) fn answer(table: &Table, every_s: Option<u64>, now_ms: u64) -> Answer
         let lost = gateway.is_some_and(|gateway| lease_is_over(gateway, every_s, now_ms));
         if lost { &mut answer.silent } else { &mut answer.online }.push(client);
     };
-    for (id, channels) in live(table) {
-        let gateway = id.split_once(SEPARATOR).and_then(|(_, name)| table.gateways.get(name));
-        sort(connected(id, &channels, gateway), gateway);
+    let live = live(table);
+    for (id, channels) in &live {
+        let host = gateway_of_local(id);
+        let name = host.unwrap_or(id).split_once(SEPARATOR).map(|(_, name)| name);
+        let gateway = name.and_then(|name| table.gateways.get(name));
+        // Without its gateway, its end cannot be told.
+        let stranded = gateway.is_some() && host.is_some_and(|host| !live.contains_key(host));
+        if !stranded {
+            sort(connected(id, channels, gateway), gateway);
+        }
     }
     for (id, gateway) in &table.gateways {
         if !gateway.presence && gateway.report.is_some() {

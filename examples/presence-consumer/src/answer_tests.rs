@@ -88,6 +88,35 @@ fn the_newest_report_says_how_long_a_lease_is() {
 }
 
 #[test]
+fn a_local_client_is_online_only_while_its_gateway_is() {
+    use EventType::{Connect, TcpClean};
+    let local = |kind, channel, stored_ms| match event(kind, 1, channel, stored_ms) {
+        Fact::Event { mut event, stored_ms } => {
+            event.client_id.push_str(":his");
+            Fact::Event { event, stored_ms }
+        }
+        other => other,
+    };
+    let (gateway, his) = (event(Connect, 1, 1, 10), local(Connect, 7, 20));
+    let (report, alive) = (interval(1, NOW_MS, 10), heard(1, NOW_MS, true));
+    let both = [gateway.clone(), his.clone(), report.clone(), alive.clone()];
+    assert_eq!(ids(&asked(&both).online), ["GID_g@@@gw-1", "GID_g@@@gw-1:his"]);
+    // The gateway is gone, and has not told yet what became of its client.
+    let gone = [&both[..], &[event(TcpClean, 1, 1, 30)]].concat();
+    assert_eq!(asked(&gone), Answer::default());
+    let back = [&gone[..], &[event(Connect, 1, 2, 40)]].concat();
+    assert_eq!(ids(&asked(&back).online), ["GID_g@@@gw-1", "GID_g@@@gw-1:his"]);
+    let closed = [&back[..], &[local(TcpClean, 7, 50)]].concat();
+    assert_eq!(ids(&asked(&closed).online), ["GID_g@@@gw-1"]);
+    // Cut off: silent, both.
+    let silent = [gateway, his.clone(), interval(1, 5, 10), heard(1, 5, true)];
+    assert_eq!(ids(&asked(&silent).silent), ["GID_g@@@gw-1", "GID_g@@@gw-1:his"]);
+    assert_eq!(ids(&asked(&silent).online), [""; 0]);
+    // A device of somebody else that happens to be called so.
+    assert_eq!(ids(&asked(&[his]).online), ["GID_g@@@gw-1:his"]);
+}
+
+#[test]
 fn who_never_reports_has_no_lease_but_the_one_that_is_given() {
     let facts = [event(EventType::Connect, 1, 1, 10), heard(1, 10, true)];
     assert_eq!(ids(&asked(&facts).online), ["GID_g@@@gw-1"]);

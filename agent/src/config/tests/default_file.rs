@@ -77,7 +77,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "admin",
         "budget",
         "bundle",
-        "client",
         "credential_command",
         "credentials",
         "http",

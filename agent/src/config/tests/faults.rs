@@ -247,7 +247,10 @@ fn tls_files_must_be_there_and_the_key_comes_with_its_certificate() {
 fn lanes_have_names_topics_and_one_default() {
     let place = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
     assert_eq!(lane_faults(""), [format!("spillway.toml: lane: is missing; {place}")]);
-    assert_eq!(lane_faults("lane = []"), [format!("spillway.toml: lane: is missing; {place}")]);
+    assert_eq!(
+        lane_faults("lane = []"),
+        [format!("spillway.toml:1: lane: is an empty list; {place}")]
+    );
     assert_eq!(
         lane_faults("[lane]\nname = \"a\""),
         [format!("spillway.toml:1: lane: is a section, not a list of lanes; {place}")]
@@ -335,7 +338,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
         ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
         ("[listen.admin]\naddress = \"127.0.0.1:9465\"", "1: listen.admin"),
-        ("[[client]]\nname = \"his\"", "1: client"),
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),

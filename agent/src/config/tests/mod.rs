@@ -1,5 +1,6 @@
 //! Whole files in, configuration or faults out.
 
+mod client;
 mod control;
 mod default_file;
 mod faults;

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{CONNECTION_BYTES, overloaded};
 use super::http::{converse, whole_answer};
-use super::listener::{Reception, say, too_many};
+use super::listener::{Reception, say};
 use super::verdict::stopping;
 use super::wire::Wire;
 use super::{Intake, body};
@@ -169,10 +169,12 @@ pub async fn serve_mq_http(listener: TcpListener, front: Front, stop: Cancellati
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
         grace: front.intake.options.grace,
-        session: |stream| session(stream, Arc::clone(&front), stop.clone()),
-        turn_away: |stream| {
+        // Whoever has an access key; each request says so.
+        admit: |_: &TcpStream| Ok(()),
+        session: |stream, ()| session(stream, Arc::clone(&front), stop.clone()),
+        turn_away: |stream, refusal| {
             let front = Arc::clone(&front);
-            async move { front.turn_away(stream, too_many()).await }
+            async move { front.turn_away(stream, refusal).await }
         },
     };
     reception.receive(listener, &stop).await;

@@ -17,8 +17,8 @@ pub(super) fn status(intake: &Intake) -> Response<Out> {
 
 pub(super) fn by_id(id: &str, intake: &Intake) -> Response<Out> {
     let id = unescape("id", id).and_then(|id| Ok(RecordId::parse(id)?));
-    match id {
-        Ok(id) => answer(&place(intake.queue.find_id(&id))),
+    match id.and_then(|id| own(intake.queue.find_id(&id), intake)) {
+        Ok(found) => answer(&place(found)),
         Err(refusal) => refused(&refusal),
     }
 }
@@ -45,7 +45,7 @@ fn number(query: &str, intake: &Intake) -> Result<Place, Refusal> {
         *slot = Some(unescape(name, value)?);
     }
     let lane = lane.ok_or_else(|| bad("lane", "is missing; ask with lane=, stream= and seq="))?;
-    let lane = intake.lane(Some(&lane))?.name;
+    let lane = intake.own_lane(Some(&lane))?.name;
     let stream = match stream {
         Some(text) => text
             .parse::<StreamId>()
@@ -56,6 +56,21 @@ fn number(query: &str, intake: &Intake) -> Result<Place, Refusal> {
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| bad("seq", "is missing or no number"))?;
     Ok(intake.queue.find_seq(&lane, stream, seq))
+}
+
+/// A record of a lane that the client may use, or one that nobody knows.
+fn own(found: Place, intake: &Intake) -> Result<Place, Refusal> {
+    let lane = match &found {
+        Place::Waiting { lane, .. }
+        | Place::Delivered { lane, .. }
+        | Place::Dead { lane, .. }
+        | Place::Dropped { lane, .. } => lane.as_str(),
+        Place::Unknown => return Ok(found),
+    };
+    if !intake.rights.has(lane) {
+        return Err(intake.rights.not_yours(lane, true));
+    }
+    Ok(found)
 }
 
 fn bad(field: &str, message: &str) -> Refusal {

@@ -187,6 +187,10 @@ impl Pump {
             self.chains.bar(chain);
             return self.refuse(not_attempted());
         }
+        if let Err(refusal) = self.intake.rights.charge() {
+            self.chains.bar(chain);
+            return self.refuse(refusal);
+        }
         // Those behind it in its order must know what becomes of it.
         let wait = chain.is_bound() && self.may_be_refused(&record.id, record.id_origin);
         held.resize(record.size_bytes() + RECORD_BYTES);
@@ -267,6 +271,7 @@ impl Pump {
             Some(Slot::Refused { refusal, times }) => self.answers.refuse(refusal, times),
             Some(Slot::Storing { chain, held, .. }) => {
                 self.pending_bytes -= held.bytes();
+                let answer = self.intake.own_receipt(answer);
                 if answer.is_err() {
                     self.chains.bar(chain);
                 }

@@ -1,6 +1,7 @@
 //! Over real sockets, with a queue in memory.
 
 mod binary;
+mod clients;
 mod front;
 mod hostile;
 mod http;
@@ -8,6 +9,7 @@ mod ndjson;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 
 use spillway_protocol::record::RecordId;
@@ -16,8 +18,10 @@ use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::clients::Peer;
 use super::fake::Fake;
-use super::{Intake, Options, serve, socket};
+use super::listener::serve_peers;
+use super::{Intake, Options, socket};
 
 /// An intake that serves a socket in a folder of its own.
 struct Rig {
@@ -26,9 +30,14 @@ struct Rig {
     path: PathBuf,
     stop: CancellationToken,
     served: JoinHandle<()>,
+    /// Who connects from now on.
+    uid: Arc<AtomicU32>,
     _file: socket::SocketFile,
     _dir: tempfile::TempDir,
 }
+
+/// The group of everybody who connects.
+const GID: u32 = 70;
 
 impl Rig {
     async fn new(options: Options) -> Self {
@@ -40,8 +49,11 @@ impl Rig {
             RecordId::parse(uuid::Uuid::now_v7().to_string()).unwrap()
         });
         let stop = CancellationToken::new();
-        let served = tokio::spawn(serve(listener, intake.clone(), stop.clone()));
-        Self { fake, intake, path, stop, served, _file: file, _dir: dir }
+        let uid = Arc::new(AtomicU32::new(1000));
+        let asked = uid.clone();
+        let peer = move |_: &UnixStream| Ok(Peer { uid: asked.load(SeqCst), gid: GID });
+        let served = tokio::spawn(serve_peers(listener, intake.clone(), stop.clone(), peer));
+        Self { fake, intake, path, stop, served, uid, _file: file, _dir: dir }
     }
 
     async fn plain() -> Self {
