@@ -2,8 +2,8 @@
 //!
 //! One Unix socket ([`socket`]), two dialects told apart by the first bytes (`listener`): HTTP/1.1
 //! with JSON (`http`, `ndjson`) and binary frames (`binary`); and, where configured, the MQ HTTP
-//! API on loopback (`front`). Who may use the socket, and for what, `clients` says. Every request is proven (`verdict`)
-//! and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
+//! API on loopback (`front`). Who may use the socket, and for what, `clients` says. Every request
+//! is proven (`verdict`) and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
 //! bodies being received, records waiting for the disk, answers nobody reads, is counted against
 //! one budget ([`admission`]); beyond it they are refused and asked to come back.
 
