@@ -10,6 +10,7 @@ use spillway::config::{Credentials, Secret, Transport};
 use spillway::upstream::http::HttpUpstream;
 use spillway_protocol::message::Message;
 use tempfile::TempDir;
+use tokio::net::TcpStream;
 
 use crate::arrival::Arrival;
 use crate::{port, sample};
@@ -44,7 +45,7 @@ impl HttpBroker {
         broker
     }
 
-    /// Starts it again after [`HttpBroker::stop`], on the same port.
+    /// Starts it again after [`HttpBroker::stop`] or [`HttpBroker::kill`], on the same port.
     pub async fn restart(&mut self) {
         let keys = vec![(KEY.to_owned(), Secret::new(SECRET))];
         let listen = ([127, 0, 0, 1], self.port).into();
@@ -61,6 +62,14 @@ impl HttpBroker {
         self.running.take().expect("the broker does not run").stop().await;
     }
 
+    /// Cuts all connections, also those with a request under way; then nobody listens.
+    pub async fn kill(&mut self) {
+        drop(self.running.take().expect("the broker does not run"));
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The switch of its faults; all of them end with a stop.
     pub fn faults(&self) -> Faults {
         self.running().faults()
@@ -71,9 +80,18 @@ impl HttpBroker {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// The `[upstream]` that leads to it.
     pub fn upstream(&self) -> String {
-        let endpoint = self.endpoint();
+        Self::upstream_by(&self.endpoint())
+    }
+
+    /// The same by way of a proxy's `http://address`.
+    pub fn upstream_by(endpoint: &str) -> String {
         format!(
             "[upstream]\nendpoint = \"{endpoint}\"\ninstance_id = \"{INSTANCE}\"\n\
              access_key_id = \"{KEY}\"\naccess_key_secret = \"{SECRET}\"\n"

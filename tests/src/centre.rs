@@ -32,7 +32,7 @@ pub fn environment(
     broker.into_iter().chain(database.environment()).chain(names).collect()
 }
 
-/// A running `central-consumer run`. It is killed when this is dropped.
+/// A running `central-consumer run` or `auditor`. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Consumer {
     folder: TempDir,
@@ -42,10 +42,19 @@ pub struct Consumer {
 impl Consumer {
     /// Starts one that makes its tables.
     pub fn start(environment: &Environment, arguments: &[&str]) -> Self {
+        Self::spawn("run", environment, arguments)
+    }
+
+    /// Starts one that only notes what arrived.
+    pub fn auditor(environment: &Environment) -> Self {
+        Self::spawn("auditor", environment, &[])
+    }
+
+    fn spawn(command: &str, environment: &Environment, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let child = Command::new(built("central-consumer"))
-            .args(["run", "--create-tables"])
+            .args([command, "--create-tables"])
             .args(arguments)
             .envs(environment.iter().cloned())
             .env("RUST_LOG", "info,central_consumer=debug,central_store=debug")

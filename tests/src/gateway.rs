@@ -47,6 +47,15 @@ impl Gateway {
         gateway
     }
 
+    /// A gateway with an id of its own.
+    pub fn named(id: &str, settings: &str) -> Self {
+        let gateway = Self::new(settings);
+        let file = gateway.file("conf.d/id.toml");
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, format!("gateway.id = {id:?}\n")).unwrap();
+        gateway
+    }
+
     /// Starts the agent through another program, such as a tracer, from now on.
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
@@ -117,6 +126,15 @@ impl Gateway {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// The data folder, as if it stood on another machine from now on; the agent must not run.
+    pub fn move_to_another_host(&self) {
+        let file = self.data_dir().join("identity");
+        let text = std::fs::read(&file).unwrap();
+        let mut identity: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        identity["host"] = "0000000000000000".into();
+        std::fs::write(file, identity.to_string()).unwrap();
     }
 
     /// SIGTERM, without waiting; to the agent itself also where it was started through a wrapper.

@@ -26,6 +26,7 @@ pub mod sample;
 pub mod sdk;
 pub mod series;
 mod server;
+pub mod sieve;
 pub mod trace;
 
 /// Whether the long loops are wanted (`tests/run --full`).

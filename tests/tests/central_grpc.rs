@@ -1,4 +1,4 @@
-//! `central-consumer` on a real RocketMQ by gRPC: agent, broker, consumer and database, all real.
+//! `central-consumer` on a real RocketMQ by gRPC: agent, broker, consumer, auditor and database, all real.
 
 use spillway_tests::app;
 use spillway_tests::centre::{Consumer, command, environment, said, until_count};
@@ -9,6 +9,8 @@ use spillway_tests::rocketmq::{Options, RocketMq};
 
 const TOPIC: &str = "ward";
 const GROUP: &str = "GID_ward";
+/// Topics that nobody consumes.
+const ALONE: [&str; 2] = ["labs", "vitals"];
 const COUNT: u64 = 300;
 /// The apps' bodies are no JSON.
 const MAP: &str = "table = \"raw\"\nidentity = [\"id\"]\n\
@@ -24,15 +26,25 @@ async fn what_an_agent_accepts_is_in_the_database_once_and_the_audit_says_so() {
     tokio::task::block_in_place(|| {
         mq.create_topic(TOPIC, "NORMAL");
         mq.create_group(GROUP, TOPIC, false);
+        for topic in ALONE {
+            mq.create_topic(topic, "NORMAL");
+            mq.create_group("central-auditor", topic, false);
+        }
     });
+    let lane = |topic| format!("[[lane]]\nname = \"{topic}\"\ntopic = \"{topic}\"\n");
+    let lanes = ALONE.map(lane).concat();
     let mut gateway = Gateway::new(&format!(
         "[upstream]\ntransport = \"grpc\"\nendpoint = \"127.0.0.1:{port}\"\n\
          [drain]\nadaptive = false\nreconnect_spread = \"0s\"\n\
-         [[lane]]\nname = \"ward\"\ntopic = \"{TOPIC}\"\n"
+         [[lane]]\nname = \"ward\"\ntopic = \"{TOPIC}\"\ndefault = true\n{lanes}"
     ));
     gateway.start_ready().await;
     let drafts = app::drafts("r", 1..COUNT + 1);
     app::hand_over(&gateway.socket(), &Ledger::default(), "ward", drafts.clone()).await;
+    for topic in ALONE {
+        let drafts = app::drafts(topic, 1..COUNT + 1);
+        app::hand_over(&gateway.socket(), &Ledger::default(), topic, drafts).await;
+    }
     gateway.until_delivered(PATIENCE).await;
 
     let map = tempfile::NamedTempFile::new().unwrap();
@@ -46,10 +58,21 @@ async fn what_an_agent_accepts_is_in_the_database_once_and_the_audit_says_so() {
     for ((id, seq, body), (draft, number)) in rows.into_iter().zip(drafts.into_iter().zip(1..)) {
         assert_eq!((Some(id), seq, &body[..]), (draft.id, number, &draft.body[..]));
     }
+    let mut audited = environment.clone();
+    audited.retain(|(name, _)| !name.starts_with("ROCKETMQ_") || *name == "ROCKETMQ_ENDPOINT");
+    audited.push(("ROCKETMQ_TOPIC", ALONE.join(",")));
+    let auditor = Consumer::auditor(&audited);
+    let seen = format!(
+        "SELECT COUNT(*) FROM sw_consumers \
+         WHERE consumer_group = 'central-auditor' AND done >= {COUNT}"
+    );
+    until_count(&database, &seen, 2).await;
     let output = command(&environment, &["audit", "--grace", "0s"]).await;
     let text = said(&output);
     assert!(output.status.success(), "{text}");
-    assert!(text.contains(&format!("accepted {COUNT} = stored {COUNT}")), "{text}");
+    let sum = format!("accepted {COUNT} = stored {COUNT}");
+    assert_eq!(text.lines().filter(|line| line.contains(&sum)).count(), 3, "{text}");
+    auditor.stop().await;
     let log = consumer.stop().await;
     assert!(log.contains("failed: 0") && log.contains("parked: 0"), "{log}");
 }

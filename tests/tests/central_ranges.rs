@@ -38,6 +38,7 @@ fn sightings() -> Vec<Sighting> {
             place: places[number as usize % LANES].clone(),
             seq: number / LANES as u64 + 1,
             accepted_ms: 1_700_000_000_000,
+            live_ms: Some(1_700_000_000_000 + number),
         })
         // A hole in each lane.
         .filter(|sighting| sighting.seq != 1000)

@@ -1,4 +1,4 @@
-//! The command that proves that nothing is missing, or names what is.
+//! The command that proves that nothing is missing, or names what is, and raises the alarm.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write, stdout};
@@ -10,8 +10,8 @@ use central_store::ledger::Ledger;
 use central_store::{Audit, Database, Gap, Place, Settings};
 use serde_json::{Value, json};
 
-use crate::Failure;
 use crate::mapping::date;
+use crate::{Failure, cloned};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -28,12 +28,14 @@ pub(crate) struct Options {
     /// database.
     #[arg(long)]
     own: bool,
-    /// One JSON object a gateway, stream, lane and day.
+    /// One JSON object a gateway, stream, lane and day, and one an alarm.
     #[arg(long)]
     json: bool,
     /// Most gaps that are listed of one day.
     #[arg(long, default_value_t = 20)]
     gaps: usize,
+    #[command(flatten)]
+    cloned: cloned::Patience,
 }
 
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
@@ -53,9 +55,16 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     if !options.json {
         writeln!(stdout(), "{}", sum("all", &total))?;
     }
+    let alarms = options.cloned.find(&mut ledger, options.gateway.as_deref()).await?;
+    for alarm in &alarms {
+        match options.json {
+            true => writeln!(stdout(), "{}", cloned::to_json(alarm))?,
+            false => writeln!(stdout(), "{}", cloned::text(alarm))?,
+        }
+    }
     drop(ledger);
     database.close().await;
-    Ok(match total.missing.is_empty() {
+    Ok(match total.missing.is_empty() && alarms.is_empty() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     })

@@ -1,5 +1,7 @@
 //! What a batch of messages does to the database, in one transaction.
 
+use std::sync::Arc;
+
 use central_store::explained::Told;
 use central_store::seen::Sightings;
 use central_store::{Database, Fault, Lanes, Place, Sighting, Tries};
@@ -19,6 +21,8 @@ pub(crate) enum Entry {
     Row(Row),
     /// The agent's own: what it tells of itself, and which gateway.
     Told(Box<Told>, String),
+    /// A record that only has to be noted.
+    Noted,
 }
 
 /// A message, ready to be written.
@@ -37,7 +41,9 @@ pub(crate) fn sighting(delivery: &Delivery) -> Option<Sighting> {
     let origin = delivery.origin.as_ref()?;
     let place =
         Place { gateway: origin.gateway.clone(), lane: origin.lane.clone(), stream: origin.stream };
-    Some(Sighting { place, seq: origin.seq, accepted_ms: origin.accepted_ms })
+    let alive = origin.clock_set && !origin.flag("resend") && !origin.flag("replay");
+    let live_ms = delivery.stored_ms.filter(|_| alive);
+    Some(Sighting { place, seq: origin.seq, accepted_ms: origin.accepted_ms, live_ms })
 }
 
 /// Writes into the tables of one database.
@@ -45,7 +51,8 @@ pub(crate) fn sighting(delivery: &Delivery) -> Option<Sighting> {
 pub(crate) struct Writer {
     pub(crate) database: Database,
     pub(crate) lanes: Lanes,
-    pub(crate) mapping: Mapping,
+    /// None: records are noted, and nothing of them is stored.
+    pub(crate) mapping: Option<Arc<Mapping>>,
 }
 
 impl Writer {
@@ -58,14 +65,16 @@ impl Writer {
         index: usize,
         delivery: &Delivery,
     ) -> Result<Prepared, Fault> {
-        let entry = match self.told(delivery).await? {
-            Some((told, gateway)) => Entry::Told(Box::new(told), gateway),
-            None => {
-                let row = self.mapping.row(delivery);
+        let entry = match (self.told(delivery).await?, &self.mapping) {
+            (Some((told, gateway)), _) => Entry::Told(Box::new(told), gateway),
+            (None, Some(mapping)) => {
+                let row = mapping.row(delivery);
                 Entry::Row(row.map_err(|unfit| Fault::Record(unfit.to_string()))?)
             }
+            (None, None) => Entry::Noted,
         };
-        let bytes = delivery.body.len() + 512;
+        let body = if matches!(entry, Entry::Row(_)) { delivery.body.len() } else { 0 };
+        let bytes = body + 512;
         Ok(Prepared { index, entry, sighting: sighting(delivery), bytes })
     }
 
@@ -135,10 +144,10 @@ impl Writer {
         seen: &Sightings,
     ) -> Result<(), Fault> {
         let mut transaction = self.database.begin().await?;
-        if !rows.is_empty() {
+        if let Some(mapping) = self.mapping.as_ref().filter(|_| !rows.is_empty()) {
             let values: Vec<Value> =
                 rows.iter().flat_map(|row| row.values.iter().cloned()).collect();
-            let insert = self.mapping.insert(rows.len());
+            let insert = mapping.insert(rows.len());
             transaction.exec_drop(insert, Params::Positional(values)).await?;
         }
         for prepared in batch {
@@ -163,7 +172,32 @@ impl Prepared {
     fn row(&self) -> Option<&Row> {
         match &self.entry {
             Entry::Row(row) => Some(row),
-            Entry::Told(..) => None,
+            Entry::Told(..) | Entry::Noted => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivery(at: &str, flags: &str) -> Delivery {
+        let mut delivery = Delivery { stored_ms: Some(2_000), ..Delivery::default() };
+        let place = [("sw_gw", "gw-1"), ("sw_lane", "ward"), ("sw_st", "00000007")];
+        let rest = [("sw_seq", "5"), ("sw_at", at), ("sw_flags", flags)];
+        let all = place.into_iter().chain(rest);
+        delivery.read_properties(all.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        delivery
+    }
+
+    #[test]
+    fn only_what_a_gateway_sends_for_the_first_time_is_a_sign_of_life() {
+        let live_ms = |at, flags| sighting(&delivery(at, flags)).unwrap().live_ms;
+        assert_eq!(live_ms("1000", ""), Some(2_000));
+        assert_eq!(live_ms("1000", "report"), Some(2_000));
+        for (at, flags) in [("1000", "resend"), ("1000", "replay,base64"), ("~1000", "")] {
+            assert_eq!(live_ms(at, flags), None, "{at} {flags}");
+        }
+        assert_eq!(sighting(&Delivery::default()), None);
     }
 }

@@ -6,17 +6,22 @@
 //! - [`handler`], [`batch`]: messages into transactions
 //! - [`parked`]: what cannot be stored
 //! - [`claims`]: de-duplication in Redis
-//! - [`run`], [`state`]: the command that consumes, and what it says of itself
+//! - [`run`], [`auditor`]: the commands that consume; [`service`], [`state`]: their work, and what they say of
+//!   themselves
+//! - [`cloned`]: two machines of one id
 //! - [`status`], [`audit`], [`explain`]: the commands that tell
 
 mod audit;
+mod auditor;
 mod batch;
 mod claims;
+mod cloned;
 mod explain;
 mod handler;
 mod mapping;
 mod parked;
 mod run;
+mod service;
 mod settings;
 mod state;
 mod status;
@@ -37,10 +42,12 @@ struct Arguments {
 enum Command {
     /// Consume until SIGTERM or Ctrl-C.
     Run(run::Options),
+    /// Consume topics that nobody else consumes, and note only what arrived, until SIGTERM or Ctrl-C.
+    Auditor(auditor::Options),
     /// Consumers, what is behind, and what is parked.
     Status(status::Options),
     /// Per gateway, lane and day: accepted = stored + explained, or what is missing. Exit code 1 if
-    /// anything is.
+    /// anything is, or if two machines share a gateway's id.
     Audit(audit::Options),
     /// Note that numbers will not come, and why, so that an audit does not ask for them again.
     Explain(explain::Options),
@@ -63,6 +70,7 @@ async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let done = match Arguments::parse().command {
         Command::Run(options) => run::run(options).await,
+        Command::Auditor(options) => auditor::run(options).await,
         Command::Status(options) => status::run(options).await,
         Command::Audit(options) => audit::run(options).await,
         Command::Explain(options) => explain::run(options).await,
@@ -79,4 +87,14 @@ async fn main() -> ExitCode {
             None => CONFIGURATION.into(),
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_fit_together() {
+        super::Arguments::command().debug_assert();
+    }
 }

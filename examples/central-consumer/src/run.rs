@@ -3,32 +3,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use central_store::compaction::Compactor;
-use central_store::{Database, Fault, Lanes};
+use central_store::{Database, Fault};
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use spillway_protocol::consumer::otlp::{self, Exporter, Traced};
-use spillway_protocol::consumer::{self, Consumer};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio::time::sleep;
+use spillway_protocol::consumer;
 
 use crate::Failure;
-use crate::batch::Writer;
 use crate::claims::Claims;
-use crate::handler::Central;
 use crate::mapping::{Mapping, PATIENT_RECORDS};
+use crate::service::{self, Task};
 use crate::settings::Settings;
 use crate::state::{self, Instance};
 
-/// Between two passes over the ranges.
-const COMPACT_EVERY: Duration = Duration::from_secs(10);
-/// Between two tries of the first statement.
-const FIRST_TRY_EVERY: Duration = Duration::from_secs(2);
-/// What the last spans may take at the end.
-const FLUSH: Duration = Duration::from_secs(3);
 /// Redis that does not answer for so long is away.
 const REDIS_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,64 +46,29 @@ pub(crate) struct Options {
 
 /// Consumes until a signal.
 pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
-    let settings = Settings::from_env()?;
+    let settings = Settings::from_env(None)?;
     let store = central_store::Settings::from_env()?;
-    let mapping = mapping(&options)?;
-    let feed = settings.feed()?;
-    let database = Database::new(&store);
-    let instance = Instance::of(&settings.subscription);
+    let mapping = Arc::new(mapping(&options)?);
+    let subscription = settings.only()?.clone();
+    let instance = Instance::of(&subscription);
     let claims =
         options.redis.as_deref().map(|url| claims(url, &options, &instance)).transpose()?;
-    let spans = otlp::Settings::read(|name| std::env::var(name).ok())?;
-    let exporter = spans.as_ref().map(Exporter::start).transpose()?;
-    let stop = stop_signal()?;
-    tokio::select! {
-        biased;
-        () = asked(stop.clone()) => return Ok(ExitCode::SUCCESS),
-        () = until_ready(&database, &mapping, options.create_tables) => {}
-    }
-    let handlers = store.pool.saturating_sub(2).max(1);
-    let writer = Writer { database: database.clone(), lanes: Lanes::default(), mapping };
-    let newest_ms = Arc::new(AtomicU64::new(0));
-    let group = settings.subscription.group.clone();
-    let handler = Central { writer, claims, group, newest_ms: newest_ms.clone() };
-    let handler = traced(handler, exporter.as_ref(), &settings);
-    tracing::info!(database = ?store, subscription = ?settings.subscription, "consuming");
-    let consumer = Consumer::new(feed.clone(), handler, consumer_options(&options, handlers));
-    let watched = consumer.status();
-    let telling = tokio::spawn(state::tell(database.clone(), instance, watched, newest_ms));
-    let compacting = tokio::spawn(compact(database.clone()));
-    let last = consumer.run(asked(stop)).await;
-    // Its last word is that it has stopped.
-    telling.await?;
-    compacting.abort();
-    feed.close().await;
-    database.close().await;
-    if let Some(exporter) = exporter {
-        tracing::info!(spans = ?exporter.stop(FLUSH).await, "no more spans");
-    }
-    tracing::info!(?last, "stopped");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn traced(handler: Central, exporter: Option<&Exporter>, settings: &Settings) -> Traced<Central> {
-    let traced = Traced::new(handler, exporter).group(&settings.subscription.group);
-    match settings.instance() {
-        Some(instance) => traced.namespace(instance),
-        None => traced,
-    }
-}
-
-fn consumer_options(options: &Options, handlers: usize) -> consumer::Options {
-    let batch_max = usize::from(options.batch);
-    consumer::Options {
-        handlers,
-        batch_max,
-        unacked_max: batch_max * handlers,
-        ordered: options.ordered,
-        charges_max: options.tries,
-        ..consumer::Options::default()
-    }
+    let database = Database::new(&store);
+    tracing::info!(database = ?store, "writing");
+    let task = Task {
+        feed: settings.feed(&subscription)?,
+        namespace: settings.instance().map(str::to_owned),
+        subscription,
+        mapping: Some(mapping.clone()),
+        claims,
+        options: consumer::Options {
+            ordered: options.ordered,
+            charges_max: options.tries,
+            ..service::options(&store, 1, options.batch)
+        },
+    };
+    let ready = service::until_ready(|| prepare(database.clone(), &mapping, options.create_tables));
+    service::run(database.clone(), vec![task], ready).await
 }
 
 fn mapping(options: &Options) -> Result<Mapping, Failure> {
@@ -136,54 +88,11 @@ fn claims(url: &str, options: &Options, instance: &Instance) -> Result<Claims, F
     Ok(Claims::new(redis, &instance.group, instance.name.clone(), options.redis_keep))
 }
 
-/// Waits for the database, makes its tables, and says what is dangerous about them.
-async fn until_ready(database: &Database, mapping: &Mapping, create: bool) {
-    loop {
-        match prepare(database, mapping, create).await {
-            Ok(()) => return,
-            Err(fault) => tracing::warn!(%fault, "not ready yet"),
-        }
-        sleep(FIRST_TRY_EVERY).await;
-    }
-}
-
-async fn prepare(database: &Database, mapping: &Mapping, create: bool) -> Result<(), Fault> {
+/// Makes the tables, if wanted, and says what is dangerous about them.
+async fn prepare(database: Database, mapping: &Mapping, create: bool) -> Result<(), Fault> {
     if create {
         database.create_tables().await?;
         database.run(&mapping.create()).await?;
     }
-    state::check_identity(database, mapping).await
-}
-
-async fn compact(database: Database) {
-    let mut compactor = Compactor::new(database);
-    loop {
-        sleep(COMPACT_EVERY).await;
-        match compactor.pass().await {
-            Ok(saved) => tracing::debug!(saved, "ranges joined"),
-            Err(fault) => tracing::debug!(%fault, "ranges are left as they are"),
-        }
-    }
-}
-
-fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (stop, asked) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: what is in hand is finished");
-        stop.send_replace(true);
-        // Receivers see the end of the channel as well.
-    });
-    Ok(asked)
-}
-
-async fn asked(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which it is only after a signal.
-    let _ = stop.wait_for(|asked| *asked).await;
+    state::check_identity(&database, mapping).await
 }

@@ -1,13 +1,13 @@
-//! The command that tells how consumers are, what is behind, and what is parked.
+//! The command that tells how consumers are, what is behind, what is parked, and which gateways are cloned.
 
 use std::process::ExitCode;
 
 use central_store::ledger::Ledger;
-use central_store::{Audit, Database, Settings};
+use central_store::{Audit, Cloned, Database, Settings};
 use mysql_async::prelude::Queryable;
 use serde_json::{Value, json};
 
-use crate::Failure;
+use crate::{Failure, cloned};
 
 /// Neither the MQ HTTP API nor a RocketMQ 5 consumer can ask the broker for these.
 const UNKNOWN: &str = "Not known here: how many messages wait at the broker, and what is in the \
@@ -19,6 +19,8 @@ pub(crate) struct Options {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    cloned: cloned::Patience,
 }
 
 type Consumer = (String, String, String, String, u64, u64, Option<i64>, i64);
@@ -47,10 +49,11 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         .map_err(central_store::Fault::from)?;
     drop(connection);
     let total = total(&database).await?;
+    let alarms = options.cloned.find(&mut Ledger::open(&database).await?, None).await?;
     database.close().await;
     match options.json {
-        true => println!("{}", to_json(&consumers, &parked, &total)),
-        false => print(&consumers, &parked, &total),
+        true => println!("{}", to_json(&consumers, &parked, &total, &alarms)),
+        false => print(&consumers, &parked, &total, &alarms),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -66,7 +69,7 @@ async fn total(database: &Database) -> Result<Audit, Failure> {
     Ok(total)
 }
 
-fn print(consumers: &[Consumer], parked: &[Parked], total: &Audit) {
+fn print(consumers: &[Consumer], parked: &[Parked], total: &Audit, alarms: &[Cloned]) {
     for (topic, group, instance, state, done, in_hand, newest_s, told_s) in consumers {
         let newest = newest_s.map_or("none yet".to_owned(), |age| format!("{age} s old"));
         println!(
@@ -87,10 +90,11 @@ fn print(consumers: &[Consumer], parked: &[Parked], total: &Audit) {
         total.waiting,
         total.young_count() + total.missing_count()
     );
+    alarms.iter().for_each(|alarm| println!("{}", cloned::text(alarm)));
     println!("{UNKNOWN}");
 }
 
-fn to_json(consumers: &[Consumer], parked: &[Parked], total: &Audit) -> Value {
+fn to_json(consumers: &[Consumer], parked: &[Parked], total: &Audit, alarms: &[Cloned]) -> Value {
     let consumer = |(topic, group, instance, state, done, in_hand, newest_s, told_s): &Consumer| {
         json!({"topic": topic, "group": group, "instance": instance, "state": state, "done": done,
             "in_hand": in_hand, "newest_age_s": newest_s, "told_age_s": told_s})
@@ -105,6 +109,7 @@ fn to_json(consumers: &[Consumer], parked: &[Parked], total: &Audit) -> Value {
         "stored": total.stored,
         "at_gateway": total.waiting,
         "elsewhere": total.young_count() + total.missing_count(),
+        "alarms": alarms.iter().map(cloned::to_json).collect::<Vec<_>>(),
         "broker_lag": Value::Null,
         "broker_dead_letters": Value::Null,
     })

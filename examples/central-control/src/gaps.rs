@@ -2,11 +2,13 @@
 //! the grace time.
 //!
 //! Numbers are asked for in blocks of [`BLOCK`], so that a request keeps its id while its records
-//! come in one by one. What is still missing is asked for once more in each period of
-//! [`Gaps::retry_ms`], under another id.
+//! come in one by one. A block that gets another gap gets another id, from the time since when its
+//! youngest gap has been known: once that one is closed it has its earlier id again, which is done.
+//! What is still missing is asked for once more in each period of [`Gaps::retry_ms`], under another id.
 
 use std::collections::BTreeMap;
 
+use central_store::clones::LIVE_MS;
 use central_store::ledger::Ledger;
 use central_store::{Database, Fault, Gap, Place};
 use futures::FutureExt;
@@ -32,6 +34,12 @@ impl Gaps {
     async fn read(&self, gateway: &str) -> Result<Vec<Request>, Fault> {
         let mut ledger = Ledger::open(&self.database).await?;
         let now_ms = ledger.now_ms().await?;
+        if !ledger.cloned(Some(gateway), LIVE_MS).await?.is_empty() {
+            // Each of the machines would say of the other's numbers that they never existed, and
+            // close gaps that the other could fill.
+            tracing::warn!(gateway, "two machines have this id: nothing is asked of them");
+            return Ok(Vec::new());
+        }
         let attempt = now_ms / self.retry_ms.max(1);
         let mut requests = Vec::new();
         // The gateway's own numbers are spread over topics that nobody here may read.
@@ -54,21 +62,31 @@ impl Source for Gaps {
     }
 }
 
+/// What is missing of a block.
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    from: u64,
+    to: u64,
+    /// Since when its youngest gap has been known.
+    since_ms: u64,
+}
+
 /// For each block the range from its first missing number to its last.
 fn wanted(place: &Place, missing: &[Gap], attempt: u64) -> Vec<Request> {
-    let mut blocks: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
-    for gap in missing {
-        let (first, last) = (gap.range.first, gap.range.last);
+    let mut blocks: BTreeMap<u64, Wanted> = BTreeMap::new();
+    for Gap { range, since_ms } in missing.iter().copied() {
         // More than a page holds is not looked at now.
-        for block in (first / BLOCK..=last / BLOCK).take(super::pages::REQUESTS_MAX) {
+        for block in (range.first / BLOCK..=range.last / BLOCK).take(super::pages::REQUESTS_MAX) {
             let start = block * BLOCK;
-            let (from, to) = (first.max(start), last.min(start + (BLOCK - 1)));
-            let range = blocks.entry(block).or_insert((from, to));
-            *range = (range.0.min(from), range.1.max(to));
+            let (from, to) = (range.first.max(start), range.last.min(start + (BLOCK - 1)));
+            let wanted = blocks.entry(block).or_insert(Wanted { from, to, since_ms });
+            wanted.from = wanted.from.min(from);
+            wanted.to = wanted.to.max(to);
+            wanted.since_ms = wanted.since_ms.max(since_ms);
         }
     }
-    let request = |(block, (from, to)): (u64, (u64, u64))| Request {
-        id: id(place, block, attempt),
+    let request = |(block, Wanted { from, to, since_ms })| Request {
+        id: id(place, block, since_ms, attempt),
         lane: place.lane.clone(),
         stream: place.stream.to_string(),
         from,
@@ -77,9 +95,9 @@ fn wanted(place: &Place, missing: &[Gap], attempt: u64) -> Vec<Request> {
     blocks.into_iter().map(request).collect()
 }
 
-/// The same for the same block and attempt; lanes may have long names.
-fn id(place: &Place, block: u64, attempt: u64) -> String {
-    let digest = Sha256::digest(format!("{place}/{block}/{attempt}").as_bytes());
+/// The same for the same block, youngest gap and attempt; lanes may have long names.
+fn id(place: &Place, block: u64, since_ms: u64, attempt: u64) -> String {
+    let digest = Sha256::digest(format!("{place}/{block}/{since_ms}/{attempt}").as_bytes());
     let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     format!("gap-{hex}")
 }
@@ -126,5 +144,18 @@ mod tests {
         assert_ne!(first, id("main", (5, 20), 2));
         assert_ne!(first, id("other", (5, 20), 1));
         assert_ne!(first, id("main", (70, 80), 1));
+    }
+
+    #[test]
+    fn a_later_gap_of_a_block_is_asked_for_at_once_and_only_once() {
+        let gap = |number, since_ms| Gap { range: Range { first: number, last: number }, since_ms };
+        let request = |gaps: &[Gap]| wanted(&place("main"), gaps, 1).remove(0);
+        let first = request(&[gap(5, 10)]);
+        let both = request(&[gap(5, 10), gap(40, 20)]);
+        assert_ne!(first.id, both.id);
+        assert_eq!((both.from, both.to), (5, 40));
+        // Whichever comes back first, what is left was asked for.
+        assert_eq!(request(&[gap(5, 10)]).id, first.id);
+        assert_eq!(request(&[gap(40, 20)]).id, both.id);
     }
 }

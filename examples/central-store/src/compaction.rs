@@ -7,6 +7,7 @@
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
+use crate::clones::Life;
 use crate::database::{Database, Transaction, Tries};
 use crate::fault::Fault;
 use crate::ranges::Range;
@@ -32,6 +33,7 @@ struct Row {
     range: Range,
     since_ms: u64,
     until_ms: u64,
+    life: Option<Life>,
 }
 
 /// Rows that become one.
@@ -91,15 +93,17 @@ impl Compactor {
 async fn read(transaction: &mut Transaction, lane: u32, day: &str) -> Result<Vec<Row>, Fault> {
     let select = "SELECT id, first_seq, last_seq, \
          CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED), \
-         CAST(ROUND(UNIX_TIMESTAMP(until) * 1000) AS UNSIGNED) \
+         CAST(ROUND(UNIX_TIMESTAMP(until) * 1000) AS UNSIGNED), \
+         live_at_first, live_at_last, live_stored_first, live_stored_last \
          FROM sw_seen WHERE lane_id = ? AND day = ? ORDER BY first_seq FOR UPDATE";
-    let rows =
-        transaction.exec_map(select, (lane, day), |(id, first, last, since_ms, until_ms)| Row {
-            id,
-            range: Range { first, last },
-            since_ms,
-            until_ms,
-        });
+    let row = |(id, first, last, since_ms, until_ms, a, b, c, d)| Row {
+        id,
+        range: Range { first, last },
+        since_ms,
+        until_ms,
+        life: Life::of_columns([a, b, c, d]),
+    };
+    let rows = transaction.exec_map(select, (lane, day), row);
     Ok(rows.await?)
 }
 
@@ -113,6 +117,7 @@ fn joined(rows: &[Row]) -> Vec<Joined> {
                 kept.range.last = kept.range.last.max(row.range.last);
                 kept.since_ms = kept.since_ms.min(row.since_ms);
                 kept.until_ms = kept.until_ms.max(row.until_ms);
+                kept.life = Life::joined(kept.life, row.life);
                 group.others.push(row.id);
             }
             _ => groups.push(Joined { row: *row, others: vec![] }),
@@ -123,10 +128,13 @@ fn joined(rows: &[Row]) -> Vec<Joined> {
 }
 
 async fn write(transaction: &mut Transaction, joined: &Joined) -> Result<(), Fault> {
-    let Row { id, range, since_ms, until_ms } = joined.row;
+    let Row { id, range, since_ms, until_ms, life } = joined.row;
     let update = "UPDATE sw_seen SET last_seq = ?, since = FROM_UNIXTIME(? / 1000), \
-                  until = FROM_UNIXTIME(? / 1000) WHERE id = ?";
-    transaction.exec_drop(update, (range.last, since_ms, until_ms, id)).await?;
+                  until = FROM_UNIXTIME(? / 1000), live_at_first = ?, live_at_last = ?, \
+                  live_stored_first = ?, live_stored_last = ? WHERE id = ?";
+    let times = [Value::from(range.last), since_ms.into(), until_ms.into()];
+    let values = times.into_iter().chain(Life::columns(life)).chain([id.into()]);
+    transaction.exec_drop(update, Params::Positional(values.collect())).await?;
     for ids in joined.others.chunks(DELETED) {
         let places = vec!["?"; ids.len()].join(", ");
         let delete = format!("DELETE FROM sw_seen WHERE id IN ({places})");
@@ -141,13 +149,15 @@ mod tests {
     use super::*;
 
     fn row(id: u64, first: u64, last: u64, at_ms: u64) -> Row {
-        Row { id, range: Range { first, last }, since_ms: at_ms, until_ms: at_ms }
+        let life = Some(Life::at(at_ms, at_ms));
+        Row { id, range: Range { first, last }, since_ms: at_ms, until_ms: at_ms, life }
     }
 
     #[test]
     fn rows_that_touch_or_overlap_become_the_first_of_them() {
         let rows = [row(7, 1, 4, 30), row(2, 2, 3, 10), row(9, 5, 5, 50), row(3, 7, 9, 20)];
-        let kept = Row { until_ms: 50, since_ms: 10, ..row(7, 1, 5, 0) };
+        let life = Life::joined(Some(Life::at(10, 10)), Some(Life::at(50, 50)));
+        let kept = Row { until_ms: 50, since_ms: 10, life, ..row(7, 1, 5, 0) };
         assert_eq!(joined(&rows), [Joined { row: kept, others: vec![2, 9] }]);
         assert_eq!(joined(&rows[2..]), []);
     }

@@ -1,9 +1,13 @@
 //! Reads what an audit needs.
 
+use std::collections::BTreeMap;
+
 use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
+use spillway_protocol::message::StreamId;
 
 use crate::audit::{Books, Reported, Seen};
+use crate::clones::{self, Cloned, Life};
 use crate::database::Database;
 use crate::explained::{Explained, reason_named};
 use crate::fault::Fault;
@@ -60,6 +64,37 @@ impl Ledger {
             explained: self.explained(lane).await?,
             reported: self.reported(lane).await?,
         })
+    }
+
+    /// Gateways, or the one, whose id several machines share; `live_ms` as in [`clones::live`].
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn cloned(
+        &mut self,
+        gateway: Option<&str>,
+        live_ms: u64,
+    ) -> Result<Vec<Cloned>, Fault> {
+        let select = "SELECT gateway, stream, MIN(live_at_first), MAX(live_at_last), \
+             MIN(live_stored_first), MAX(live_stored_last) \
+             FROM sw_lanes JOIN sw_seen ON lane_id = sw_lanes.id \
+             WHERE gateway = COALESCE(?, gateway) AND live_stored_last >= ? AND gateway IN \
+             (SELECT gateway FROM sw_lanes GROUP BY gateway HAVING COUNT(DISTINCT stream) > 1) \
+             GROUP BY gateway, stream ORDER BY gateway, stream";
+        let since_ms = self.now_ms().await?.saturating_sub(clones::REMEMBERED_MS);
+        type Row = (String, String, Option<u64>, Option<u64>, Option<u64>, Option<u64>);
+        let rows: Vec<Row> = self.connection.exec(select, (gateway, since_ms)).await?;
+        let mut gateways: BTreeMap<String, Vec<(StreamId, Life)>> = BTreeMap::new();
+        for (gateway, stream, a, b, c, d) in rows {
+            let life = Life::of_columns([a, b, c, d]);
+            let stream = stream.parse().map_err(|_| Fault::Away(format!("stream {stream:?}")))?;
+            gateways.entry(gateway).or_default().extend(life.map(|life| (stream, life)));
+        }
+        let cloned = gateways.into_iter().map(|(gateway, lives)| {
+            let streams = clones::live(&lives, live_ms);
+            Cloned { gateway, streams }
+        });
+        Ok(cloned.filter(|cloned| !cloned.streams.is_empty()).collect())
     }
 
     async fn seen(&mut self, lane: u32) -> Result<Vec<Seen>, Fault> {

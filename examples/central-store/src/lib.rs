@@ -10,12 +10,14 @@
 //! - [`compaction`]: keeps these few
 //! - [`explained`]: what gateways told: tombstones and reports
 //! - [`ranges`], [`audit`]: pure: what is missing, by day
+//! - [`clones`]: pure: whether two machines share a gateway's id
 //! - [`ledger`]: reads what an audit needs
 //!
 //! Numbers of one gateway, stream and lane begin at 1 and have no gaps, so a missing number is a
 //! missing record.
 
 pub mod audit;
+pub mod clones;
 pub mod compaction;
 pub mod database;
 pub mod explained;
@@ -28,6 +30,7 @@ pub mod seen;
 pub mod settings;
 
 pub use self::audit::{Audit, Gap};
+pub use self::clones::Cloned;
 pub use self::database::{Database, Tries};
 pub use self::fault::Fault;
 pub use self::lanes::{Lanes, Place};

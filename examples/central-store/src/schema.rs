@@ -10,6 +10,8 @@
 //! | `parked_messages` | a message that the centre could not store | one each |
 //! | `sw_consumers` | what a running consumer says of itself | one each |
 //!
+//! The columns `live_*` of `sw_seen` are the signs of life among a row's numbers: see [`crate::clones`].
+//!
 //! Texts that name something compare byte by byte: ids that differ in case are two.
 
 use mysql_async::prelude::Queryable;
@@ -34,6 +36,10 @@ pub const STATEMENTS: [&str; 7] = [
         last_seq BIGINT UNSIGNED NOT NULL,
         since TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
         until TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+        live_at_first BIGINT UNSIGNED NULL,
+        live_at_last BIGINT UNSIGNED NULL,
+        live_stored_first BIGINT UNSIGNED NULL,
+        live_stored_last BIGINT UNSIGNED NULL,
         KEY place (lane_id, day, first_seq)
     ) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS sw_explained (

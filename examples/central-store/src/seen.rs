@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
 
+use crate::clones::Life;
 use crate::database::Database;
 use crate::fault::Fault;
 use crate::lanes::{Lanes, Place};
@@ -30,12 +31,29 @@ pub struct Sighting {
     /// When the gateway accepted it, ms since 1970 by the gateway's clock. It chooses the day, which is
     /// the same however often the record comes; a clock that was not set gives days in 1970.
     pub accepted_ms: u64,
+    /// When the broker stored it, ms since 1970 by the broker's clock, if that is a sign of life of
+    /// the stream ([`crate::clones`]): not of what is sent again under its old number or was a
+    /// dead letter, nor where the gateway's clock was not set.
+    pub live_ms: Option<u64>,
+}
+
+impl Sighting {
+    fn life(&self) -> Option<Life> {
+        Some(Life::at(self.accepted_ms, self.live_ms?))
+    }
 }
 
 /// What a batch has seen, ready to be written.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Sightings {
-    rows: Vec<(u32, u64, Range)>,
+    rows: Vec<(u32, u64, Run)>,
+}
+
+/// Numbers without a gap, and the signs of life among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Run {
+    range: Range,
+    life: Option<Life>,
 }
 
 /// Day of a time, in days since 1970.
@@ -53,10 +71,12 @@ impl Sightings {
         lanes: &Lanes,
         sightings: &[Sighting],
     ) -> Result<Self, Fault> {
-        let mut numbers: BTreeMap<(u32, u64), Vec<u64>> = BTreeMap::new();
+        let mut numbers: BTreeMap<(u32, u64), Vec<Run>> = BTreeMap::new();
         for sighting in sightings {
             let lane = lanes.id(database, &sighting.place).await?;
-            numbers.entry((lane, day(sighting.accepted_ms))).or_default().push(sighting.seq);
+            let range = Range { first: sighting.seq, last: sighting.seq };
+            let run = Run { range, life: sighting.life() };
+            numbers.entry((lane, day(sighting.accepted_ms))).or_default().push(run);
         }
         let rows = numbers.into_iter().flat_map(|((lane, day), numbers)| {
             runs(numbers).into_iter().map(move |run| (lane, day, run))
@@ -70,11 +90,14 @@ impl Sightings {
     /// What the database answers.
     pub async fn write(&self, transaction: &mut impl Queryable) -> Result<(), Fault> {
         for rows in self.rows.chunks(ROWS) {
-            let places = vec!["(?, DATE_ADD('1970-01-01', INTERVAL ? DAY), ?, ?)"; rows.len()];
-            let insert = "INSERT INTO sw_seen (lane_id, day, first_seq, last_seq) VALUES ";
-            let statement = format!("{insert}{}", places.join(", "));
-            let values = rows.iter().flat_map(|(lane, day, run)| {
-                [Value::from(*lane), (*day).into(), run.first.into(), run.last.into()]
+            let place = "(?, DATE_ADD('1970-01-01', INTERVAL ? DAY), ?, ?, ?, ?, ?, ?)";
+            let insert = "INSERT INTO sw_seen (lane_id, day, first_seq, last_seq, live_at_first, \
+                          live_at_last, live_stored_first, live_stored_last) VALUES ";
+            let statement = format!("{insert}{}", vec![place; rows.len()].join(", "));
+            let values = rows.iter().flat_map(|(lane, day, Run { range, life })| {
+                let place = [Value::from(*lane), (*day).into()];
+                let range = [range.first.into(), range.last.into()];
+                place.into_iter().chain(range).chain(Life::columns(*life))
             });
             transaction.exec_drop(statement, Params::Positional(values.collect())).await?;
         }
@@ -82,14 +105,17 @@ impl Sightings {
     }
 }
 
-/// Numbers in any order as ranges.
-fn runs(mut numbers: Vec<u64>) -> Vec<Range> {
-    numbers.sort_unstable();
-    let mut runs: Vec<Range> = Vec::new();
+/// Numbers in any order, neighbours as one.
+fn runs(mut numbers: Vec<Run>) -> Vec<Run> {
+    numbers.sort_unstable_by_key(|number| number.range);
+    let mut runs: Vec<Run> = Vec::new();
     for number in numbers {
         match runs.last_mut() {
-            Some(run) if number <= run.last.saturating_add(1) => run.last = number,
-            _ => runs.push(Range { first: number, last: number }),
+            Some(run) if number.range.first <= run.range.last.saturating_add(1) => {
+                run.range.last = number.range.last;
+                run.life = Life::joined(run.life, number.life);
+            }
+            _ => runs.push(number),
         }
     }
     runs
@@ -99,11 +125,24 @@ fn runs(mut numbers: Vec<u64>) -> Vec<Range> {
 mod tests {
     use super::*;
 
+    fn run(first: u64, last: u64, life: Option<Life>) -> Run {
+        Run { range: Range { first, last }, life }
+    }
+
     #[test]
     fn numbers_become_runs_whatever_their_order() {
-        let run = |first, last| Range { first, last };
-        assert_eq!(runs(vec![5, 3, 4, 4, 9, 8, 1]), [run(1, 1), run(3, 5), run(8, 9)]);
+        let numbers = [5, 3, 4, 4, 9, 8, 1].map(|number| run(number, number, None));
+        let expected = [run(1, 1, None), run(3, 5, None), run(8, 9, None)];
+        assert_eq!(runs(numbers.to_vec()), expected);
         assert_eq!(runs(vec![]), []);
+    }
+
+    #[test]
+    fn a_run_has_the_signs_of_life_of_its_numbers() {
+        let (early, late) = (Life::at(10, 70), Life::at(20, 60));
+        let numbers = vec![run(2, 2, Some(late)), run(3, 3, None), run(1, 1, Some(early))];
+        let both = Life::joined(Some(early), Some(late));
+        assert_eq!(runs(numbers), [run(1, 3, both)]);
     }
 
     #[test]
