@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod broker;
+pub mod centre;
 pub mod figure;
 pub mod folder;
 pub mod http;

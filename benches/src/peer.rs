@@ -83,7 +83,7 @@ fn own(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn installed(path: &str) -> Result<PathBuf, Error> {
+pub(crate) fn installed(path: &str) -> Result<PathBuf, Error> {
     let path = own("../tests/.cache").join(path);
     match path.is_dir() {
         true => Ok(path),

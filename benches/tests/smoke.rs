@@ -43,3 +43,13 @@ fn drain_over_grpc_measures_the_agent_and_the_java_client() {
     let grpc = ["--transport", "grpc"];
     assert_eq!(rows(env!("CARGO_BIN_EXE_drain"), &grpc), MACHINE_ROWS + 4);
 }
+
+#[test]
+fn consume_measures_the_consumer_and_the_node_consumer() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_consume"), &[]), MACHINE_ROWS + 4);
+}
+
+#[test]
+fn audit_measures_each_way_of_arrival() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_audit"), &[]), MACHINE_ROWS + 3);
+}
