@@ -8,9 +8,7 @@ use std::time::Duration;
 use central_store::compaction::Compactor;
 use central_store::{Database, Fault, Lanes};
 use spillway_protocol::consumer::otlp::{self, Exporter, Traced};
-use spillway_protocol::consumer::{Consumer, Feed, Options, Subscription};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use spillway_protocol::consumer::{Consumer, Feed, Options, Stop, Subscription};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -51,10 +49,10 @@ pub(crate) async fn run(
 ) -> Result<ExitCode, Failure> {
     let spans = otlp::Settings::read(|name| std::env::var(name).ok())?;
     let exporter = spans.as_ref().map(Exporter::start).transpose()?.map(Arc::new);
-    let stop = stop_signal()?;
+    let stop = Stop::on_signal()?;
     tokio::select! {
         biased;
-        () = asked(stop.clone()) => return Ok(ExitCode::SUCCESS),
+        () = stop.clone().asked() => return Ok(ExitCode::SUCCESS),
         () = ready => {}
     }
     let mut running = JoinSet::new();
@@ -73,12 +71,7 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn consume(
-    database: Database,
-    task: Task,
-    exporter: Option<Arc<Exporter>>,
-    stop: watch::Receiver<bool>,
-) {
+async fn consume(database: Database, task: Task, exporter: Option<Arc<Exporter>>, stop: Stop) {
     let Task { feed, subscription, namespace, mapping, claims, options } = task;
     tracing::info!(?subscription, "consuming");
     let writer = Writer { database: database.clone(), lanes: Lanes::default(), mapping };
@@ -92,7 +85,7 @@ async fn consume(
     let consumer = Consumer::new(feed.clone(), handler, options);
     let telling = state::tell(database, Instance::of(&subscription), consumer.status(), newest_ms);
     // Its last word is that it has stopped.
-    let (last, ()) = tokio::join!(consumer.run(asked(stop)), telling);
+    let (last, ()) = tokio::join!(consumer.run(stop.asked()), telling);
     feed.close().await;
     tracing::info!(topic = subscription.topic, ?last, "stopped");
 }
@@ -126,26 +119,4 @@ async fn compact(database: Database) {
             Err(fault) => tracing::debug!(%fault, "ranges are left as they are"),
         }
     }
-}
-
-fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (stop, asked) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: what is in hand is finished");
-        stop.send_replace(true);
-        // Receivers see the end of the channel as well.
-    });
-    Ok(asked)
-}
-
-async fn asked(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which it is only after a signal.
-    let _ = stop.wait_for(|asked| *asked).await;
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use spillway_protocol::consumer::{Consumer, Feed, Options, SystemClock, WallClock};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use spillway_protocol::consumer::{Consumer, Feed, Options, Stop, SystemClock, WallClock};
 use tokio::time::sleep;
 
 use crate::Failure;
@@ -35,10 +33,10 @@ pub(crate) async fn run(arguments: Arguments, store: Box<dyn Store>) -> Result<E
     let feeds =
         settings.subscriptions.iter().map(|(kind, topic)| Ok((*kind, settings.feed(topic)?)));
     let feeds = feeds.collect::<Result<Vec<_>, Failure>>()?;
-    let stop = stop_signal()?;
+    let stop = Stop::on_signal()?;
     tokio::select! {
         biased;
-        () = asked(stop.clone()) => return Ok(ExitCode::SUCCESS),
+        () = stop.clone().asked() => return Ok(ExitCode::SUCCESS),
         () = until_ready(&*store) => {}
     }
     tracing::info!(topics = ?settings.subscriptions, "consuming");
@@ -49,14 +47,9 @@ pub(crate) async fn run(arguments: Arguments, store: Box<dyn Store>) -> Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn consume(
-    kind: Kind,
-    feed: Arc<dyn Feed>,
-    store: &Arc<dyn Store>,
-    stop: watch::Receiver<bool>,
-) {
+async fn consume(kind: Kind, feed: Arc<dyn Feed>, store: &Arc<dyn Store>, stop: Stop) {
     let keeper = Keeper { kind, store: store.clone() };
-    let last = Consumer::new(feed.clone(), keeper, Options::default()).run(asked(stop)).await;
+    let last = Consumer::new(feed.clone(), keeper, Options::default()).run(stop.asked()).await;
     feed.close().await;
     tracing::info!(?kind, ?last, "stopped");
 }
@@ -78,26 +71,4 @@ async fn forget(store: Arc<dyn Store>, keep: Duration) {
         }
         sleep(FORGET_EVERY).await;
     }
-}
-
-fn stop_signal() -> Result<watch::Receiver<bool>, Failure> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let (stop, asked) = watch::channel(false);
-    tokio::spawn(async move {
-        tokio::select! {
-            biased;
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::info!("stopping: what is in hand is finished");
-        // Receivers see the end of the channel as well.
-        stop.send_replace(true);
-    });
-    Ok(asked)
-}
-
-async fn asked(mut stop: watch::Receiver<bool>) {
-    // An error means that the sender is gone, which it is only after a signal.
-    let _ = stop.wait_for(|asked| *asked).await;
 }

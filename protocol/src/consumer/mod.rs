@@ -17,13 +17,12 @@
 //! ```no_run
 //! # use std::sync::Arc;
 //! # use spillway_protocol::consumer::http::HttpFeed;
-//! # use spillway_protocol::consumer::{Access, BuildError, Consumer, Handler, Options, Subscription};
-//! # async fn example(handler: impl Handler, access: Access) -> Result<(), BuildError> {
+//! # use spillway_protocol::consumer::{Access, Consumer, Handler, Options, Stop, Subscription};
+//! # async fn example(handler: impl Handler, access: Access) -> Result<(), Box<dyn std::error::Error>> {
 //! let feed = Arc::new(HttpFeed::new(&access, &Subscription::new("ward", "GID_ward"))?);
 //! let consumer = Consumer::new(feed, handler, Options::default());
 //! let counts = consumer.status();
-//! let stop = async { drop(tokio::signal::ctrl_c().await) };
-//! let last = consumer.run(stop).await;
+//! let last = consumer.run(Stop::on_signal()?.asked()).await;
 //! # Ok(())
 //! # }
 //! ```
@@ -45,6 +44,7 @@ mod origin;
 pub mod otlp;
 mod runtime;
 mod status;
+mod stop;
 mod trace;
 
 pub use self::access::{Access, Credentials, Subscription, SystemClock, WallClock};
@@ -57,5 +57,6 @@ pub use self::options::Options;
 pub use self::origin::Origin;
 pub use self::runtime::Consumer;
 pub use self::status::Status;
+pub use self::stop::Stop;
 pub use self::trace::TraceContext;
 pub use crate::dial::{Tls, TlsError};
