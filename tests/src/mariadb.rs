@@ -144,6 +144,7 @@ impl Drop for MariaDb {
 fn install(dir: &Path) {
     let data = dir.join("data");
     std::fs::create_dir(&data).unwrap();
+    std::fs::create_dir(dir.join("tmp")).unwrap();
     let log = File::create(dir.join("install.log")).unwrap();
     let mut server = Command::new("mariadbd")
         .args(common(dir))
@@ -181,6 +182,8 @@ fn common(dir: &Path) -> Vec<String> {
         // Has to come first: nothing of the machine's own configuration.
         "--no-defaults".to_owned(),
         format!("--datadir={}", dir.join("data").display()),
+        // A server that starts clears this folder, whosever files they are.
+        format!("--tmpdir={}", dir.join("tmp").display()),
         "--innodb-log-file-size=16M".to_owned(),
         "--innodb-buffer-pool-size=64M".to_owned(),
     ];
