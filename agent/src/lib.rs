@@ -6,7 +6,7 @@
 //!    [`Draft::parse`](spillway_protocol::record::Draft::parse).
 //! 2. [`queue::Queue::submit`] hands it to its lane's thread, which gathers what came since the
 //!    last sync, gives numbers, writes, syncs, and only then answers: the app has its receipt.
-//! 3. [`drain`] wakes. It knows the [`link`]'s state, what the pacer allows and what is held, and
+//! 3. [`drain`] wakes. It knows the [`link`]'s state, what the [`pace`] allows and what is held, and
 //!    asks [`queue::Queue::lease`] for a record that may be sent.
 //! 4. The record becomes a [`Message`](spillway_protocol::message::Message) with the agent's own
 //!    properties, and [`upstream`] sends it, over HTTP or gRPC.
@@ -31,6 +31,7 @@ pub mod config;
 pub mod control;
 pub mod drain;
 pub mod entropy;
+pub mod fleet;
 pub mod host;
 pub mod intake;
 pub mod known_time;
@@ -38,6 +39,7 @@ pub mod link;
 pub mod logs;
 mod mq_http;
 pub mod own;
+pub mod pace;
 pub mod queue;
 pub mod small_file;
 pub mod upstream;

@@ -20,7 +20,9 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "mq_http" => &[],
         "intake" => &["queue", "mq_http"],
         "broker" => &["mq_http"],
-        "drain" => &["queue", "link", "upstream"],
+        "pace" => &[],
+        "drain" => &["queue", "link", "upstream", "pace"],
+        "fleet" => &["link", "pace"],
         "control" => &["queue"],
         "own" => &["queue", "drain"],
         "centre" => &["queue", "drain", "link", "own"],
@@ -134,8 +136,8 @@ fn sources(below: &str) -> Vec<Source> {
 fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
-        "intake", "drain", "queue", "upstream", "link", "control", "mq_http", "broker", "own",
-        "centre",
+        "intake", "drain", "queue", "upstream", "link", "pace", "fleet", "control", "mq_http",
+        "broker", "own", "centre",
     ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");

@@ -7,7 +7,7 @@ use futures::FutureExt;
 use spillway::clock::SystemClock;
 use spillway::intake::{self, Intake, Intaking, LaneInfo, Storing};
 use spillway::queue::{Entry, LaneOptions, Options, Ordering, Place, Queue};
-use spillway_protocol::local::status::{Configuration, Lane, Link, LinkState, Rates, Status};
+use spillway_protocol::local::status::{Configuration, Lane, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
 use spillway_tests::gateway::binary;
@@ -84,6 +84,7 @@ impl Intaking for Behind {
             own: None,
             control: None,
             rates: Rates::default(),
+            pace: Pace::default(),
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,

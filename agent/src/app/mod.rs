@@ -5,6 +5,7 @@ mod centre;
 mod front;
 mod meter;
 mod own;
+mod pace;
 mod report;
 
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
 use crate::{entropy, host};
+use pace::PaceFile;
 use report::Report;
 
 /// Time that requests in flight get when the agent stops.
@@ -109,8 +111,9 @@ impl Agent {
         let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
+        let pace_file = PaceFile::new(&config.gateway.data_dir);
         let drain = Drain::spawn(
-            drain::Options::new(&config, recovery.fresh),
+            drain::Options::new(&config, recovery.fresh, pace_file.load()),
             Arc::new(queue.clone()),
             upstream.clone(),
             entropy::seed(),
@@ -142,6 +145,7 @@ impl Agent {
             tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
             tokio::spawn(remember(known_time, stop.clone())),
+            tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
         ];
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));

@@ -82,6 +82,7 @@ impl Report {
                 delivered_per_s: drain.delivered_per_s,
                 delivered_bytes_per_s: drain.delivered_bytes_per_s,
             },
+            pace: drain.pace.clone(),
             drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
             first_send_in_s: drain.first_send_in_s,
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),

@@ -1,7 +1,7 @@
 //! `spillway status`.
 
 use clap::Args;
-use spillway_protocol::local::status::{Control, Lane, LinkState, Status as State};
+use spillway_protocol::local::status::{Control, Lane, LinkState, Pace, Status as State};
 
 use super::exit::finish;
 use super::human::{self, Column, duration};
@@ -68,6 +68,21 @@ fn centre(control: &Control) -> String {
     format!("{} requests open, {pulled}{fault}", control.open)
 }
 
+/// `up to 0.8 a second (1.5 of its own 0.5): answers are late`, and what else slows it.
+fn pace(pace: &Pace) -> String {
+    let own = format!("{:.1} of its own {:.1}", pace.share, pace.own_rate_per_s);
+    let allowed = match pace.allowed_per_s {
+        Some(rate) => format!("up to {rate:.1} a second ({own})"),
+        None => "no bound".to_owned(),
+    };
+    let paused = pace.paused_s.map(|s| format!(" for {}", duration(s))).unwrap_or_default();
+    let late = match pace.queue_delay_ms {
+        0 => String::new(),
+        ms => format!("; queue {ms} ms"),
+    };
+    format!("{allowed}: {}{paused}{late}", pace.reason)
+}
+
 fn show(state: &State) -> String {
     let rates = &state.rates;
     let mut lines = vec![
@@ -93,6 +108,9 @@ fn show(state: &State) -> String {
             ),
         ),
     ];
+    if !state.pace.reason.is_empty() {
+        lines.push(("pace", pace(&state.pace)));
+    }
     if let Some(s) = state.first_send_in_s {
         lines.push(("first send", format!("in {}", duration(s))));
     }

@@ -16,16 +16,20 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Options;
 use super::handle::Shared;
-use super::plan::{LaneView, Step};
-use super::source::{Parcel, Source};
-use super::state::Flight;
+use super::plan::{LaneView, Readiness, Step};
+use super::source::{self, Parcel, Source};
+use super::state::{Flight, State};
 use super::stock::{Mark, Stock};
 use crate::config::{Lane, Order};
+use crate::link::Permit;
+use crate::pace::Urgency;
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Upstream};
 
 /// A wait in which the far end need not hear of us.
 const LONG: Duration = Duration::from_secs(2);
+/// How often the own rate is looked at; the queue may have to read for it.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
 /// What tokio's timers can tell apart.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -42,6 +46,7 @@ pub(super) struct Driver<S: Source> {
     tasks: JoinSet<Done>,
     jobs: HashMap<Id, Job<S::Parcel>>,
     flowing: bool,
+    noted_at: Option<Instant>,
 }
 
 /// A lane's lease: the lane, its mark before, the records.
@@ -81,6 +86,7 @@ impl<S: Source> Driver<S> {
             tasks: JoinSet::new(),
             jobs: HashMap::new(),
             flowing: false,
+            noted_at: None,
         }
     }
 
@@ -131,6 +137,7 @@ impl<S: Source> Driver<S> {
     fn advance(&mut self) -> Option<Instant> {
         loop {
             let now = Instant::now();
+            self.note(now);
             self.lease_more(now);
             match self.decide(now) {
                 (Step::Send(lane), views) => self.send(lane, &views, now),
@@ -151,6 +158,16 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Tells the pace how the queue stands, now and then.
+    fn note(&mut self, now: Instant) {
+        if self.noted_at.is_some_and(|at| now < at + NOTE_EVERY) {
+            return;
+        }
+        self.noted_at = Some(now);
+        let standing = source::standing_of_all(self.source.as_ref(), &self.options.lanes);
+        self.shared.state().note(standing, now);
+    }
+
     /// Records that failed and wait need not, where an operator decided about them.
     fn hasten(&mut self) {
         let mut state = self.shared.state();
@@ -165,7 +182,7 @@ impl<S: Source> Driver<S> {
     fn decide(&self, now: Instant) -> (Step, Vec<LaneView>) {
         let mut state = self.shared.state();
         state.note_ramp(false, now);
-        let views: Vec<LaneView> = (0..self.stocks.len())
+        let mut views: Vec<LaneView> = (0..self.stocks.len())
             .map(|lane| LaneView {
                 priority: self.options.lanes[lane].priority,
                 weight: self.options.lanes[lane].weight,
@@ -173,9 +190,26 @@ impl<S: Source> Driver<S> {
                 state: self.readiness(lane, self.stocks[lane].readiness(&state, now)),
             })
             .collect();
-        let pace = state.pacer.ready_at(now);
-        let permit = state.link.permit(now);
-        (state.plan.decide(permit, pace, &views), views)
+        let permit = state.permit(&mut views, now);
+        let urgency = self.urgency(&state, &views);
+        let pace = state.pacer.ready_at(urgency, now);
+        let step = state.plan.decide(permit, pace, &views);
+        let ready = views.iter().any(|view| view.state == Readiness::Ready);
+        if permit == Permit::Flow && pace.is_some() && ready {
+            state.pacer.pressed(now);
+        }
+        (step, views)
+    }
+
+    /// A record of a priority lane, or one that alone waits, need not wait for a slow pace.
+    fn urgency(&self, state: &State, views: &[LaneView]) -> Urgency {
+        let mut lanes = 0..views.len();
+        let first = |lane| state.is_urgent(lane) && views[lane].state == Readiness::Ready;
+        let alone = || self.stocks.iter().map(Stock::len).sum::<usize>() == 1;
+        match lanes.any(first) || alone() {
+            true => Urgency::Urgent,
+            false => Urgency::Patient,
+        }
     }
 
     /// Nothing is left to do: the link is online without proof by numbers, and heartbeats rest.

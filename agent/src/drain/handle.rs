@@ -11,10 +11,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::driver::Driver;
-use super::source::Source;
+use super::source::{Source, standing_of_all};
 use super::state::State;
 use super::{DrainStatus, Options};
 use crate::clock::WallClock;
+use crate::pace;
 use crate::upstream::Upstream;
 
 /// Starts drains.
@@ -30,7 +31,8 @@ impl Drain {
         seed: u64,
         clock: Arc<dyn WallClock>,
     ) -> DrainHandle {
-        let state = State::new(&options, upstream.is_some(), seed, Instant::now());
+        let standing = standing_of_all(source.as_ref(), &options.lanes);
+        let state = State::new(&options, upstream.is_some(), standing, seed, Instant::now());
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             poke: Notify::new(),
@@ -91,6 +93,11 @@ impl DrainHandle {
     pub fn status(&self) -> DrainStatus {
         let wall_ms = self.clock.now_ms();
         self.shared.state().status(Instant::now(), wall_ms)
+    }
+
+    /// What the pace has learned, worth keeping over a restart.
+    pub fn memory(&self) -> pace::Memory {
+        self.shared.state().pacer.memory()
     }
 
     /// Whether the far end can be reached, now and whenever that changes.

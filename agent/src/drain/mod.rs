@@ -2,7 +2,7 @@
 //! settles each by what became of it.
 //!
 //! - [`driver`](self) is the only loop; it wakes on a new record, an answer, a timer, an operator.
-//! - `state` holds everything decided, without the records: [`crate::link::Link`], the [`pacer`],
+//! - `state` holds everything decided, without the records: [`crate::link::Link`], the [`Pacer`](crate::pace::Pacer),
 //!   the [`plan`] and one [`breaker`] per lane and topic. It is pure, so the same seed and the
 //!   same answers give the same run.
 //! - `settle` says what an answer means; `stock` keeps the few records leased and not yet sent.
@@ -15,12 +15,9 @@ mod handle;
 mod load;
 mod meter;
 mod notice;
-pub mod pacer;
 pub mod plan;
-mod ramp;
 mod settle;
 pub mod source;
-pub mod spread;
 mod state;
 mod status;
 mod stock;
@@ -31,6 +28,7 @@ pub use status::{DrainStatus, LaneDrain};
 use spillway_protocol::record::{BODY_MAX, LaneName};
 
 use crate::config::{self, Config};
+use crate::pace;
 
 /// What the drain is told.
 #[derive(Debug, Clone)]
@@ -46,19 +44,22 @@ pub struct Options {
     /// A fresh install: nothing was ever delivered, so there is no fleet to return with, and the
     /// first record need not wait for this gateway's slot.
     pub fresh: bool,
+    /// What the pace learned in an earlier run.
+    pub memory: pace::Memory,
     /// Bytes of messages in flight; the first requests of topics may go up to twice that.
     pub in_flight_bytes: usize,
 }
 
 impl Options {
     /// What `config` says.
-    pub fn new(config: &Config, fresh: bool) -> Self {
+    pub fn new(config: &Config, fresh: bool, memory: pace::Memory) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
             lanes: config.all_lanes().collect(),
             drain: config.drain.clone(),
             backoff: config.backoff.clone(),
             fresh,
+            memory,
             in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
         }
     }

@@ -150,7 +150,7 @@ impl State {
 
     fn delivered(&mut self, flight: &Flight, now: Instant) -> Settlement {
         self.answered(flight.era, now);
-        self.pacer.clean(now);
+        self.pacer.accepted(flight.facts.bytes, flight.sent_at, now);
         self.meter.count(flight.facts.body_bytes, now);
         let facts = &flight.facts;
         self.blame.delivered(facts.lane, &facts.topic, flight.number);

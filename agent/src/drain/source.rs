@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
+use crate::config::Lane;
+use crate::pace::Standing;
 use crate::queue::{Lease, Queue, SettleError};
 
 /// Where records wait. Its ordering rules (see [`crate::queue::Ordering`]) are part of it: what
@@ -33,8 +35,21 @@ pub trait Source: Send + Sync + 'static {
     /// What tells whether records of the lane were accepted or settled: it then differs. Cheap.
     fn mark(&self, lane: &LaneName) -> [u64; 3];
 
+    /// How the lane stands. May read the disk.
+    fn standing(&self, lane: &LaneName) -> Standing;
+
     /// Changes whenever a record was accepted or settled.
     fn changed(&self) -> watch::Receiver<u64>;
+}
+
+/// How all `lanes` together stand.
+pub(super) fn standing_of_all<S: Source>(source: &S, lanes: &[Lane]) -> Standing {
+    let standings = lanes.iter().map(|lane| source.standing(&lane.name));
+    standings.fold(Standing::default(), |all, one| Standing {
+        accepted: all.accepted + one.accepted,
+        waiting: all.waiting + one.waiting,
+        oldest_age: all.oldest_age.max(one.oldest_age),
+    })
 }
 
 /// A leased record. Dropping it gives it back as it was.
@@ -82,6 +97,12 @@ impl Source for Queue {
     fn mark(&self, lane: &LaneName) -> [u64; 3] {
         let accounts = self.accounts(lane).unwrap_or_default();
         [accounts.accepted, accounts.waiting, accounts.dead]
+    }
+
+    fn standing(&self, lane: &LaneName) -> Standing {
+        let accounts = self.accounts(lane).unwrap_or_default();
+        let oldest_age = self.oldest_age(lane).unwrap_or_default();
+        Standing { accepted: accounts.accepted, waiting: accounts.waiting, oldest_age }
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

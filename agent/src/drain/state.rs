@@ -10,20 +10,22 @@ use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::Topic;
 use tokio::time::Instant;
 
+use super::Options;
 use super::blame::Blame;
 use super::breakage::Breakages;
 use super::breaker::Breaker;
 use super::load::Load;
 use super::meter::Meter;
 use super::notice::Notices;
-use super::pacer::Pacer;
 use super::plan::{LaneView, Plan, Readiness};
-use super::{Options, spread};
 use crate::config;
-use crate::link::{Backoff, Link, Start};
+use crate::link::{Backoff, Link, Permit, Start};
+use crate::pace::{Pacer, Standing, spread};
 
 /// Topics of one lane that have a breaker of their own; further ones share the lane's.
 const BREAKERS: usize = 256;
+/// A lane without a priority of its own has this one; what comes before it is a priority lane.
+const PRIORITY: u32 = 1;
 /// A record that breaks the connection costs what it carries each time: its waits grow far.
 const BREAKING_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -32,8 +34,10 @@ pub(super) struct State {
     pub(super) pacer: Pacer,
     pub(super) plan: Plan,
     pub(super) lanes: Vec<LaneState>,
-    /// This gateway's own place in a fleet's return.
+    /// How long this gateway's first sends wait when a fleet returns.
     pub(super) slot: Duration,
+    /// Its place in that window, in [0, 1).
+    place: f64,
     pub(super) load: Load,
     pub(super) meter: Meter,
     pub(super) notices: Notices,
@@ -104,8 +108,18 @@ pub(super) struct Flight {
 }
 
 impl State {
-    pub(super) fn new(options: &Options, connected: bool, seed: u64, now: Instant) -> Self {
-        let slot = spread::slot(&options.gateway, options.drain.reconnect_spread);
+    /// `standing` is how the queue stands at the start.
+    pub(super) fn new(
+        options: &Options,
+        connected: bool,
+        standing: Standing,
+        seed: u64,
+        now: Instant,
+    ) -> Self {
+        let place = spread::place(&options.gateway);
+        let mut pacer = Pacer::new(&options.drain, options.memory, options.fresh, now);
+        pacer.note(standing, now);
+        let slot = spread::slot(place, pacer.window());
         let start = match (connected, options.fresh) {
             (false, _) => Start::Unconfigured,
             (true, true) => Start::Fresh,
@@ -126,7 +140,8 @@ impl State {
         let lanes = options.lanes.iter().map(lane).collect();
         Self {
             link: Link::new(backoff.clone(), slot, start, now),
-            pacer: Pacer::new(&options.drain, now),
+            pacer,
+            place,
             plan: Plan::default(),
             lanes,
             slot,
@@ -141,6 +156,38 @@ impl State {
             blame: Blame::default(),
             doubt: false,
             issued: 0,
+        }
+    }
+
+    /// Notes how the queue stands: the own rate follows it, and the slot follows that.
+    pub(super) fn note(&mut self, standing: Standing, now: Instant) {
+        self.pacer.note(standing, now);
+        self.slot = spread::slot(self.place, self.pacer.window());
+        self.link.set_spread(self.slot, self.pacer.probe_within());
+    }
+
+    /// Whether a lane is a priority lane: its records need not wait for this gateway's turn.
+    pub(super) fn is_urgent(&self, lane: usize) -> bool {
+        self.lanes[lane].config.priority < PRIORITY
+    }
+
+    /// What the link lets leave now. While others wait for this gateway's turn and priority
+    /// lanes need not, they alone are left in `views`.
+    pub(super) fn permit(&self, views: &mut [LaneView], now: Instant) -> Permit {
+        let permit = self.link.permit(now);
+        let Some(from) = self.link.urgent_from(now) else {
+            return permit;
+        };
+        let ready = |state| matches!(state, Readiness::Ready);
+        let waits = (0..views.len()).any(|lane| self.is_urgent(lane) && ready(views[lane].state));
+        match waits {
+            false => permit,
+            true if from > now => Permit::Wait(from),
+            true => {
+                let others = (0..views.len()).filter(|lane| !self.is_urgent(*lane));
+                others.for_each(|lane| views[lane].state = Readiness::Empty);
+                Permit::Flow
+            }
         }
     }
 
@@ -187,7 +234,7 @@ impl State {
             }
             breaker.sent(facts.position, now);
         }
-        self.pacer.spend(facts.bytes, now);
+        self.pacer.spend(facts.bytes, now, &mut self.rng);
         Flight { facts, number: self.issued, era: self.link.era(), sent_at: now }
     }
 

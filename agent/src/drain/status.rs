@@ -1,5 +1,7 @@
 //! What the drain tells of itself.
 
+use std::time::Duration;
+
 use spillway_protocol::local::status::{self, Hold};
 use spillway_protocol::record::{LaneName, Topic};
 use tokio::time::Instant;
@@ -8,6 +10,7 @@ use super::breaker::{Breaker, Held};
 use super::state::{LaneState, State};
 use crate::config::Order;
 use crate::link::HeldLink;
+use crate::pace::View;
 
 /// The drain's part of `GET /v1/status`.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +25,8 @@ pub struct DrainStatus {
     pub delivered_bytes_per_s: f64,
     /// Seconds until the first send after a start or an outage is due.
     pub first_send_in_s: Option<u64>,
+    /// What the pace thinks.
+    pub pace: status::Pace,
 }
 
 /// The drain's part of a lane's status.
@@ -61,8 +66,22 @@ impl State {
             link,
             delivered_per_s,
             delivered_bytes_per_s,
+            pace: pace(&self.pacer.view(now), self.slot),
             first_send_in_s: first.map(|at| at.duration_since(now).as_secs_f64().ceil() as u64),
         }
+    }
+}
+
+fn pace(view: &View, slot: Duration) -> status::Pace {
+    status::Pace {
+        own_rate_per_s: view.own_rate_per_s,
+        share: view.share,
+        allowed_per_s: view.allowed_per_s,
+        queue_delay_ms: (view.queue_delay_s * 1000.0).round() as u64,
+        reject_share: view.reject_share,
+        paused_s: view.paused_for.map(|wait| wait.as_secs_f64().ceil() as u64),
+        slot_s: slot.as_secs(),
+        reason: view.reason.to_owned(),
     }
 }
 

@@ -105,6 +105,11 @@ impl<P: Parcel> Stock<P> {
         (present, self.returns)
     }
 
+    /// Records at hand.
+    pub(super) fn len(&self) -> usize {
+        self.parcels.len()
+    }
+
     pub(super) fn is_full(&self) -> bool {
         let bytes: usize = self.parcels.iter().map(|(facts, _)| facts.bytes).sum();
         self.parcels.len() >= PARCELS || bytes >= BYTES

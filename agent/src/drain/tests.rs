@@ -17,6 +17,7 @@ use self::fake::{FakeQueue, FakeUpstream};
 use super::{Connection, Drain, DrainHandle, Options};
 use crate::clock::SystemClock;
 use crate::config::{self, OnReject, Order};
+use crate::pace::{Memory, spread};
 use crate::upstream::{Outcome, Upstream};
 
 const MS: Duration = Duration::from_millis(1);
@@ -48,6 +49,7 @@ fn options(lanes: Vec<config::Lane>) -> Options {
         },
         backoff: config::Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(120) },
         fresh: true,
+        memory: Memory::default(),
         in_flight_bytes: 8 << 20,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use spillway_protocol::local::status::{Configuration, Link, LinkState, Rates, Status};
+use spillway_protocol::local::status::{Configuration, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{IdOrigin, LaneName, MessageKey, Record, RecordId, Topic};
 use tokio::sync::watch;
@@ -169,6 +169,7 @@ impl Intaking for Fake {
             own: None,
             control: None,
             rates: Rates::default(),
+            pace: Pace::default(),
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,

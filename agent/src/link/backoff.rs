@@ -25,6 +25,11 @@ impl Backoff {
         self.initial.saturating_mul(factor).min(self.max)
     }
 
+    /// Draws a wait whose bound is `most`, too, but never less than the first one's.
+    pub fn wait_within(&self, failures: u32, most: Duration, rng: &mut impl Rng) -> Duration {
+        self.bound(failures).min(most.max(self.bound(0))).mul_f64(rng.random::<f64>())
+    }
+
     /// Draws a wait.
     pub fn wait(&self, failures: u32, rng: &mut impl Rng) -> Duration {
         self.bound(failures).mul_f64(rng.random::<f64>())

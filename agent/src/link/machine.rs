@@ -12,6 +12,8 @@ use super::Backoff;
 const SILENT_RUN: u32 = 4;
 /// ... if nothing at all was answered for this long. The count alone errs at hundreds a second.
 const SILENT_FOR: Duration = Duration::from_secs(5);
+/// Priority lanes wait this part of the slot.
+const URGENT: u32 = 8;
 /// How often a held link is asked again, on average: a fleet is not to ask in step.
 const HELD_PROBE: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,8 @@ pub struct HeldLink {
 pub struct Link {
     backoff: Backoff,
     spread: Duration,
+    /// Bound of the waits between probes, beside the configured one.
+    probe_within: Duration,
     state: LinkState,
     since: Instant,
     reason: String,
@@ -75,6 +79,10 @@ pub struct Link {
     failures: u32,
     next_attempt_at: Option<Instant>,
     flow_from: Option<Instant>,
+    /// The same for priority lanes, which are few records and need not wait as long.
+    urgent_from: Option<Instant>,
+    /// When the far end was last known to be away: the slot counts from there.
+    failed_at: Instant,
     starting: bool,
     /// A new installation that has not been up yet.
     fresh: bool,
@@ -98,6 +106,7 @@ impl Link {
         Self {
             backoff,
             spread,
+            probe_within: Duration::MAX,
             state,
             since: now,
             reason: reason.to_owned(),
@@ -110,6 +119,8 @@ impl Link {
             failures: 0,
             next_attempt_at,
             flow_from: None,
+            urgent_from: None,
+            failed_at: now,
             starting: next_attempt_at.is_some(),
             fresh: start == Start::Fresh,
             silent: 0,
@@ -152,6 +163,19 @@ impl Link {
     /// How often it was proved to be up: while it is, the number of its present time.
     pub fn session(&self) -> u64 {
         self.session
+    }
+
+    /// Another slot, for the next time the link comes up, and a bound for the waits between
+    /// probes: a gateway with many records is worth asking for more often.
+    pub fn set_spread(&mut self, spread: Duration, probe_within: Duration) {
+        (self.spread, self.probe_within) = (spread, probe_within);
+    }
+
+    /// While [`Link::permit`] lets the others wait for this gateway's turn: when priority lanes
+    /// may send.
+    pub fn urgent_from(&self, now: Instant) -> Option<Instant> {
+        let waiting = self.is_up() && self.flow_from.is_some_and(|at| at > now);
+        self.urgent_from.filter(|_| waiting && !self.attempting)
     }
 
     /// When the first send after a start or an outage is due.
@@ -247,11 +271,13 @@ impl Link {
         } else {
             return;
         }
+        self.failed_at = now;
         self.attempting = false;
         self.held = None;
         self.flow_from = None;
         self.silent = 0;
-        self.next_attempt_at = Some(now + self.backoff.wait(self.failures, rng));
+        let wait = self.backoff.wait_within(self.failures, self.probe_within, rng);
+        self.next_attempt_at = Some(now + wait);
         self.enter(LinkState::Offline, Some(reason), now);
     }
 
@@ -338,7 +364,12 @@ impl Link {
         // A hold that lasted is the same for a fleet whose operator has put the mistake right.
         let long = now.duration_since(self.since) > HELD_PROBE;
         let spread = outage || (self.state == LinkState::Held && long);
-        self.flow_from = (spread && !self.fresh).then(|| now + self.spread);
+        // The probes of an outage are spread by their own jitter, and what they waited counts:
+        // the slot runs from the last moment at which the far end was known to be away.
+        let began = if outage { self.failed_at } else { now };
+        let flow_from = |slot| (spread && !self.fresh).then(|| (began + slot).max(now));
+        (self.flow_from, self.urgent_from) =
+            (flow_from(self.spread), flow_from(self.spread / URGENT));
         self.fresh = false;
         self.session += u64::from(!self.unproven);
         self.attempting = false;

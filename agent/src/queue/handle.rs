@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -210,6 +211,14 @@ impl Queue {
     /// A lane's accounts. Cheap.
     pub fn accounts(&self, lane: &LaneName) -> Option<Accounts> {
         Some(self.lane(lane)?.accounts())
+    }
+
+    /// How long the lane's oldest waiting record has waited, by the machine's clock; `None` where
+    /// nothing waits. May read the disk.
+    pub fn oldest_age(&self, lane: &LaneName) -> Option<Duration> {
+        let lane = self.lane(lane).filter(|lane| lane.accounts().waiting > 0)?;
+        let age_ms = self.0.clock.now_ms().saturating_sub(lane.oldest_accepted_ms()?);
+        Some(Duration::from_millis(age_ms))
     }
 
     /// A lane in numbers. Reads the disk's metadata.

@@ -29,6 +29,9 @@ pub struct Status {
     pub control: Option<Control>,
     /// What went in and out lately.
     pub rates: Rates,
+    /// What the pace allows, and why; absent from agents before it was told.
+    #[serde(default)]
+    pub pace: Pace,
     /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.
     pub drained_in_s: Option<u64>,
     /// Seconds until the first send after a start or an outage is due; `null` when nothing waits for it.
@@ -147,6 +150,27 @@ pub struct Rates {
     pub delivered_per_s: f64,
     /// Body bytes delivered.
     pub delivered_bytes_per_s: f64,
+}
+
+/// How fast records may leave, and why no faster.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// Records per second that the gateway produces by itself: the unit of its pace.
+    pub own_rate_per_s: f64,
+    /// The multiple of it that may leave now.
+    pub share: f64,
+    /// Records per second that may leave now; `null` without a bound.
+    pub allowed_per_s: Option<f64>,
+    /// How much later answers come than on a quiet line.
+    pub queue_delay_ms: u64,
+    /// Part of the requests that the broker refused for want of capacity, over the last seconds.
+    pub reject_share: f64,
+    /// Seconds for which the broker asked for a pause; `null` without one.
+    pub paused_s: Option<u64>,
+    /// This gateway's place in a fleet's return: how long after it its first sends begin.
+    pub slot_s: u64,
+    /// What limits the pace, for a person.
+    pub reason: String,
 }
 
 /// Where one record is, as `GET /v1/records/{id}` answers.

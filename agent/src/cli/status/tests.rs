@@ -1,4 +1,4 @@
-use spillway_protocol::local::status::{Configuration, Hold, Link, Rates};
+use spillway_protocol::local::status::{Configuration, Hold, Link, Pace, Rates};
 
 use super::*;
 
@@ -40,6 +40,14 @@ fn state(link: LinkState, lane: Lane) -> State {
         own: None,
         control: None,
         rates: Rates { accepted_per_s: 1.25, ..Rates::default() },
+        pace: Pace {
+            own_rate_per_s: 0.5,
+            share: 1.5,
+            allowed_per_s: Some(0.75),
+            queue_delay_ms: 40,
+            reason: "answers are late: the broker has a queue".to_owned(),
+            ..Pace::default()
+        },
         drained_in_s: None,
         first_send_in_s: None,
         clock_offset_s: Some(3),

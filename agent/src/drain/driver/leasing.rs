@@ -32,6 +32,7 @@ impl<S: Source> Driver<S> {
             // Several, to choose a topic from that was not asked for lately.
             Permit::Probe { record_only: true } => BATCH,
             Permit::Probe { record_only: false } => 1,
+            Permit::Wait(_) if self.shared.state().link.urgent_from(now).is_some() => BATCH,
             Permit::Bare | Permit::Wait(_) | Permit::Never => return,
         };
         if self.lease.is_some() {
@@ -59,6 +60,10 @@ impl<S: Source> Driver<S> {
     fn turns(&self, permit: Permit) -> Vec<usize> {
         let mut lanes: Vec<usize> = (0..self.stocks.len()).collect();
         lanes.sort_by_key(|lane| self.options.lanes[*lane].priority);
+        if matches!(permit, Permit::Wait(_)) {
+            let state = self.shared.state();
+            lanes.retain(|lane| state.is_urgent(*lane));
+        }
         if permit == (Permit::Probe { record_only: true }) {
             let state = self.shared.state();
             lanes.sort_by_key(|lane| state.blame.lane_last_asked(*lane));

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::config::Order;
 use crate::drain::source::{Parcel, Source};
+use crate::pace::Standing;
 use crate::queue::SettleError;
 use crate::upstream::{Finding, Outcome, Upstream};
 
@@ -25,6 +26,7 @@ struct Entry {
     not_before: Option<Instant>,
     attempts: u32,
     gone: bool,
+    made_at: Instant,
 }
 
 #[derive(Debug)]
@@ -108,6 +110,7 @@ impl FakeQueue {
             not_before: None,
             attempts: 0,
             gone: false,
+            made_at: Instant::now(),
         });
         drop(inner);
         self.changed.send_modify(|n| *n += 1);
@@ -239,6 +242,15 @@ impl Source for FakeQueue {
         let entries = &inner.lanes[lane].entries;
         let waiting = entries.iter().filter(|entry| !entry.gone).count();
         [entries.len() as u64, waiting as u64, dead as u64]
+    }
+
+    fn standing(&self, lane: &LaneName) -> Standing {
+        let [accepted, waiting, _] = self.mark(lane);
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let oldest = inner.lanes[lane].entries.iter().find(|entry| !entry.gone);
+        let oldest_age = oldest.map_or(Duration::ZERO, |entry| entry.made_at.elapsed());
+        Standing { accepted, waiting, oldest_age }
     }
 
     fn changed(&self) -> watch::Receiver<u64> {

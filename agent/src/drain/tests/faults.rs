@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use super::fake::{Spec, place_of};
 use super::*;
-use crate::drain::spread;
 use crate::upstream::Scope;
 
 fn wrong(scope: Scope, code: &'static str) -> Outcome {
@@ -272,7 +271,7 @@ async fn a_lane_held_for_days_lets_the_heartbeats_rest_and_the_link_be_online() 
 async fn return_of(scope: Scope) -> usize {
     let mut options = options(vec![lane("a", Order::None)]);
     options.drain.reconnect_spread = Some(SECOND * 100);
-    let slot = spread::slot(&options.gateway, options.drain.reconnect_spread);
+    let slot = spread::slot(spread::place(&options.gateway), SECOND * 100);
     let queue = queue(&options);
     let upstream = FakeUpstream::new(move |_, at| match (5..300).contains(&at.as_secs()) {
         true => (MS * 20, wrong(scope, "permission")),

@@ -2,7 +2,6 @@
 
 use super::fake::{Spec, lane_of, place_of};
 use super::*;
-use crate::drain::spread;
 
 #[tokio::test(start_paused = true)]
 async fn a_fresh_install_sends_its_first_record_at_once_and_ramps_up() {
@@ -24,7 +23,7 @@ async fn a_fresh_install_sends_its_first_record_at_once_and_ramps_up() {
 #[tokio::test(start_paused = true)]
 async fn a_start_with_a_history_waits_for_its_slot() {
     let options = Options { fresh: false, ..options(vec![lane("a", Order::None)]) };
-    let slot = spread::slot(&options.gateway, None);
+    let slot = spread::slot(spread::place(&options.gateway), spread::window(None, 1.0));
     let queue = queue(&options);
     let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
     queue.fill(0, 1);
@@ -39,7 +38,7 @@ async fn a_start_with_a_history_waits_for_its_slot() {
 #[tokio::test(start_paused = true)]
 async fn an_outage_costs_no_attempts_is_probed_one_by_one_and_ends_in_a_slot_and_a_ramp() {
     let options = options(vec![lane("a", Order::None)]);
-    let slot = spread::slot(&options.gateway, None);
+    let slot = spread::slot(spread::place(&options.gateway), spread::window(None, 1.0));
     let queue = queue(&options);
     let up = |at: Duration| !(10..400).contains(&at.as_secs());
     let upstream = FakeUpstream::reachable(up, move |_, at| match up(at) {

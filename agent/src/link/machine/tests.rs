@@ -84,12 +84,15 @@ fn an_outage_goes_through_offline_probing_ramping_online() {
     assert_eq!(bench.link.since, began, "probes do not restart the outage");
     bench.answered();
     assert_eq!(bench.link.state(), LinkState::Ramping);
-    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
-    assert_eq!(bench.link.first_send_at(bench.now), Some(bench.now + SPREAD));
+    let turn = bench.link.failed_at + SPREAD;
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(turn));
+    assert_eq!(bench.link.first_send_at(bench.now), Some(turn));
+    assert!(bench.link.urgent_from(bench.now).is_some_and(|at| at < turn), "priority lanes");
     bench.link.ramped(bench.now);
     assert_eq!(bench.link.state(), LinkState::Ramping, "not before its turn");
     bench.pass(SPREAD);
     assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+    assert_eq!(bench.link.urgent_from(bench.now), None);
     bench.link.ramped(bench.now);
     assert_eq!((bench.link.state(), bench.link.reason()), (LinkState::Online, ""));
 }
@@ -149,7 +152,7 @@ fn a_new_installation_waits_for_no_slot_until_it_has_been_up_once() {
         bench.probe();
     }
     bench.answered();
-    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.link.failed_at + SPREAD));
 }
 
 #[test]
