@@ -23,7 +23,7 @@ const NOTE_EVERY_US: u64 = 10_000_000;
 /// Records per second of a static bucket.
 const STATIC_PER_S: u32 = 10;
 /// Quiet answers that taught it what a quiet line is like.
-const QUIET_ANSWERS: u32 = 64;
+const QUIET_ANSWERS: u32 = 256;
 
 /// How it connects.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Gateway {
         if policy.is_ours_but_the_pace() {
             let window = spread::window(scenario.drain.reconnect_spread, memory.own_rate_per_s);
             let slot = spread::slot(place, window);
-            let within = spread::window(None, memory.own_rate_per_s) * 2;
+            let within = gateway.pacer.as_ref().map_or(Duration::MAX, |p| p.probe_within());
             let link = cut_link(&scenario.backoff, slot, within, clock, rng);
             gateway.way = Way::Link(Box::new(link));
         }
@@ -347,6 +347,12 @@ impl Gateway {
         }
     }
 
+    /// Whether one record waits and no other.
+    fn is_alone(&self, now_us: u64) -> bool {
+        let backlog = self.live_from.saturating_sub(self.backlog);
+        backlog + self.made(now_us).saturating_sub(self.live) + self.again.len() as u32 <= 1
+    }
+
     /// When the next record is made.
     pub(super) fn next_made_us(&self, now_us: u64) -> u64 {
         self.made_us(self.made(now_us)).max(now_us + 1)
@@ -355,7 +361,10 @@ impl Gateway {
     /// When `index` may leave; `None` is now.
     pub(super) fn ready_us(&mut self, index: u32, now_us: u64) -> Option<u64> {
         self.note(now_us, false);
-        let urgency = if self.rank(index) < 2 { Urgency::Urgent } else { Urgency::Patient };
+        let urgency = match self.rank(index) == 0 || self.is_alone(now_us) {
+            true => Urgency::Urgent,
+            false => Urgency::Patient,
+        };
         let pacer = self.pacer.as_mut()?;
         let now = self.clock.at(now_us);
         let at = pacer.ready_at(urgency, now)?;

@@ -17,13 +17,13 @@ use super::delay::{Delay, Quiet};
 use super::rejects::Rejects;
 
 /// Queue delay, in seconds, that one unit of price stands for.
-const TARGET_S: f64 = 0.080;
+const TARGET_S: f64 = 0.100;
 /// Price of a reject.
 const REJECT_PRICE: f64 = 33.0;
 /// Highest price of delay.
 const DELAY_PRICE_MOST: f64 = 20.0;
 /// Growth of the share per second where nothing speaks against it ...
-const GROWTH_MOST: f64 = 0.05;
+const GROWTH_MOST: f64 = 0.04;
 /// ... and near the broker's limit, where it is also what the price is weighed against.
 const GROWTH_LEAST: f64 = 0.012;
 /// Growth doubles in this many seconds without delay or rejects, but only over this many answers.
@@ -33,6 +33,8 @@ const CLEAN_ANSWERS_POLICED: f64 = 20.0;
 /// Share of rejects, and of the target, beyond which growth is careful.
 const HOT_REJECTS: f64 = 0.02;
 const HOT_DELAY: f64 = 0.7;
+/// The fair delay, which falls with the share, is not told from noise beyond this share.
+const FAIR_SHARE_MOST: f64 = 1.7;
 /// Answers farther apart than this are no steady signal, in seconds.
 const DT_MOST: f64 = 4.0;
 /// Bounds of one answer's effect on the logarithm of the share: what was not tried is not known.
@@ -41,9 +43,11 @@ const FALL_MOST: f64 = 0.15;
 /// Part of the rate taken off per second of queue delay, and what is left of it at least.
 const DAMPING: f64 = 0.8;
 const DAMPED_LEAST: f64 = 0.4;
+/// Part of the rate that rejects leave at once, at least; a volley of them is one event.
+const KEPT_LEAST: f64 = 0.25;
 /// Live records and resends have to fit, while the broker refuses few.
-const ENTITLED: f64 = 1.12;
-const SHARE_FLOOR: f64 = 1.15;
+const ENTITLED: f64 = 1.04;
+const SHARE_FLOOR: f64 = 1.05;
 /// Below, however much is refused, it does not sink.
 const SHARE_LEAST: f64 = 0.05;
 /// After an outage the share starts within these bounds: what others do now is not known.
@@ -100,7 +104,8 @@ impl Controller {
     /// Records per second for a gateway whose own rate is `own_per_s`.
     pub fn rate_per_s(&self, own_per_s: f64) -> f64 {
         let damped = (1.0 - DAMPING * self.delay.quick_s().max(0.0)).max(DAMPED_LEAST);
-        let rate = own_per_s * self.share * damped * (1.0 - self.rejects.quick);
+        let kept = (1.0 - self.rejects.quick).max(KEPT_LEAST);
+        let rate = own_per_s * self.share * damped * kept;
         match self.share >= 1.0 && !self.rejects.are_many() {
             true => rate.max(ENTITLED * own_per_s),
             false => rate,
@@ -134,7 +139,7 @@ impl Controller {
 
     /// Whether growth is fast or careful.
     fn warm(&mut self, rejected: bool, dt: f64, now: Instant) {
-        let fair_s = TARGET_S / self.share.max(1.0);
+        let fair_s = TARGET_S / self.share.clamp(1.0, FAIR_SHARE_MOST);
         let late_s = HOT_DELAY * (fair_s + self.delay.quiet().deviation_s);
         self.hot = rejected || self.rejects.quick > HOT_REJECTS || self.delay.slow_s() > late_s;
         let answers = match self.rejects.is_policed(now) {

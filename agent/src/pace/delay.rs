@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// Answers after which the quiet response time counts as known.
+/// Answers after which the quiet response time counts as known: then only quiet ones add to it.
 const KNOWN: u32 = 16;
-/// An answer's largest weight in the quiet response time, once that is known.
-const WEIGHT: f64 = 1.0 / 32.0;
+/// The quiet response time is the mean over about so many quiet answers.
+const ANSWERS: u32 = 128;
 /// The quiet response time follows a lasting change within about this many seconds.
 const FOLLOW_S: f64 = 600.0;
 /// Answers that come faster than a quiet line's say so plainly: then it follows much sooner.
@@ -96,16 +96,14 @@ impl Delay {
         if !young && !calm {
             return;
         }
-        let weight = match young {
-            true => 1.0 / f64::from(quiet.known + 1),
-            false => WEIGHT.min(dt / FOLLOW_S),
-        };
+        let weight = 1.0 / f64::from(quiet.known + 1);
+        let weight = if young { weight } else { weight.min(dt / FOLLOW_S) };
         let error = response_s - quiet.base_s;
         quiet.base_s += weight * error;
         if quiet.known > 0 {
             quiet.deviation_s += weight * (error.abs() - quiet.deviation_s);
         }
-        quiet.known = (quiet.known + 1).min(KNOWN);
+        quiet.known = (quiet.known + 1).min(ANSWERS - 1);
     }
 
     /// Moves the base, and with it the delays that were measured from it.

@@ -16,6 +16,8 @@ const LENGTH: usize = 48;
 const NEWS: f64 = 0.1;
 /// ... and so is having watched so much longer.
 const NEWS_AFTER: Duration = Duration::from_secs(600);
+/// So many more answers are worth one as well.
+const KNOWN_STEP: u32 = 16;
 /// Nothing answers so late that it still counts as an answer.
 const BASE_MOST_S: f64 = 3600.0;
 /// No gateway makes more records than that in a second.
@@ -44,7 +46,7 @@ impl Memory {
         moved(self.own_rate_per_s, saved.own_rate_per_s)
             || moved(self.quiet.base_s, saved.quiet.base_s)
             || self.watched.abs_diff(saved.watched) >= NEWS_AFTER
-            || self.quiet.known != saved.quiet.known
+            || self.quiet.known / KNOWN_STEP != saved.quiet.known / KNOWN_STEP
     }
 
     /// As bytes.

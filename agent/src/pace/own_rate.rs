@@ -38,12 +38,13 @@ pub struct OwnRate {
     watched: Duration,
     counted: Option<(u64, Instant)>,
     backlog_per_s: f64,
+    held_per_s: f64,
 }
 
 impl OwnRate {
     /// As an earlier run learned it, watching so long.
     pub fn new(learned_per_s: f64, watched: Duration) -> Self {
-        Self { learned_per_s, watched, counted: None, backlog_per_s: 0.0 }
+        Self { learned_per_s, watched, counted: None, backlog_per_s: 0.0, held_per_s: 0.0 }
     }
 
     /// Records per second, never zero.
@@ -52,7 +53,7 @@ impl OwnRate {
             true => self.learned_per_s.max(LEAST_PER_S),
             false => self.learned_per_s.max(UNKNOWN_PER_S),
         };
-        habit.max(self.backlog_per_s)
+        habit.max(self.backlog_per_s).max(self.held_per_s)
     }
 
     /// Mean production, in records per second, and how long it was watched.
@@ -65,6 +66,12 @@ impl OwnRate {
         let burst = if self.is_habit() { BURST_OF_HABIT } else { BURST };
         let age_s = standing.oldest_age.max(burst).as_secs_f64();
         self.backlog_per_s = standing.waiting as f64 / age_s;
+        // While an old backlog drains, newest records first, it says less and less of how it was
+        // made: what it said before holds until it is gone.
+        self.held_per_s = match standing.oldest_age > BURST_OF_HABIT {
+            true => self.held_per_s.max(self.backlog_per_s),
+            false => 0.0,
+        };
         self.learn(standing.accepted, now);
     }
 
@@ -108,6 +115,8 @@ mod tests {
         rate.note(standing(10_000, 10_000, 600), now);
         assert!((16.6..16.7).contains(&rate.per_s()));
         rate.note(standing(10_005, 5, 600), now);
+        assert!((16.6..16.7).contains(&rate.per_s()), "until the backlog is gone");
+        rate.note(standing(10_005, 5, 6), now);
         assert_eq!(rate.per_s(), 1.0);
         rate.note(standing(10_005, 200, 0), now);
         assert_eq!(rate.per_s(), 20.0, "a burst is spread over its bound");

@@ -30,8 +30,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// With a controller it pauses up to this, so that a broker that refuses everybody at once does
 /// not hear from everybody at once.
 const GAP: Duration = Duration::from_millis(200);
+/// ... but not longer than so many of its turns.
+const GAP_TURNS: u32 = 8;
 /// A broker's wish is followed up to here: a mistaken one must not silence a gateway for good.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
+/// Bound of the waits between probes, in windows of first contact.
+const PROBES: f64 = 1.25;
 /// Intervals vary by this part to either side, so that gateways do not fall into step.
 const JITTER: f64 = 0.1;
 /// Below this rate, in records per second, an urgent record need not wait for the whole interval.
@@ -114,10 +118,10 @@ impl Pacer {
         spread::window(self.spread, self.own_rate.per_s())
     }
 
-    /// Waits between probes are within this. With chance they take half of it on average: then
-    /// the probes of a fleet cost the same part of its live load as its first sends do.
+    /// Waits between probes are within this: so the probes of a fleet, too, cost the broker a
+    /// fixed part of its live load, and a gateway with many records comes back soon.
     pub fn probe_within(&self) -> Duration {
-        spread::window(None, self.own_rate.per_s()) * 2
+        spread::window(None, self.own_rate.per_s()).mul_f64(PROBES)
     }
 
     /// When the next record may leave; `None` is now.
@@ -198,7 +202,8 @@ impl Pacer {
     ) -> Instant {
         self.answered(Answer::Rejected, sent_at, now);
         if after.is_none() && self.adaptive {
-            let until = now + GAP.mul_f64(rng.random::<f64>());
+            let gap = GAP.min(self.interval() * GAP_TURNS);
+            let until = now + gap.mul_f64(rng.random::<f64>());
             self.next_at = self.next_at.max(until);
             return until;
         }
@@ -229,7 +234,7 @@ impl Pacer {
     /// Records flow again after an outage.
     pub fn restart(&mut self, now: Instant) {
         self.controller.restart(now);
-        self.credit.outage();
+        self.credit.came_up();
         self.next_at = now;
         self.pressed_at = None;
     }

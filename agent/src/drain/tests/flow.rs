@@ -4,7 +4,7 @@ use super::fake::{Spec, lane_of, place_of};
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_fresh_install_sends_its_first_record_at_once_and_ramps_up() {
+async fn a_fresh_install_sends_its_first_record_at_once_and_grows_from_what_its_backlog_says() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
     let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
@@ -12,8 +12,9 @@ async fn a_fresh_install_sends_its_first_record_at_once_and_ramps_up() {
     let handle = spawn(options, &queue, &upstream);
     drained(&queue, SECOND * 20).await;
     assert!(upstream.seen()[0].at < MS * 10);
-    assert!((5..=12).contains(&upstream.sends_between(0.0, 1.0)), "slow start");
-    assert!((400..=510).contains(&upstream.sends_between(8.0, 9.0)), "500 a second");
+    // 2,000 at once count as made within ten seconds.
+    assert!((150..=230).contains(&upstream.sends_between(0.0, 1.0)), "its own rate");
+    assert!((230..=510).contains(&upstream.sends_between(5.0, 6.0)), "more");
     assert_eq!(queue.delivered().len(), 2000);
     assert_eq!(handle.status().link.state, LinkState::Online);
     sleep(SECOND).await;
@@ -37,8 +38,9 @@ async fn a_start_with_a_history_waits_for_its_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn an_outage_costs_no_attempts_is_probed_one_by_one_and_ends_in_a_slot_and_a_ramp() {
-    let options = options(vec![lane("a", Order::None)]);
-    let slot = spread::slot(spread::place(&options.gateway), spread::window(None, 1.0));
+    let mut options = options(vec![lane("a", Order::None)]);
+    options.drain.reconnect_spread = Some(SECOND * 300);
+    let slot = spread::slot(spread::place(&options.gateway), SECOND * 300);
     let queue = queue(&options);
     let up = |at: Duration| !(10..400).contains(&at.as_secs());
     let upstream = FakeUpstream::reachable(up, move |_, at| match up(at) {
@@ -63,14 +65,15 @@ async fn an_outage_costs_no_attempts_is_probed_one_by_one_and_ends_in_a_slot_and
     assert!(handle.status().first_send_in_s.is_some());
     connection.changed().await.unwrap();
     assert_eq!(*connection.borrow_and_update(), Connection { up: true, session: 2 });
-    drained(&queue, SECOND * 60).await;
+    drained(&queue, SECOND * 400).await;
     assert_eq!(queue.most_attempts(), 0);
-    assert!(upstream.sends_between(13.0, 400.0) < 20, "probes with growing waits");
+    assert!(upstream.sends_between(13.0, 400.0) < 50, "probes, one by one");
     let seen = upstream.seen();
     let first = seen.iter().find(|seen| seen.at > back).unwrap();
-    assert!(first.at + MS * 20 >= back + slot, "{first:?} {back:?} {slot:?}");
+    // The slot counts from the last probe that failed.
+    assert!(first.at > back && first.at <= back + slot + MS * 20, "{first:?} {back:?} {slot:?}");
     let flow = first.at.as_secs_f64();
-    assert!(upstream.sends_between(flow, flow + 1.0) <= 12, "slow start again");
+    assert!(upstream.sends_between(flow, flow + 1.0) <= 12, "its own rate");
     assert_eq!(handle.status().link.state, LinkState::Online);
 }
 
@@ -118,9 +121,9 @@ async fn a_throttle_slows_the_pace_and_costs_no_attempt() {
         }
     });
     queue.fill(0, 3000);
-    spawn_and_drain(options, &queue, &upstream, SECOND * 60).await;
+    spawn_and_drain(options, &queue, &upstream, SECOND * 100).await;
     let wasted = upstream.seen().len() - 3000;
-    assert!(wasted < 300, "{wasted} throttled");
+    assert!(wasted < 900, "{wasted} throttled");
     assert_eq!(queue.most_attempts(), 0);
 }
 

@@ -16,13 +16,15 @@ const FRESH_INTERVAL: Duration = Duration::from_millis(40);
 pub(super) struct Credit {
     records: f64,
     interval: Duration,
+    /// The link was never up.
+    unused: bool,
 }
 
 impl Credit {
     pub(super) fn new(fresh: bool) -> Self {
         match fresh {
-            true => Self { records: MOST, interval: FRESH_INTERVAL },
-            false => Self { records: 0.0, interval: INTERVAL },
+            true => Self { records: MOST, interval: FRESH_INTERVAL, unused: true },
+            false => Self { records: 0.0, interval: INTERVAL, unused: false },
         }
     }
 
@@ -49,9 +51,9 @@ impl Credit {
         *self = Self::new(false);
     }
 
-    /// The link was away. The allowance of a new installation is for the first time it is up.
-    pub(super) fn outage(&mut self) {
-        if self.interval != FRESH_INTERVAL {
+    /// The link came up. The allowance of a new installation is for the first time.
+    pub(super) fn came_up(&mut self) {
+        if !std::mem::take(&mut self.unused) {
             self.void();
         }
     }
