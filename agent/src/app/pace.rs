@@ -1,8 +1,7 @@
 //! The file `pace` in the data folder: what the pace learned, for the next start.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drain::DrainHandle;
 use crate::pace::Memory;
+use crate::small_file;
 
 /// How often it is looked at; it is written only if it has changed notably.
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
-/// See the module. Losing it costs nothing but a while of learning, so it is not synced.
+/// See the module. Losing it costs nothing but a while of learning.
 #[derive(Debug)]
 pub(super) struct PaceFile(PathBuf);
 
@@ -43,11 +43,7 @@ impl PaceFile {
     }
 
     fn save(&self, memory: &Memory) -> io::Result<()> {
-        let fresh = self.0.with_extension("new");
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-        file.write_all(&memory.encode())?;
-        fs::rename(&fresh, &self.0)
+        small_file::replace(&self.0, &memory.encode(), None)
     }
 
     /// Keeps what `drain` learns until the agent stops.

@@ -66,13 +66,16 @@ impl OwnRate {
         let burst = if self.is_habit() { BURST_OF_HABIT } else { BURST };
         let age_s = standing.oldest_age.max(burst).as_secs_f64();
         self.backlog_per_s = standing.waiting as f64 / age_s;
-        // While an old backlog drains, newest records first, it says less and less of how it was
-        // made: what it said before holds until it is gone.
-        self.held_per_s = match standing.oldest_age > BURST_OF_HABIT {
-            true => self.held_per_s.max(self.backlog_per_s),
-            false => 0.0,
-        };
+        if standing.oldest_age <= BURST_OF_HABIT {
+            self.held_per_s = 0.0;
+        }
         self.learn(standing.accepted, now);
+    }
+
+    /// A backlog begins to drain. Newest records first, it will say less and less of how it was
+    /// made: what it says now holds until it is gone.
+    pub fn hold(&mut self) {
+        self.held_per_s = self.backlog_per_s;
     }
 
     fn learn(&mut self, accepted: u64, now: Instant) {
@@ -114,6 +117,7 @@ mod tests {
         assert_eq!(rate.per_s(), 1.0);
         rate.note(standing(10_000, 10_000, 600), now);
         assert!((16.6..16.7).contains(&rate.per_s()));
+        rate.hold();
         rate.note(standing(10_005, 5, 600), now);
         assert!((16.6..16.7).contains(&rate.per_s()), "until the backlog is gone");
         rate.note(standing(10_005, 5, 6), now);

@@ -234,6 +234,7 @@ impl Pacer {
     /// Records flow again after an outage.
     pub fn restart(&mut self, now: Instant) {
         self.controller.restart(now);
+        self.own_rate.hold();
         self.credit.came_up();
         self.next_at = now;
         self.pressed_at = None;
