@@ -1,18 +1,20 @@
 //! One gateway: what waits, how it may connect, and when its next record may leave.
 
+mod past;
+
 use std::time::Duration;
 
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{Rng, RngExt};
 use tokio::time::Instant;
 
+use self::past::{cut_link, draw_rate, pacer, remembered};
 use super::baseline::{Baseline, Policy};
 use super::metrics::Class;
 use super::network::Path;
 use super::scenario::Scenario;
-use crate::config;
-use crate::link::{Backoff, Link, Permit, Start};
-use crate::pace::{Delay, Memory, Pacer, Standing, Urgency, spread};
+use crate::link::{Link, Permit};
+use crate::pace::{Pacer, Standing, Urgency, spread};
 
 /// One record in so many is critical.
 const CRITICAL: u32 = 50;
@@ -20,10 +22,6 @@ const CRITICAL: u32 = 50;
 const IN_FLIGHT: u32 = 64;
 /// How often the own rate is looked at: as the agent's drain does.
 const NOTE_EVERY_US: u64 = 10_000_000;
-/// Records per second of a static bucket.
-const STATIC_PER_S: u32 = 10;
-/// Quiet answers that taught it what a quiet line is like.
-const QUIET_ANSWERS: u32 = 256;
 
 /// How it connects.
 #[derive(Debug)]
@@ -456,58 +454,4 @@ impl Gateway {
             link.silent(u64::from(era), "no answer", now, rng);
         }
     }
-}
-
-fn draw_rate(scenario: &Scenario, rng: &mut impl Rng) -> f64 {
-    let (least, most) = scenario.own_rate_per_s;
-    let rate = least + (most - least) * rng.random::<f64>();
-    match rng.random_bool(scenario.heavy_part) {
-        true => rate * scenario.heavy_times,
-        false => rate,
-    }
-}
-
-/// What it learned before the outage, with the agent's own means.
-fn remembered(own_rate_per_s: f64, path: &Path, rng: &mut impl Rng) -> Memory {
-    let mut delay = Delay::default();
-    for _ in 0..QUIET_ANSWERS {
-        let response_us = path.one_way_us(rng) + path.one_way_us(rng) + 1000;
-        delay.answered(Duration::from_micros(response_us), 60.0, true);
-    }
-    let watched = Duration::from_secs(4 * 3600);
-    Memory { own_rate_per_s, watched, quiet: delay.quiet() }
-}
-
-/// Ours, or what holds a static bucket or a pause.
-fn pacer(scenario: &Scenario, policy: Policy, memory: Memory, now: Instant) -> Option<Pacer> {
-    let fixed = |records_per_second| config::Drain {
-        adaptive: false,
-        records_per_second,
-        ..scenario.drain.clone()
-    };
-    let drain = match policy {
-        Policy::SelfAnchored => scenario.drain.clone(),
-        Policy::StaticBucket => fixed(Some(STATIC_PER_S)),
-        Policy::Aimd => fixed(None),
-        _ => return None,
-    };
-    Some(Pacer::new(&drain, memory, false, now))
-}
-
-/// A link that was up, and whose network went away within the first seconds.
-fn cut_link(
-    backoff: &config::Backoff,
-    slot: Duration,
-    probe_within: Duration,
-    clock: Clock,
-    rng: &mut StdRng,
-) -> Link {
-    let cut = clock.at(rng.random_range(0..5_000_000));
-    let mut link = Link::new(Backoff::new(backoff), slot, Start::After(Duration::ZERO), cut);
-    link.set_spread(slot, probe_within);
-    link.attempt_bare(cut);
-    link.reached(link.era(), cut);
-    link.ramped(cut);
-    link.down(link.era(), "away", cut, rng);
-    link
 }
