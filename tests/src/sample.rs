@@ -60,6 +60,7 @@ pub fn upstream(
         namespace: namespace.map(str::to_owned),
         credentials,
         tls: config::Tls::default(),
+        proxy: None,
     }
 }
 

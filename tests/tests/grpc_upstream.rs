@@ -72,6 +72,7 @@ fn configured(port: u16) -> config::Upstream {
         namespace: None,
         credentials: None,
         tls: config::Tls::default(),
+        proxy: None,
     }
 }
 

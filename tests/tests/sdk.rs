@@ -74,6 +74,7 @@ fn upstream(broker: &Broker) -> HttpUpstream {
             security_token: None,
         }),
         tls: Tls::default(),
+        proxy: None,
     };
     HttpUpstream::new(&settings, Arc::new(SystemClock)).expect("upstream")
 }

@@ -32,7 +32,9 @@ fn summary(config: &Config) -> String {
         None => "nowhere: there is no [upstream]".to_owned(),
         Some(upstream) => {
             let urls: Vec<String> = upstream.endpoints.iter().map(|e| e.url()).collect();
-            urls.join(", ")
+            let proxy = upstream.proxy.as_ref().map(|proxy| proxy.endpoint().authority());
+            let through = proxy.map(|proxy| format!(" through the proxy {proxy}"));
+            urls.join(", ") + &through.unwrap_or_default()
         }
     };
     let lanes: Vec<String> = config.lanes.iter().map(|lane| lane.name.to_string()).collect();

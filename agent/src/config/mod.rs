@@ -32,7 +32,7 @@ use std::time::Duration;
 use spillway_protocol::control::PublicKey;
 use spillway_protocol::record::{LaneName, Tag, Topic};
 
-pub use spillway_protocol::dial::{Endpoint, Tls};
+pub use spillway_protocol::dial::{Endpoint, Proxy, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use fault::{ConfigError, Fault, Place, Warning};
@@ -180,6 +180,8 @@ pub struct Upstream {
     pub credentials: Option<Credentials>,
     /// TLS, for endpoints that use it.
     pub tls: Tls,
+    /// The HTTP proxy on the way.
+    pub proxy: Option<Proxy>,
 }
 
 /// An access key.

@@ -2,19 +2,24 @@
 
 use std::path::PathBuf;
 
+use super::fault::Place;
+use super::lane::required;
 use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
-use super::tree::Value;
-use super::{Credentials, Endpoint, Secret, Tls, Transport, Upstream};
+use super::tree::{Node, Value};
+use super::{Credentials, Endpoint, Proxy, Secret, Tls, Transport, Upstream};
 
 /// Settings of later versions; each is refused by name.
-const NOT_BUILT: [&str; 3] = ["credentials", "credential_command", "proxy"];
+const NOT_BUILT: [&str; 2] = ["credentials", "credential_command"];
+
+const PROXY_EXAMPLE: &str = "\"http://proxy.example:3128\"";
 
 pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<Upstream> {
     let words = [("http", Transport::Http), ("grpc", Transport::Grpc)];
     let transport = section.choice("transport", &words).unwrap_or(Transport::Http);
-    let endpoints = endpoints(&section, transport);
+    let proxy = proxy(&section, surroundings);
+    let endpoints = endpoints(&section, transport, proxy.as_ref());
     let namespace = namespace(&section, transport);
     let credentials = credentials(&section, transport, surroundings);
     let tls = section.section("tls").map(tls).unwrap_or_default();
@@ -23,11 +28,11 @@ pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<
     }
     NOT_BUILT.iter().for_each(|name| section.not_built_at_all(name));
     section.finish();
-    let upstream = Upstream { transport, endpoints, namespace, credentials, tls };
+    let upstream = Upstream { transport, endpoints, namespace, credentials, tls, proxy };
     (!upstream.endpoints.is_empty()).then_some(upstream)
 }
 
-fn endpoints(section: &Section<'_>, transport: Transport) -> Vec<Endpoint> {
+fn endpoints(section: &Section<'_>, transport: Transport, proxy: Option<&Proxy>) -> Vec<Endpoint> {
     let plaintext = section.flag("plaintext").unwrap_or(false);
     let example = match transport {
         Transport::Http => "\"https://host:port\"",
@@ -38,7 +43,10 @@ fn endpoints(section: &Section<'_>, transport: Transport) -> Vec<Endpoint> {
     }
     let read = |value: &Value| all(value, transport, plaintext);
     let endpoints = section.parsed("endpoint", example, read).unwrap_or_default();
-    for open in endpoints.iter().filter(|e| !e.tls && !plaintext && !e.is_loopback()) {
+    // A proxy's loopback is the proxy's machine.
+    let near = proxy.is_none_or(|proxy| proxy.endpoint().is_loopback());
+    let stays = |e: &Endpoint| near && e.is_loopback();
+    for open in endpoints.iter().filter(|e| !e.tls && !plaintext && !stays(e)) {
         let problem = format!("{} is not encrypted and leaves this machine", open.url());
         let remedy = format!("write https://{}, or add plaintext = true", open.authority());
         section.fault("endpoint", problem, remedy);
@@ -133,6 +141,44 @@ fn tls(section: Section<'_>) -> Tls {
     });
     section.finish();
     Tls { ca, identity: certificate.zip(key), server_name }
+}
+
+/// `proxy = "http://host:port"`, or a section with url, user and password.
+fn proxy(section: &Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
+    match section.node("proxy")? {
+        Node { value: Value::Table(_), .. } => {
+            proxy_section(section.section("proxy")?, surroundings)
+        }
+        node => {
+            let proxy = section.text("proxy", PROXY_EXAMPLE, Proxy::parse)?;
+            if proxy.user().is_some() && matches!(node.place, Place::Line(..)) {
+                let message = "holds a password as it is; write { url = \"http://host:port\", \
+                               user = \"name\", password = { file = \"/path\" } }";
+                section.warn("proxy", message);
+            }
+            Some(proxy)
+        }
+    }
+}
+
+fn proxy_section(section: Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
+    let url = required(&section, "url", PROXY_EXAMPLE, Proxy::parse);
+    let user = secret::read(&section, "user", Secrecy::Public, surroundings);
+    let password = secret::read(&section, "password", Secrecy::Secret, surroundings);
+    for (one, other) in [("user", "password"), ("password", "user")] {
+        if has(&section, one) && !has(&section, other) {
+            section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
+        }
+    }
+    if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) && has(&section, "user") {
+        section.fault("url", "names a user too", "write the user once");
+    }
+    section.finish();
+    let url = url?;
+    Some(match user.zip(password) {
+        Some((user, password)) => url.with_user(user, password),
+        None => url,
+    })
 }
 
 /// A file that is there and can be read.

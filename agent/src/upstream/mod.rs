@@ -6,6 +6,8 @@ pub mod http;
 mod outcome;
 mod unanswered;
 
+use std::net::IpAddr;
+
 use futures::future::BoxFuture;
 use spillway_protocol::message::Message;
 use spillway_protocol::record::Topic;
@@ -37,6 +39,16 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Told when records begin or cease to flow, so that gRPC heartbeats only meanwhile.
     fn flowing(&self, _flowing: bool) {}
+
+    /// Addresses to which this machine needs a route, of the proxy where there is one; empty
+    /// before they are known.
+    fn addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
+    }
+
+    /// The way that connections took is gone: what is sent from now on takes new ones. Requests
+    /// under way keep theirs.
+    fn reconnect(&self) {}
 }
 
 /// One line of the doctor's report.

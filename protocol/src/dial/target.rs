@@ -1,44 +1,42 @@
-//! From an address to a byte stream: name, TCP, TLS.
+//! From an address to a byte stream: name, TCP, perhaps a proxy, TLS.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
-use super::{CertificateTime, Endpoint, Tls, TlsError, chain, tls};
+use super::{CertificateTime, Dialer, Endpoint, Tls, TlsError, tls};
 
 /// Name, TCP and TLS of one endpoint.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
-/// Quiet connections are tested this often, so that NAT keeps them and a dead peer is noticed.
-/// HTTP/2 pings would do the same, but RocketMQ's proxy punishes them with a GOAWAY.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const TCP_KEEPALIVE_RETRIES: u32 = 3;
-/// A connection whose bytes are not even acknowledged for so long is dead.
-const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What HTTP/2 runs on.
+/// What HTTP runs on.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
+impl Connection for Box<dyn ByteStream> {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
 /// One access point, ready to be dialled.
+#[derive(Clone)]
 pub struct Target {
     /// Where it is.
     pub endpoint: Endpoint,
     /// Scheme and authority of requests.
     pub origin: Uri,
-    /// Asked of the TCP connector, which knows plain http only.
-    tcp: Uri,
     tls: Option<(TlsConnector, ServerName<'static>)>,
+    dialer: Dialer,
 }
 
 /// An endpoint cannot be dialled.
@@ -52,7 +50,32 @@ pub enum TargetError {
     Tls(#[from] TlsError),
 }
 
-/// Access points for HTTP/2, in their order.
+/// No connection: nothing has been sent.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct DialError {
+    /// Where to, and through which proxy.
+    pub place: String,
+    /// What failed.
+    #[source]
+    pub problem: DialProblem,
+}
+
+/// See [`DialError`].
+#[derive(Debug, thiserror::Error)]
+pub enum DialProblem {
+    /// It took too long.
+    #[error("no connection within {} s", .0.as_secs_f32())]
+    Late(Duration),
+    /// Name, TCP or proxy.
+    #[error("{0}")]
+    Way(String),
+    /// The handshake.
+    #[error("TLS: {0}")]
+    Tls(#[source] io::Error),
+}
+
+/// Access points for HTTP/2, in their order, all dialled by `dialer`.
 ///
 /// # Errors
 /// One of them cannot be dialled, or `tls` cannot be used. Certificates have to be good at `time`.
@@ -60,71 +83,86 @@ pub fn targets(
     endpoints: &[Endpoint],
     tls: &Tls,
     time: &CertificateTime,
+    dialer: &Dialer,
 ) -> Result<Vec<Target>, TargetError> {
-    let connector = match endpoints.iter().any(|endpoint| endpoint.tls) {
+    let config = match endpoints.iter().any(|endpoint| endpoint.tls) {
         true => {
             let mut config = tls::client_config(tls, time)?;
             config.alpn_protocols = vec![b"h2".to_vec()];
-            Some(TlsConnector::from(Arc::new(config)))
+            Some(Arc::new(config))
         }
         false => None,
     };
-    endpoints.iter().map(|endpoint| target(endpoint, connector.as_ref())).collect()
-}
-
-fn target(endpoint: &Endpoint, connector: Option<&TlsConnector>) -> Result<Target, TargetError> {
-    let unusable = || TargetError::Endpoint(endpoint.authority());
-    let uri = |text: String| Uri::try_from(text).map_err(|_| unusable());
-    let tls = match connector.filter(|_| endpoint.tls) {
-        None => None,
-        Some(connector) => {
-            let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| unusable())?;
-            Some((connector.clone(), name))
-        }
-    };
-    Ok(Target {
-        origin: uri(endpoint.url())?,
-        tcp: uri(format!("http://{}", endpoint.authority()))?,
-        endpoint: endpoint.clone(),
-        tls,
-    })
+    endpoints.iter().map(|endpoint| Target::new(endpoint, config.as_ref(), dialer)).collect()
 }
 
 impl Target {
-    /// Connects within 10 s.
+    /// `endpoint`, by `tls` if it speaks TLS.
+    ///
+    /// # Errors
+    /// It cannot be dialled.
+    pub fn new(
+        endpoint: &Endpoint,
+        tls: Option<&Arc<ClientConfig>>,
+        dialer: &Dialer,
+    ) -> Result<Self, TargetError> {
+        let unusable = || TargetError::Endpoint(endpoint.authority());
+        let tls = match tls.filter(|_| endpoint.tls) {
+            None => None,
+            Some(config) => {
+                let name = ServerName::try_from(endpoint.host.clone()).map_err(|_| unusable())?;
+                Some((TlsConnector::from(Arc::clone(config)), name))
+            }
+        };
+        dialer.expect_endpoint(endpoint);
+        Ok(Self {
+            origin: Uri::try_from(endpoint.url()).map_err(|_| unusable())?,
+            endpoint: endpoint.clone(),
+            tls,
+            dialer: dialer.clone(),
+        })
+    }
+
+    /// Connects within [`CONNECT_DEADLINE`].
     ///
     /// # Errors
     /// Where, and what failed.
-    pub async fn dial(&self) -> Result<Box<dyn ByteStream>, String> {
+    pub async fn dial(&self) -> Result<Box<dyn ByteStream>, DialError> {
+        self.dial_within(CONNECT_DEADLINE).await
+    }
+
+    /// Connects within `deadline`.
+    ///
+    /// # Errors
+    /// Where, and what failed.
+    pub async fn dial_within(&self, deadline: Duration) -> Result<Box<dyn ByteStream>, DialError> {
+        let dialled = match timeout(deadline, self.dial_patiently(deadline)).await {
+            Ok(dialled) => dialled,
+            Err(_) => Err(DialProblem::Late(deadline)),
+        };
+        dialled.map_err(|problem| {
+            self.dialer.turn();
+            DialError { place: self.place(), problem }
+        })
+    }
+
+    /// Where it is, and through what, for a person.
+    pub fn place(&self) -> String {
         let address = self.endpoint.authority();
-        let seconds = CONNECT_DEADLINE.as_secs();
-        match timeout(CONNECT_DEADLINE, self.dial_patiently()).await {
-            Ok(dialled) => dialled.map_err(|reason| format!("{address}: {reason}")),
-            Err(_) => Err(format!("{address}: no connection within {seconds} s")),
+        match self.dialer.proxy() {
+            None => address,
+            Some(proxy) => format!("{address} through the proxy {}", proxy.endpoint().authority()),
         }
     }
 
-    async fn dial_patiently(&self) -> Result<Box<dyn ByteStream>, String> {
-        let stream = self.dial_tcp().await?;
+    async fn dial_patiently(&self, deadline: Duration) -> Result<Box<dyn ByteStream>, DialProblem> {
+        let stream = self.dialer.dial(&self.endpoint, deadline).await.map_err(DialProblem::Way)?;
         match &self.tls {
             None => Ok(Box::new(stream)),
-            Some((connector, name)) => match connector.connect(name.clone(), stream).await {
-                Ok(stream) => Ok(Box::new(stream)),
-                Err(error) => Err(format!("TLS: {error}")),
-            },
+            Some((connector, name)) => {
+                let handshake = connector.connect(name.clone(), stream).await;
+                Ok(Box::new(handshake.map_err(DialProblem::Tls)?))
+            }
         }
-    }
-
-    async fn dial_tcp(&self) -> Result<TcpStream, String> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_keepalive(Some(TCP_KEEPALIVE));
-        connector.set_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL));
-        connector.set_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES));
-        connector.set_tcp_user_timeout(Some(TCP_UNACKNOWLEDGED));
-        // Shared by a name's addresses, so that a dead first one leaves time for the next.
-        connector.set_connect_timeout(Some(CONNECT_DEADLINE));
-        let stream = connector.call(self.tcp.clone()).await;
-        stream.map(TokioIo::into_inner).map_err(|error| chain(&error))
     }
 }

@@ -11,6 +11,7 @@ use http::{Request, Response, header};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::task::AbortHandle;
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -36,6 +37,7 @@ pub struct Wire {
     sender: SendRequest<Body>,
     answers: Arc<AtomicU64>,
     end: Arc<OnceLock<String>>,
+    driver: AbortHandle,
 }
 
 impl Wire {
@@ -51,12 +53,18 @@ impl Wire {
             .map_err(|error| format!("HTTP/2: {}", chain(&error)))?;
         let end = Arc::new(OnceLock::new());
         let noted = Arc::clone(&end);
-        tokio::spawn(async move {
+        let driver = tokio::spawn(async move {
             let words = driver.await.map_or_else(|e| chain(&e), |()| "closed".to_owned());
             tracing::debug!(words, "gRPC connection ended");
             let _ = noted.set(words);
         });
-        Ok(Self { sender, end, answers: Arc::default() })
+        let driver = driver.abort_handle();
+        Ok(Self { sender, end, driver, answers: Arc::default() })
+    }
+
+    /// Closes the connection, with all that is under way on it.
+    pub fn close(&self) {
+        self.driver.abort();
     }
 
     /// Whether requests can leave no more.

@@ -53,6 +53,7 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "access_key_secret",
         "security_token",
         "local_app_secret",
+        "proxy_password",
     ];
     let setup = files
         .iter()
@@ -81,7 +82,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "credentials",
         "http",
         "namespace",
-        "proxy",
     ];
     assert_eq!(left_out, expected.into());
 }

@@ -341,7 +341,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[budget]\nbytes_per_day = \"20 MiB\"", "1: budget"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
-        (&format!("{HTTP}proxy = \"x:1\""), "5: upstream.proxy"),
         (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
         (&format!("{}quota = \"1 GiB\"", lane_a()), "4: lane.a.quota"),
         (&format!("{}when_full = \"drop-oldest\"", lane_a()), "4: lane.a.when_full"),

@@ -7,6 +7,7 @@ mod faults;
 mod front;
 mod good;
 mod merging;
+mod proxy;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -177,6 +177,7 @@ mod tests {
             namespace: None,
             credentials: None,
             tls: config::Tls::default(),
+            proxy: None,
         };
         let time = CertificateTime::default();
         let identity = Identity::new(&upstream, "gw".into(), Arc::new(Still), time).unwrap();

@@ -18,6 +18,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -214,6 +215,14 @@ impl Upstream for GrpcUpstream {
 
     fn flowing(&self, flowing: bool) {
         self.pool.flowing(flowing);
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.pool.dialer.addresses()
+    }
+
+    fn reconnect(&self) {
+        self.pool.reconnect();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spillway_protocol::dial::{self, ByteStream, CertificateTime, Target};
+use spillway_protocol::dial::{self, ByteStream, CertificateTime, Dialer, Target};
 use tokio::sync::{Mutex, watch};
 
 use super::BuildError;
@@ -16,6 +16,9 @@ use crate::config;
 pub(super) struct Pool {
     pub(super) identity: Arc<Identity>,
     targets: Vec<Target>,
+    pub(super) dialer: Dialer,
+    /// Counts the ways: connections and dialling of an earlier one are given up.
+    way: watch::Sender<u64>,
     flowing: watch::Sender<bool>,
     slot: Mutex<Slot>,
     /// Rounds of dialling that failed, so that those who waited for one share its result.
@@ -25,15 +28,21 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Slot {
     current: Option<Arc<Connection>>,
+    /// By which it went.
+    way: u64,
     /// Target to begin with.
     next: usize,
     failure: String,
 }
 
-fn targets(upstream: &config::Upstream, time: &CertificateTime) -> Result<Vec<Target>, BuildError> {
+fn targets(
+    upstream: &config::Upstream,
+    time: &CertificateTime,
+    dialer: &Dialer,
+) -> Result<Vec<Target>, BuildError> {
     match upstream.endpoints.is_empty() {
         true => Err(BuildError::NoEndpoint),
-        false => Ok(dial::targets(&upstream.endpoints, &upstream.tls, time)?),
+        false => Ok(dial::targets(&upstream.endpoints, &upstream.tls, time, dialer)?),
     }
 }
 
@@ -44,8 +53,11 @@ impl Pool {
         clock: Arc<dyn WallClock>,
         time: CertificateTime,
     ) -> Result<Self, BuildError> {
+        let dialer = Dialer::new(upstream.proxy.clone());
         Ok(Self {
-            targets: targets(upstream, &time)?,
+            targets: targets(upstream, &time, &dialer)?,
+            dialer,
+            way: watch::Sender::new(0),
             identity: Arc::new(Identity::new(upstream, client_id, clock, time)?),
             flowing: watch::Sender::new(false),
             slot: Mutex::default(),
@@ -61,7 +73,7 @@ impl Pool {
     pub(super) async fn connection(&self) -> Result<Arc<Connection>, String> {
         let failures = self.failures.load(Ordering::Acquire);
         let mut slot = self.slot.lock().await;
-        if let Some(connection) = slot.current.as_ref().filter(|c| c.is_usable()) {
+        if let Some(connection) = self.usable(&slot) {
             return Ok(Arc::clone(connection));
         }
         if self.failures.load(Ordering::Acquire) != failures {
@@ -73,7 +85,7 @@ impl Pool {
     /// A new connection, which becomes the one in use if there is none.
     pub(super) async fn probe(&self) -> Result<(), String> {
         let mut slot = self.slot.lock().await;
-        match slot.current.as_ref().filter(|c| c.is_usable()) {
+        match self.usable(&slot) {
             None => self.connect(&mut slot).await.map(|_| ()),
             Some(_) => {
                 let first = slot.next;
@@ -90,16 +102,28 @@ impl Pool {
         }
     }
 
+    /// The same at once, and dialling that is under way ends.
+    pub(super) fn reconnect(&self) {
+        self.way.send_modify(|way| *way += 1);
+    }
+
+    fn usable<'a>(&self, slot: &'a Slot) -> Option<&'a Arc<Connection>> {
+        slot.current.as_ref().filter(|c| c.is_usable() && slot.way == *self.way.borrow())
+    }
+
     /// Takes the connection out of use.
     pub(super) fn take(&self) -> Option<Arc<Connection>> {
         self.slot.try_lock().ok()?.current.take()
     }
 
     async fn connect(&self, slot: &mut Slot) -> Result<Arc<Connection>, String> {
-        if slot.current.take().is_some_and(|old| !old.wire.is_closed()) {
+        let way = *self.way.borrow();
+        let old = slot.current.take().filter(|_| slot.way == way);
+        if old.is_some_and(|old| !old.wire.is_closed()) {
             // Given up for its silence: another access point may do better.
             slot.next += 1;
         }
+        slot.way = way;
         let connected = match self.dial(slot.next).await {
             Ok((index, stream)) => {
                 slot.next = index;
@@ -117,6 +141,7 @@ impl Pool {
             }
             Err(reason) => {
                 slot.next += 1;
+                self.dialer.turn();
                 slot.failure.clone_from(&reason);
                 self.failures.fetch_add(1, Ordering::Release);
                 Err(reason)
@@ -126,12 +151,21 @@ impl Pool {
 
     /// The first access point that answers, beginning with number `first`.
     async fn dial(&self, first: usize) -> Result<(usize, Box<dyn ByteStream>), String> {
+        let mut way = self.way.subscribe();
+        tokio::select! {
+            biased;
+            _ = way.changed() => Err("the network changed while connecting".to_owned()),
+            dialled = self.dial_in_turn(first) => dialled,
+        }
+    }
+
+    async fn dial_in_turn(&self, first: usize) -> Result<(usize, Box<dyn ByteStream>), String> {
         let mut reasons = Vec::new();
         for step in 0..self.targets.len() {
             let index = (first + step) % self.targets.len();
             match self.targets[index].dial().await {
                 Ok(stream) => return Ok((index, stream)),
-                Err(reason) => reasons.push(reason),
+                Err(error) => reasons.push(error.to_string()),
             }
         }
         Err(reasons.join("; "))

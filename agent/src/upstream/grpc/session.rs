@@ -1,5 +1,5 @@
 //! What keeps a connection's session alive beside the sends: settings on the telemetry stream,
-//! and heartbeats while records flow.
+//! heartbeats while records flow, and its end when none do for long.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,9 @@ use crate::upstream::unanswered::Unanswered;
 
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 const HEARTBEAT_DEADLINE: Duration = Duration::from_secs(10);
+/// A connection without records is closed after this. TCP's keep-alives of so long cost about as
+/// many bytes as a new connection with a resumed TLS session.
+const IDLE_MAX: Duration = Duration::from_secs(20 * 60);
 /// Before a telemetry stream is opened again that ended while its connection goes on.
 const REOPEN_DELAY: Duration = Duration::from_secs(10);
 
@@ -83,11 +86,27 @@ impl Session {
         mut flowing: watch::Receiver<bool>,
         commands: mpsc::Sender<v2::TelemetryCommand>,
     ) {
-        while flowing.wait_for(|flowing| *flowing).await.is_ok() {
+        while self.flows(&mut flowing).await {
             if self.heartbeat().await == Some(UNRECOGNIZED_CLIENT) {
                 let _ = commands.try_send(self.settings.clone());
             }
             sleep(HEARTBEAT_INTERVAL).await;
+        }
+    }
+
+    /// Waits until records flow; after long in vain the connection is closed.
+    async fn flows(&self, flowing: &mut watch::Receiver<bool>) -> bool {
+        match timeout(IDLE_MAX, flowing.wait_for(|flowing| *flowing)).await {
+            Ok(flows) => flows.is_ok(),
+            Err(_) => {
+                tracing::debug!("no records for long: the gRPC connection is closed");
+                self.retired.store(true, Ordering::Relaxed);
+                // A send that was faster ends by itself, and the next idle time comes.
+                if self.unanswered.is_empty() {
+                    self.wire.close();
+                }
+                false
+            }
         }
     }
 

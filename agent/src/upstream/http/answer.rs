@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::Response;
-use reqwest::header::HeaderMap;
+use http::{HeaderMap, Response};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use spillway_protocol::rocketmq::http::digest::md5_matches;
 use spillway_protocol::rocketmq::http::fault::{Code, ErrorBody, Meaning};
 use spillway_protocol::rocketmq::http::publish::Published;
@@ -35,9 +36,11 @@ pub(super) struct Answer {
 
 impl Answer {
     /// Reads a response, of a large body only the beginning.
-    pub(super) async fn read(mut response: Response) -> Result<Self, reqwest::Error> {
+    pub(super) async fn read(response: Response<Incoming>) -> Result<Self, hyper::Error> {
         let mut answer = Self::of_head(response.status().as_u16(), response.headers());
-        while let Some(chunk) = response.chunk().await? {
+        let mut body = response.into_body();
+        while let Some(frame) = body.frame().await {
+            let chunk = frame?.into_data().unwrap_or_default();
             let room = BODY_MAX - answer.body.len();
             answer.body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if answer.body.len() == BODY_MAX {

@@ -3,23 +3,41 @@
 use std::error::Error;
 use std::time::Duration;
 
+use hyper_util::client::legacy as client;
 use rustls::{AlertDescription, CertificateError};
+use spillway_protocol::dial::DialError;
 
 use crate::upstream::{Outcome, Scope};
 
+/// A request that could not be made: the endpoint was proven by the configuration; what is left are
+/// the key and the token.
+pub(super) fn unsendable(error: &http::Error) -> Outcome {
+    let reason = format!("the access key or token cannot travel in a header: {error}");
+    Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason }
+}
+
 /// A request that failed before an answer began.
-pub(super) fn outcome(error: &reqwest::Error) -> Outcome {
-    let reason = reason(error);
-    if error.is_builder() {
-        // The endpoint was proven by the configuration; what is left are the key and the token.
-        let (scope, code) = (Scope::Link, "credentials");
-        return Outcome::Misconfigured { scope, code, reason };
+pub(super) fn outcome(error: &client::Error) -> Outcome {
+    if let Some(dial) = dial_error(error) {
+        return Outcome::LinkDown { reason: not_dialled(dial) };
     }
-    let refused_certificate = tls_error(error).is_some_and(is_about_client_certificate);
-    if error.is_connect() || refused_certificate {
+    let reason = broken(error);
+    if tls_error(error).is_some_and(is_about_client_certificate) {
         return Outcome::LinkDown { reason };
     }
     Outcome::Unknown { reason, link: true }
+}
+
+/// Why there is no connection, with what to do about it.
+pub(super) fn not_dialled(error: &DialError) -> String {
+    match tls_error(error) {
+        Some(tls) => format!("{}: TLS: {}", error.place, tls_reason(tls)),
+        None => error.to_string(),
+    }
+}
+
+fn dial_error(error: &client::Error) -> Option<&DialError> {
+    error.source()?.downcast_ref()
 }
 
 /// There is no key to sign with.
@@ -42,8 +60,8 @@ pub(super) fn beyond_http() -> Outcome {
 }
 
 /// An answer that broke off: the message may be stored.
-pub(super) fn cut(error: &reqwest::Error) -> Outcome {
-    let reason = format!("the answer broke off: {}", reason(error));
+pub(super) fn cut(error: &hyper::Error) -> Outcome {
+    let reason = format!("the answer broke off: {}", broken(error));
     Outcome::Unknown { reason, link: true }
 }
 
@@ -54,7 +72,7 @@ pub(super) fn deadline(deadline: Duration) -> Outcome {
 }
 
 /// The innermost cause tells a person most; the outer ones repeat it.
-fn reason(error: &reqwest::Error) -> String {
+fn broken(error: &(dyn Error + 'static)) -> String {
     if let Some(tls) = tls_error(error) {
         return format!("TLS: {}", tls_reason(tls));
     }
@@ -62,13 +80,7 @@ fn reason(error: &reqwest::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    match error {
-        _ if error.is_builder() => {
-            format!("the access key or token cannot travel in a header: {innermost}")
-        }
-        _ if error.is_connect() => format!("no connection: {innermost}"),
-        _ => format!("the connection broke: {innermost}"),
-    }
+    format!("the connection broke: {innermost}")
 }
 
 /// A TLS error in words that help.

@@ -10,7 +10,8 @@ use spillway_protocol::rocketmq::http::fault::{Code, Meaning};
 use spillway_protocol::rocketmq::http::{ack, resource};
 
 use super::answer::Answer;
-use super::{CONNECT_DEADLINE, Exchanged, HttpUpstream, reach};
+use super::{CONNECT_DEADLINE, Exchanged, HttpUpstream};
+use crate::upstream::Upstream as _;
 use crate::upstream::{Finding, Outcome, Verdict};
 
 /// Group named in the question; it need not exist.
@@ -30,8 +31,10 @@ pub(super) async fn inspect(upstream: &HttpUpstream, topic: &Topic, ordered: boo
 }
 
 async fn resolution(upstream: &HttpUpstream) -> Finding {
-    let host = upstream.endpoint.host.trim_matches(['[', ']']);
-    let lookup = tokio::net::lookup_host((host, upstream.endpoint.port));
+    // Behind a proxy the endpoint's name is the proxy's to resolve.
+    let hop = upstream.dialer.proxy().map_or(&upstream.endpoint, |proxy| proxy.endpoint());
+    let host = hop.host.as_str();
+    let lookup = tokio::net::lookup_host((host, hop.port));
     let (verdict, detail) = match tokio::time::timeout(CONNECT_DEADLINE, lookup).await {
         Ok(Ok(addresses)) => {
             let list: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
@@ -45,8 +48,10 @@ async fn resolution(upstream: &HttpUpstream) -> Finding {
 
 async fn connection(upstream: &HttpUpstream) -> Finding {
     let subject = if upstream.endpoint.tls { "connection and TLS" } else { "connection" };
-    match reach::reach(&upstream.endpoint, &upstream.tls, CONNECT_DEADLINE).await {
-        Ok(()) => finding(subject, Verdict::Good, "established"),
+    match upstream.probe().await {
+        Ok(()) => {
+            finding(subject, Verdict::Good, format!("established to {}", upstream.target.place()))
+        }
         Err(reason) => finding(subject, Verdict::Bad, reason),
     }
 }

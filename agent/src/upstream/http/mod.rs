@@ -1,24 +1,28 @@
 //! The MQ HTTP API as an [`Upstream`]: one signed POST per message, many in flight over
-//! kept-alive connections, no redirects, no proxies from the environment and no retries of its
-//! own. The one repeat is a request whose *date* was refused: it is signed again with the
+//! kept-alive connections, no redirects, no proxy but the configured one and no retries of its
+//! own (hyper's pool may send once more what has provably not left). The one repeat is a request whose *date* was refused: it is signed again with the
 //! server's time, since a refused date stored nothing and may be this clock's fault.
 
 mod answer;
 mod failure;
 mod inspect;
-pub mod reach;
 mod request;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::redirect::Policy;
-use rustls::ClientConfig;
-use spillway_protocol::dial::{CertificateTime, TlsError, tls};
+use http_body_util::Full;
+use hyper_util::client::legacy as client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use spillway_protocol::dial::{
+    CertificateTime, Connector, Dialer, Target, TargetError, TlsError, tls,
+};
 use spillway_protocol::message::{Message, xml_safe};
 use spillway_protocol::record::Topic;
 use spillway_protocol::rocketmq::http::publish::Publish;
@@ -35,7 +39,8 @@ use answer::Answer;
 use request::Signed;
 
 /// Longest wait for a connection, name resolution and TLS included.
-pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+pub use spillway_protocol::dial::CONNECT_DEADLINE;
+
 /// Longest time one send may take beyond the time that the bytes take.
 pub const REQUEST_DEADLINE: Duration = Duration::from_secs(15);
 /// Request line, headers (the signature among them) and the XML around a message.
@@ -57,9 +62,9 @@ pub enum BuildError {
     /// TLS cannot be set up.
     #[error("upstream.tls.{part}: {0}", part = .0.part())]
     Tls(#[from] TlsError),
-    /// The HTTP client could not be built.
-    #[error("the HTTP client could not be built: {0}")]
-    Client(#[from] reqwest::Error),
+    /// The endpoint cannot be dialled.
+    #[error("upstream.endpoint {0}")]
+    Target(#[from] TargetError),
 }
 
 /// See [`CONNECT_DEADLINE`] and [`REQUEST_DEADLINE`].
@@ -68,19 +73,32 @@ struct Deadlines {
     request: Duration,
 }
 
+type Client = client::Client<Connector, Full<Bytes>>;
+
 /// A way to RocketMQ over the MQ HTTP API.
 pub struct HttpUpstream {
-    client: reqwest::Client,
+    /// Its connections go with it.
+    client: RwLock<Client>,
     endpoint: Endpoint,
-    tls: Arc<ClientConfig>,
+    target: Arc<Target>,
+    dialer: Dialer,
     instance: Option<String>,
     access: Access,
     clock: Arc<dyn WallClock>,
     skew: Skew,
     /// By which certificates are judged; without TLS it learns nothing.
     time: CertificateTime,
-    deadline: Duration,
+    deadlines: Deadlines,
     unanswered: Unanswered,
+}
+
+/// A client without connections.
+fn client(target: &Arc<Target>, connect: Duration) -> Client {
+    client::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE_MAX)
+        .build(Connector::new(Arc::clone(target), connect))
 }
 
 impl HttpUpstream {
@@ -108,30 +126,22 @@ impl HttpUpstream {
         let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
         let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
         let tls = match endpoint.tls {
-            true => tls::client_config(&upstream.tls, &time)?,
-            false => tls::no_tls()?,
+            true => Some(Arc::new(tls::client_config(&upstream.tls, &time)?)),
+            false => None,
         };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.clone())
-            .http1_only()
-            .no_proxy()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
-            .tcp_nodelay(true)
-            .connect_timeout(deadlines.connect)
-            .pool_idle_timeout(IDLE_MAX)
-            .user_agent(concat!("spillway/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let dialer = Dialer::new(upstream.proxy.clone());
+        let target = Arc::new(Target::new(&endpoint, tls.as_ref(), &dialer)?);
         Ok(Self {
-            client,
+            client: RwLock::new(client(&target, deadlines.connect)),
             endpoint,
-            tls: Arc::new(tls),
+            target,
+            dialer,
             instance: upstream.namespace.clone(),
             access: Access::new(Some(credentials)),
             clock,
             skew: Skew::default(),
             time,
-            deadline: deadlines.request,
+            deadlines,
             unanswered: Unanswered::default(),
         })
     }
@@ -168,7 +178,7 @@ impl HttpUpstream {
     ) -> Result<Exchanged, Outcome> {
         let body = bytes::Bytes::from(body);
         let load = self.unanswered.load(body.len());
-        let deadline = load.deadline(self.deadline);
+        let deadline = load.deadline(self.deadlines.request);
         let both = async {
             let (first, signed_ms) = self.attempt(method, resource, body.clone()).await?;
             if !first.refuses_date(signed_ms) {
@@ -196,8 +206,10 @@ impl HttpUpstream {
         let signed_ms = self.skew.server_ms(self.clock.now_ms());
         let credentials = self.access.current().ok_or_else(failure::no_credentials)?;
         let signed = Signed::new(method, resource, &credentials, signed_ms);
-        let request = signed.into_request(&self.client, &self.endpoint, body);
-        let response = request.send().await.map_err(|e| failure::outcome(&e))?;
+        let request = signed.into_request(&self.endpoint, body);
+        let request = request.map_err(|e| failure::unsendable(&e))?;
+        let client = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let response = client.request(request).await.map_err(|e| failure::outcome(&e))?;
         let answer = Answer::read(response).await.map_err(|e| failure::cut(&e))?;
         if let Some(server_ms) = answer.trusted_date_ms() {
             self.skew.observe(self.clock.now_ms(), server_ms);
@@ -236,7 +248,8 @@ impl Upstream for HttpUpstream {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
-        reach::reach(&self.endpoint, &self.tls, CONNECT_DEADLINE).boxed()
+        let dialled = self.target.dial_within(self.deadlines.connect);
+        dialled.map(|dialled| dialled.map(drop).map_err(|e| failure::not_dialled(&e))).boxed()
     }
 
     fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
@@ -253,5 +266,14 @@ impl Upstream for HttpUpstream {
 
     fn clock_offset_s(&self) -> Option<i64> {
         self.skew.offset_s()
+    }
+
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.dialer.addresses()
+    }
+
+    fn reconnect(&self) {
+        let fresh = client(&self.target, self.deadlines.connect);
+        *self.client.write().unwrap_or_else(PoisonError::into_inner) = fresh;
     }
 }

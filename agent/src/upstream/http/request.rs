@@ -3,11 +3,14 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use reqwest::{Client, Method, RequestBuilder};
+use http::Request;
+use http_body_util::Full;
 use spillway_protocol::rocketmq::http::sign::{Signable, authorization};
 use spillway_protocol::rocketmq::http::{CONTENT_TYPE, VERSION, VERSION_HEADER};
 
 use crate::config::{Credentials, Endpoint};
+
+const USER_AGENT: &str = concat!("spillway/", env!("CARGO_PKG_VERSION"));
 
 /// Method, resource and the headers that prove who asks.
 pub(super) struct Signed<'a> {
@@ -40,30 +43,27 @@ impl<'a> Signed<'a> {
         Self { method, resource, date, authorization, credentials }
     }
 
-    /// The request to send. Invalid header characters (from a secret file with a line break, say)
-    /// come out as an error of the request itself.
+    /// The request to send.
+    ///
+    /// # Errors
+    /// A header cannot carry its text: a secret file holds a line break, say.
     pub(super) fn into_request(
         self,
-        client: &Client,
         endpoint: &Endpoint,
         body: Bytes,
-    ) -> RequestBuilder {
-        let method = match self.method {
-            "POST" => Method::POST,
-            "DELETE" => Method::DELETE,
-            _ => Method::GET,
-        };
-        let request = client
-            .request(method, format!("{}{}", endpoint.url(), self.resource))
+    ) -> Result<Request<Full<Bytes>>, http::Error> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(format!("{}{}", endpoint.url(), self.resource))
+            .header("user-agent", USER_AGENT)
             .header("date", self.date)
             .header("content-type", CONTENT_TYPE)
             .header(VERSION_HEADER, VERSION)
-            .header("authorization", self.authorization)
-            .body(body);
-        match &self.credentials.security_token {
-            Some(token) => request.header("security-token", token.reveal()),
-            None => request,
+            .header("authorization", self.authorization);
+        if let Some(token) = &self.credentials.security_token {
+            request = request.header("security-token", token.reveal());
         }
+        request.body(Full::new(body))
     }
 }
 
@@ -86,23 +86,11 @@ mod tests {
         let credentials = credentials(Some("sts"));
         let signed = Signed::new("POST", resource, &credentials, 1_709_837_398_000);
         let endpoint = Endpoint { host: "::1".into(), port: 80, tls: false };
-        let request = signed.into_request(&Client::new_for_test(), &endpoint, Bytes::new());
-        let request = request.build().unwrap();
+        let request = signed.into_request(&endpoint, Bytes::new()).unwrap();
         let header = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
         assert_eq!(header("date"), "Thu, 07 Mar 2024 18:49:58 GMT");
         assert_eq!(header("authorization"), "MQ AKIDEXAMPLE:yyJp5IHJrn/xVkui9G8PX2s2NGk=");
         assert_eq!(header("security-token"), "sts");
-        assert_eq!(request.url().as_str(), format!("http://[::1]{resource}"));
-    }
-
-    trait ForTest {
-        fn new_for_test() -> Client;
-    }
-
-    impl ForTest for Client {
-        fn new_for_test() -> Client {
-            let tls = spillway_protocol::dial::tls::no_tls().unwrap();
-            Client::builder().tls_backend_preconfigured(tls).build().unwrap()
-        }
+        assert_eq!(request.uri(), format!("http://[::1]:80{resource}").as_str());
     }
 }

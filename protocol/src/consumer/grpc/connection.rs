@@ -57,7 +57,7 @@ impl Connection {
     ) -> Result<Self, FeedError> {
         let address = target.endpoint.authority();
         let link = |reason: String| FeedError::Link(format!("{address}: {reason}"));
-        let stream = target.dial().await.map_err(FeedError::Link)?;
+        let stream = target.dial().await.map_err(|error| FeedError::Link(error.to_string()))?;
         let wire = Wire::open(stream).await.map_err(link)?;
         let access_point = request::endpoints(&target.endpoint.host, target.endpoint.port);
         let retired = Arc::new(AtomicBool::new(false));

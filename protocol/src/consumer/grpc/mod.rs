@@ -36,7 +36,7 @@ use super::{
     Access, AckFailure, BuildError, Delivery, Feed, FeedError, Nature, Receipt, Subscription,
     SystemClock, WallClock,
 };
-use crate::dial::{self, CertificateTime, Target};
+use crate::dial::{self, CertificateTime, Dialer, Target};
 use crate::rocketmq::grpc::{request, v2};
 
 /// Messages of one receive, and entries of one acknowledgement.
@@ -93,6 +93,7 @@ impl GrpcFeed {
                 &endpoint::all(access)?,
                 &access.tls,
                 &CertificateTime::default(),
+                &Dialer::default(),
             )?,
             identity: Arc::new(Identity::new(access, clock)?),
             subscription: subscription.clone(),

@@ -41,6 +41,7 @@ fn configured(endpoints: Vec<config::Endpoint>) -> config::Upstream {
             security_token: None,
         }),
         tls: config::Tls::default(),
+        proxy: None,
     }
 }
 
@@ -298,6 +299,40 @@ async fn heartbeats_are_sent_only_while_records_flow() {
     upstream.flowing(false);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(fake.seen().count("heartbeat") <= 4);
+}
+
+#[tokio::test]
+async fn a_connection_without_records_is_closed_after_long_and_the_next_send_opens_another() {
+    let fake = Fake::start().await;
+    let upstream = upstream_to(&[fake.port]);
+    upstream.flowing(true);
+    assert!(is_delivered(&upstream.send(&message()).await));
+    tokio::time::pause();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert!(upstream.pool.connection().await.is_ok() && fake.connections() == 1, "records flow");
+    upstream.flowing(false);
+    let idle = tokio::time::Instant::now();
+    let connection = upstream.pool.connection().await.unwrap();
+    while !connection.wire.is_closed() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let minutes = idle.elapsed().as_secs() / 60;
+    assert!((19..=21).contains(&minutes), "{minutes} minutes");
+    tokio::time::resume();
+    assert!(is_delivered(&upstream.send(&message()).await));
+    assert_eq!(fake.connections(), 2);
+}
+
+#[tokio::test]
+async fn on_another_way_the_next_send_opens_a_connection_at_once() {
+    let fake = Fake::start().await;
+    let upstream = upstream_to(&[fake.port]);
+    assert!(is_delivered(&upstream.send(&message()).await));
+    upstream.reconnect();
+    assert!(is_delivered(&upstream.send(&message()).await));
+    assert!(is_delivered(&upstream.send(&message()).await));
+    assert_eq!(fake.connections(), 2);
+    assert_eq!(upstream.addresses(), ["127.0.0.1".parse::<IpAddr>().unwrap()]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod broker;
 mod hostile;
+mod proxy;
 mod tls;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -36,6 +37,7 @@ fn settings(port: u16) -> config::Upstream {
             security_token: None,
         }),
         tls: Tls::default(),
+        proxy: None,
     }
 }
 
