@@ -17,8 +17,9 @@
 //! the centre asks, [`config`] proves what they are told, [`control`] shows operators the queue,
 //! [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
 //! it shares with the intake's front for the SDKs of the MQ HTTP API, [`attendance`] is which local
-//! clients are connected, [`known_time`] remembers what time it was, [`clock`], [`entropy`],
-//! [`host`] and [`allocator`] are what is asked of the machine.
+//! clients are connected, [`network`] is told by the kernel of routes that come and go,
+//! [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`] and [`allocator`] are
+//! what is asked of the machine.
 
 pub mod allocator;
 pub mod app;
@@ -38,6 +39,7 @@ pub mod known_time;
 pub mod link;
 pub mod logs;
 mod mq_http;
+pub mod network;
 pub mod own;
 pub mod pace;
 pub mod queue;

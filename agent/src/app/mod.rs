@@ -4,6 +4,7 @@ mod access;
 mod centre;
 mod front;
 mod meter;
+mod network;
 mod own;
 mod pace;
 mod report;
@@ -126,7 +127,7 @@ impl Agent {
             configuration,
             queue.clone(),
             drain.clone(),
-            upstream,
+            upstream.clone(),
             clock.clone(),
         );
         let report = Arc::new(report);
@@ -147,6 +148,10 @@ impl Agent {
             tokio::spawn(remember(known_time, stop.clone())),
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
         ];
+        if let Some(upstream) = upstream {
+            let following = network::follow(upstream, drain.clone(), stop.clone());
+            servers.push(tokio::spawn(following));
+        }
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }

@@ -168,9 +168,13 @@ impl<S: Source> Driver<S> {
         self.shared.state().note(standing, now);
     }
 
-    /// Records that failed and wait need not, where an operator decided about them.
+    /// Records that failed and wait need not, where an operator decided about them; where the way
+    /// is gone, those leased and not yet sent go back.
     fn hasten(&mut self) {
         let mut state = self.shared.state();
+        if !state.link.is_up() {
+            self.stocks.iter_mut().for_each(Stock::clear);
+        }
         for (lane, stock) in self.stocks.iter_mut().enumerate() {
             if std::mem::take(&mut state.lanes[lane].hastened) {
                 stock.clear();

@@ -115,6 +115,18 @@ impl DrainHandle {
         accepted
     }
 
+    /// The kernel knows no way to the far end any more, for this reason.
+    pub fn unrouted(&self, reason: &str) {
+        self.shared.state().unrouted(reason, Instant::now());
+        self.shared.poke.notify_one();
+    }
+
+    /// The kernel knows a way to the far end that it did not know before.
+    pub fn way_came(&self) {
+        self.shared.state().way_came(Instant::now());
+        self.shared.poke.notify_one();
+    }
+
     /// Waits until the drain has ended, and says how.
     pub async fn ended(&self) -> Ended {
         let mut end = self.shared.end.subscribe();
@@ -140,7 +152,7 @@ impl DrainHandle {
 /// What the driver and its handle share. The lock is held for a decision, never across a wait.
 pub(super) struct Shared {
     state: Mutex<State>,
-    /// An operator changed something.
+    /// An operator or the kernel changed something.
     pub(super) poke: Notify,
     end: watch::Sender<Option<Ended>>,
     connection: watch::Sender<Connection>,

@@ -254,6 +254,18 @@ impl State {
         self.link.failed("the drain failed; see the log", now);
     }
 
+    /// The kernel knows no way to the far end any more.
+    pub(super) fn unrouted(&mut self, reason: &str, now: Instant) {
+        let before = self.link.state();
+        self.link.unrouted(reason, now, &mut self.rng);
+        self.log_link(before);
+    }
+
+    /// The kernel knows a way that it did not know before.
+    pub(super) fn way_came(&mut self, now: Instant) {
+        self.link.way_came(now, &mut self.rng);
+    }
+
     /// Notes that slow start is over: the pace is at its bound, or nothing is left to send.
     pub(super) fn note_ramp(&mut self, idle: bool, now: Instant) {
         let before = self.link.state();

@@ -5,6 +5,7 @@ mod fake;
 mod faults;
 mod flow;
 mod random;
+mod way;
 
 use std::sync::Arc;
 use std::time::Duration;

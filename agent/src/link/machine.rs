@@ -1,5 +1,7 @@
 //! States, verdicts and times of the link.
 
+mod way;
+
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
@@ -16,6 +18,8 @@ const SILENT_FOR: Duration = Duration::from_secs(5);
 const URGENT: u32 = 8;
 /// How often a held link is asked again, on average: a fleet is not to ask in step.
 const HELD_PROBE: Duration = Duration::from_secs(60);
+/// How often the far end is asked on average while the kernel knows no way: it may be wrong.
+const NO_WAY_PROBE: Duration = Duration::from_secs(60);
 
 /// How the agent begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +92,12 @@ pub struct Link {
     fresh: bool,
     silent: u32,
     answered_at: Instant,
+    /// The kernel knows no way to the far end.
+    no_way: bool,
+    /// It did not at some time of this outage.
+    lost: bool,
+    /// When an attempt was, or will be, made because a way came.
+    woken_at: Option<Instant>,
     /// How often it was proved to be up.
     session: u64,
 }
@@ -125,6 +135,9 @@ impl Link {
             fresh: start == Start::Fresh,
             silent: 0,
             answered_at: now,
+            no_way: false,
+            lost: false,
+            woken_at: None,
             session: 0,
         }
     }
@@ -262,7 +275,8 @@ impl Link {
             return;
         }
         if self.attempting {
-            self.failures = self.failures.saturating_add(1);
+            // Without a way, the far end is not to blame.
+            self.failures = self.failures.saturating_add(u32::from(!self.no_way));
             self.bare_next = !self.bare;
         } else if self.is_up() {
             self.failures = if self.unproven { self.failures.saturating_add(1) } else { 0 };
@@ -276,8 +290,10 @@ impl Link {
         self.held = None;
         self.flow_from = None;
         self.silent = 0;
-        let wait = self.backoff.wait_within(self.failures, self.probe_within, rng);
-        self.next_attempt_at = Some(now + wait);
+        self.next_attempt_at = Some(match self.no_way {
+            true => now + about(NO_WAY_PROBE, rng),
+            false => now + self.backoff.wait_within(self.failures, self.probe_within, rng),
+        });
         self.enter(LinkState::Offline, Some(reason), now);
     }
 
@@ -320,7 +336,7 @@ impl Link {
         self.failures = 0;
         (self.bare_next, self.unproven) = (false, false);
         self.next_attempt_at = Some(match again {
-            true => now + HELD_PROBE.mul_f64(0.5 + rng.random::<f64>()),
+            true => now + about(HELD_PROBE, rng),
             false => now,
         });
         self.held = Some(HeldLink { code, reason: reason.to_owned() });
@@ -363,7 +379,9 @@ impl Link {
         let outage = self.state == LinkState::Probing && self.failures > 0;
         // A hold that lasted is the same for a fleet whose operator has put the mistake right.
         let long = now.duration_since(self.since) > HELD_PROBE;
-        let spread = outage || (self.state == LinkState::Held && long);
+        // A way that was lost for long, or was not there at the start, may have been a fleet's.
+        let returned = self.lost && (long || self.session == 0);
+        let spread = outage || returned || (self.state == LinkState::Held && long);
         // The probes of an outage are spread by their own jitter, and what they waited counts:
         // the slot runs from the last moment at which the far end was known to be away.
         let began = if outage { self.failed_at } else { now };
@@ -372,8 +390,8 @@ impl Link {
             (flow_from(self.spread), flow_from(self.spread / URGENT));
         self.fresh = false;
         self.session += u64::from(!self.unproven);
-        self.attempting = false;
-        self.bare_next = false;
+        (self.attempting, self.bare_next) = (false, false);
+        (self.no_way, self.lost) = (false, false);
         self.held = None;
         self.failures = 0;
         self.next_attempt_at = None;
@@ -391,6 +409,11 @@ impl Link {
             reason.clone_into(&mut self.reason);
         }
     }
+}
+
+/// Half of `mean` to one and a half of it.
+fn about(mean: Duration, rng: &mut impl Rng) -> Duration {
+    mean.mul_f64(0.5 + rng.random::<f64>())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //!    └────── silence ─────┴───────────────────┴──────────── silence ───────────────────┘
 //! Held: an operator's mistake stops everything; one record a minute asks whether it is put right
 //! ```
+//! What the kernel knows of routes only makes it react sooner (`machine::way`).
 //! Trouble with the link is nobody's fault: it never costs a record an attempt.
 
 mod backoff;

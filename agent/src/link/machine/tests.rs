@@ -261,10 +261,106 @@ fn the_start_waits_for_its_slot_and_without_an_upstream_for_ever() {
     assert_eq!((none.permit(bench.now), none.state()), (Permit::Never, LinkState::Unconfigured));
 }
 
+/// The kernel says that there is no way, and after a while that there is.
+fn lose_the_way(bench: &mut Bench, while_: Duration) {
+    bench.link.unrouted("eth0 has no carrier", bench.now, &mut bench.rng);
+    bench.pass(while_);
+    bench.link.way_came(bench.now, &mut bench.rng);
+}
+
+#[test]
+fn a_lost_way_is_offline_at_once_and_one_that_came_is_tried_within_a_second() {
+    let mut bench = Bench::online();
+    let era = bench.link.era();
+    bench.link.unrouted("eth0 has no carrier", bench.now, &mut bench.rng);
+    assert_eq!(
+        (bench.link.state(), bench.link.reason()),
+        (LinkState::Offline, "eth0 has no carrier")
+    );
+    let Permit::Wait(at) = bench.link.permit(bench.now) else { panic!("it waits") };
+    assert!(at >= bench.now + SECOND * 30, "no attempts into nowhere");
+    bench.link.silent(era, "deadline", bench.now, &mut bench.rng);
+    bench.pass(SECOND * 20);
+    bench.link.way_came(bench.now, &mut bench.rng);
+    let Permit::Wait(at) = bench.link.permit(bench.now) else { panic!("it waits") };
+    assert!(at <= bench.now + SECOND);
+    bench.probe();
+    bench.link.reached(bench.link.era(), bench.now);
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow, "a short one needs no slot");
+}
+
+#[test]
+fn a_way_that_was_lost_for_long_or_not_there_at_the_start_ends_in_the_slot() {
+    let mut bench = Bench::online();
+    lose_the_way(&mut bench, SECOND * 90);
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+    let mut bench = Bench::new();
+    bench.link.unrouted("no default route", bench.now, &mut bench.rng);
+    bench.probe();
+    bench.down();
+    lose_the_way(&mut bench, SECOND);
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now + SPREAD));
+}
+
+#[test]
+fn a_start_keeps_its_slot_though_a_way_comes() {
+    let mut bench = Bench::new();
+    let start = Start::After(SPREAD);
+    bench.link = Link::new(bench.link.backoff.clone(), SPREAD, start, bench.now);
+    lose_the_way(&mut bench, SECOND);
+    assert_eq!(bench.link.permit(bench.now), Permit::Wait(bench.now - SECOND + SPREAD));
+}
+
+#[test]
+fn a_link_that_flaps_is_tried_every_few_seconds_and_makes_progress_each_time() {
+    let mut bench = Bench::online();
+    let (mut attempts, mut flows) = (0, 0);
+    let began = bench.now;
+    // Three seconds there, three seconds not, for ten minutes; then at a mad pace.
+    for flap in 0..300 {
+        let (away, there) = match flap {
+            0..100 => (SECOND * 3, SECOND * 3),
+            _ => (SECOND / 10, SECOND / 10),
+        };
+        lose_the_way(&mut bench, away);
+        let end = bench.now + there;
+        while let Permit::Wait(at) = bench.link.permit(bench.now)
+            && at < end
+        {
+            attempts += 1;
+            bench.probe();
+            bench.answered();
+            flows += u32::from(bench.link.permit(bench.now) == Permit::Flow);
+        }
+        bench.now = end;
+    }
+    let seconds = (bench.now - began).as_secs();
+    assert!((95..=seconds / 5 + 2).contains(&attempts), "{attempts} in {seconds} s");
+    assert_eq!(u64::from(flows), attempts, "none waits for a slot");
+}
+
+#[test]
+fn an_attempt_that_went_another_way_is_made_again() {
+    let mut bench = Bench::online();
+    bench.down();
+    bench.probe();
+    let era = bench.link.era();
+    bench.link.way_came(bench.now, &mut bench.rng);
+    bench.link.down(era, "too late", bench.now, &mut bench.rng);
+    assert_eq!(bench.link.failures, 0);
+    bench.probe();
+    bench.answered();
+    assert!(bench.link.is_up());
+}
+
 proptest! {
     /// Whatever happens, there is always a way on: a permit now, a time, or an attempt under way.
     #[test]
-    fn it_never_gets_stuck(events in prop::collection::vec((0_u8..8, 0_u64..90), 1..200)) {
+    fn it_never_gets_stuck(events in prop::collection::vec((0_u8..10, 0_u64..90), 1..200)) {
         let mut bench = Bench::new();
         for (event, seconds) in events {
             bench.pass(Duration::from_secs(seconds));
@@ -278,6 +374,8 @@ proptest! {
                 }
                 4 => bench.link.ramped(bench.now),
                 5 => bench.link.reached(era, bench.now),
+                8 => bench.link.unrouted("x", bench.now, &mut bench.rng),
+                9 => bench.link.way_came(bench.now, &mut bench.rng),
                 6 => if bench.link.permit(bench.now) == Permit::Bare {
                     bench.link.attempt_bare(bench.now);
                 },
