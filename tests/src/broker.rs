@@ -75,11 +75,6 @@ impl HttpBroker {
         self.running().faults()
     }
 
-    /// Its port on 127.0.0.1.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
     /// `http://address`, whether it runs or not.
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
