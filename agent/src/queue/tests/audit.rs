@@ -28,7 +28,7 @@ fn resend(queue: &Queue, from: u64, to: u64) -> Resent {
 
 /// Until the keeper has tidied up.
 fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
     while !done() {
         assert!(std::time::Instant::now() < deadline, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
