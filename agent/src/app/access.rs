@@ -20,9 +20,9 @@ pub(super) fn source(file: PathBuf) -> CredentialsSource {
 
 #[cfg(test)]
 mod tests {
-    use spillway_protocol::dial::CertificateTime;
     use std::path::Path;
 
+    use spillway_protocol::dial::CertificateTime;
     use spillway_protocol::message::Message;
     use spillway_protocol::record::{RecordId, Topic};
 

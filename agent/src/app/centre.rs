@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use spillway_protocol::dial::{CertificateTime, TlsError, tls};
+
 use super::own;
 use crate::centre::{self, Board, BuildError, Centre, Means};
 use crate::clock::WallClock;
@@ -10,7 +12,6 @@ use crate::drain::DrainHandle;
 use crate::entropy;
 use crate::own::Answers;
 use crate::queue::Queue;
-use spillway_protocol::dial::{CertificateTime, TlsError, tls};
 
 /// The way to the centre cannot be prepared.
 #[derive(Debug, thiserror::Error)]

@@ -40,7 +40,6 @@ use report::Report;
 
 /// Time that requests in flight get when the agent stops.
 const GRACE: Duration = Duration::from_secs(10);
-
 /// How often the newest time that was learned is written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(600);
 

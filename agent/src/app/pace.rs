@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +18,7 @@ use crate::small_file;
 const SAVE_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module. Losing it costs nothing but a while of learning.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct PaceFile(PathBuf);
 
 impl PaceFile {
@@ -60,11 +61,13 @@ impl PaceFile {
             };
             let memory = drain.memory();
             if memory.is_news_to(&saved) {
-                match self.save(&memory) {
-                    Ok(()) => saved = memory,
-                    Err(error) => {
+                let file = self.clone();
+                match spawn_blocking(move || file.save(&memory)).await {
+                    Ok(Ok(())) => saved = memory,
+                    Ok(Err(error)) => {
                         tracing::warn!(path = %self.0.display(), %error, "cannot be written");
                     }
+                    Err(error) => tracing::warn!(%error, "the pace is not written down"),
                 }
             }
             if stopping {

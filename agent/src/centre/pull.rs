@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use reqwest::header::{ETAG, HeaderValue, IF_NONE_MATCH};
-use reqwest::redirect::Policy;
 use reqwest::{Response, StatusCode};
 use rustls::ClientConfig;
 use spillway_protocol::control::PAGE_BYTES_MAX;
+use spillway_protocol::dial::http_client;
 
 /// Longest time of a pull.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -25,12 +25,7 @@ pub struct BuildError(#[from] reqwest::Error);
 /// # Errors
 /// It cannot be built; see [`BuildError`].
 pub fn client(tls: ClientConfig) -> Result<reqwest::Client, BuildError> {
-    let client = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .http1_only()
-        .no_proxy()
-        .redirect(Policy::none())
-        .retry(reqwest::retry::never())
+    let client = http_client(tls)
         .connect_timeout(CONNECT_DEADLINE)
         .timeout(DEADLINE)
         // The next pull is far: nothing is kept open for it.

@@ -22,6 +22,17 @@ pub use self::target::{
 pub use self::time::CertificateTime;
 pub use self::tls::{Tls, TlsError};
 
+/// An HTTP/1.1 client, still to be given its times, that goes just where it is told: TLS as `tls`
+/// says, no proxy from the environment, no redirects, no repeats of its own.
+pub fn http_client(tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+}
+
 /// An error with its causes, which for connections say more than the error itself.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use reqwest::redirect::Policy;
 
 use self::answer::Answer;
 use self::request::Request;
@@ -26,7 +25,7 @@ use super::{
     Access, AckFailure, BuildError, Credentials, Delivery, Feed, FeedError, Nature, Receipt,
     Subscription, SystemClock, WallClock, endpoint,
 };
-use crate::dial::{CertificateTime, tls};
+use crate::dial::{CertificateTime, http_client, tls};
 use crate::rocketmq::http::{ack, resource};
 
 /// Longest wait for a connection, name resolution and TLS included.
@@ -79,12 +78,7 @@ impl HttpFeed {
         } else {
             tls::no_tls()?
         };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .no_proxy()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
+        let client = http_client(tls)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_DEADLINE)
             .pool_idle_timeout(IDLE_MAX)

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use reqwest::redirect::Policy;
 
 use super::{OtlpError, Settings};
-use crate::dial::{CertificateTime, Tls, tls};
+use crate::dial::{CertificateTime, Tls, http_client, tls};
 
 /// Longest wait for a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -27,12 +26,7 @@ impl Client {
             }
             _ => tls::no_tls()?,
         };
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .no_proxy()
-            .redirect(Policy::none())
-            .retry(reqwest::retry::never())
+        let client = http_client(tls)
             .connect_timeout(CONNECT_DEADLINE)
             .user_agent(concat!("spillway-consumer/", env!("CARGO_PKG_VERSION")))
             .build()
