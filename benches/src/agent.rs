@@ -23,12 +23,25 @@ pub struct Setup {
     folder: PathBuf,
     lanes: usize,
     upstream: Option<String>,
+    /// Topic and more settings of the first lane.
+    lane: Option<(String, String)>,
 }
 
 impl Setup {
     /// Everything in `folder`; `lanes` lanes, the first being the default; no `[upstream]`.
     pub fn new(folder: &Path, lanes: usize) -> Self {
-        Self { folder: folder.to_owned(), lanes, upstream: None }
+        Self { folder: folder.to_owned(), lanes, upstream: None, lane: None }
+    }
+
+    /// With another topic and more settings for the first lane.
+    pub fn with_lane(mut self, topic: &str, settings: &str) -> Self {
+        self.lane = Some((topic.to_owned(), settings.to_owned()));
+        self
+    }
+
+    /// The same without an `[upstream]`.
+    pub fn offline(&self) -> Self {
+        Self { upstream: None, ..self.clone() }
     }
 
     /// With an `[upstream]` of these lines, and nothing that holds the drain back.
@@ -51,7 +64,11 @@ impl Setup {
         );
         for lane in 0..self.lanes {
             let name = format!("lane-{lane}");
-            text += &format!("[[lane]]\nname = \"{name}\"\ntopic = \"bench-{lane}\"\n");
+            let own = self.lane.as_ref().filter(|_| lane == 0);
+            let topic = own.map_or(format!("bench-{lane}"), |(topic, _)| topic.clone());
+            text += &format!("[[lane]]\nname = \"{name}\"\ntopic = \"{topic}\"\n");
+            text += own.map_or("", |(_, settings)| settings);
+            text += "\n";
             text += if lane == 0 { "default = true\n" } else { "" };
         }
         if let Some(upstream) = &self.upstream {

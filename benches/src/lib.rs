@@ -18,6 +18,7 @@ pub mod process;
 pub mod queue;
 pub mod raw;
 pub mod record;
+pub mod relay;
 
 /// Why a benchmark cannot go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

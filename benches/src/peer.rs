@@ -65,6 +65,23 @@ impl Wish<'_> {
             .args(self.arguments());
         rate(java)
     }
+
+    /// Records a second of the classic Java client, which sends batches of `batch` from
+    /// [`Wish::concurrency`] threads.
+    ///
+    /// # Errors
+    /// If it cannot be run, or a record was not published.
+    pub fn java_batches(&self, namesrv: u16, batch: usize, home: &Path) -> Result<f64, Error> {
+        let mut java = Command::new("java");
+        java.arg(format!("-Duser.home={}", home.display()))
+            .args(["-Xmx512m", "-cp"])
+            .arg(format!("{}/*", installed("rocketmq/lib")?.display()))
+            .arg(own("java/PublishBatches.java"))
+            .arg(format!("127.0.0.1:{namesrv}"))
+            .args(self.arguments())
+            .arg(batch.to_string());
+        rate(java)
+    }
 }
 
 fn rate(mut command: Command) -> Result<f64, Error> {

@@ -53,3 +53,15 @@ fn consume_measures_the_consumer_and_the_node_consumer() {
 fn audit_measures_each_way_of_arrival() {
     assert_eq!(rows(env!("CARGO_BIN_EXE_audit"), &[]), MACHINE_ROWS + 3);
 }
+
+#[test]
+fn bundles_over_http_are_counted_on_the_wire_and_timed() {
+    let http = ["--transport", "http"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_together"), &http), MACHINE_ROWS + 2 * 6);
+}
+
+#[test]
+fn bundles_and_batches_over_grpc_are_counted_and_timed_beside_both_java_clients() {
+    let grpc = ["--transport", "grpc"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_together"), &grpc), MACHINE_ROWS + 8 + 8 + 2);
+}

@@ -1,3 +1,5 @@
+import java.nio.ByteBuffer;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -10,10 +12,13 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.UUID;
+import java.util.zip.DataFormatException;
+import java.util.zip.Inflater;
 
 /**
  * Reads what Spillway puts into a RocketMQ message; docs/message-format.md is the specification.
- * Copy {@link #read} and what it needs into your consumer: it has no dependencies.
+ * Copy {@link #readAll} and what it needs into your consumer: it has no dependencies.
  *
  * <pre>java MessageReader.java ../../docs/message-vectors.json    checks itself (Java 17)</pre>
  */
@@ -34,13 +39,185 @@ public final class MessageReader {
         String id, Map<String, String> properties, Origin origin, List<String> flags, byte[] body,
         String fault) {}
 
+    /**
+     * Reads a message: a bundle gives its records, any other message one. A bundle that cannot be
+     * read gives one, with the fault "bundle": keep its body. Acknowledge when all are done.
+     */
+    public static List<Read> readAll(
+        String messageId, String keys, Map<String, String> properties, byte[] body) {
+        Read message = read(messageId, keys, properties, body);
+        if (!message.flags().contains("bundle")) {
+            return List.of(message);
+        }
+        try {
+            List<Read> records = new Bundle(message).records();
+            if ("body".equals(message.fault())
+                || !properties.getOrDefault("sw_n", "").equals(Integer.toString(records.size()))) {
+                throw new Malformed("sw_n or base64");
+            }
+            return records;
+        } catch (Malformed none) {
+            return List.of(new Read(message.id(), message.properties(), message.origin(),
+                message.flags(), message.body(), "bundle"));
+        }
+    }
+
+    /** A body that is flagged as a bundle and is none. */
+    private static final class Malformed extends Exception {
+        Malformed(String what) {
+            super(what);
+        }
+    }
+
+    /** The records of a bundle. */
+    private static final class Bundle {
+        private static final int BYTES_MAX = 4 << 20;
+        private static final int RECORDS_MAX = 1024;
+        private static final int UUID_ID = 1, KEY = 2, PROPERTIES = 4, TRACE = 8, FLAGS = 16, UNSET = 32;
+        private final Read message;
+        private ByteBuffer in;
+        private long seq;
+        private long acceptedMs;
+
+        Bundle(Read message) {
+            this.message = message;
+            this.in = ByteBuffer.wrap(message.body());
+        }
+
+        List<Read> records() throws Malformed {
+            if (octet() != 1) {
+                throw new Malformed("version");
+            }
+            int method = octet();
+            long size = number();
+            if (Long.compareUnsigned(size, BYTES_MAX) > 0 || method > 1) {
+                throw new Malformed("size or method");
+            }
+            byte[] rest = raw(in.remaining());
+            in = ByteBuffer.wrap(method == 1 ? inflate(rest, (int) size) : rest);
+            if (in.remaining() != size) {
+                throw new Malformed("size");
+            }
+            long count = number();
+            if (count == 0 || Long.compareUnsigned(count, RECORDS_MAX) > 0) {
+                throw new Malformed("count");
+            }
+            List<Read> records = new ArrayList<>();
+            for (long n = 0; n < count; n++) {
+                records.add(record());
+            }
+            if (in.hasRemaining()) {
+                throw new Malformed("end");
+            }
+            return records;
+        }
+
+        private Read record() throws Malformed {
+            int bits = octet();
+            seq += step();
+            acceptedMs += step();
+            if ((bits & ~63) != 0 || seq == 0) {
+                throw new Malformed("record");
+            }
+            String id = (bits & UUID_ID) != 0 ? uuid() : text();
+            if ((bits & KEY) != 0) {
+                text(); // KEYS of its own, where it is not the id
+            }
+            Map<String, String> properties = new TreeMap<>();
+            if ((bits & TRACE) != 0) {
+                String hex = HexFormat.of().formatHex(raw(25));
+                properties.put("traceparent",
+                    "00-" + hex.substring(0, 32) + "-" + hex.substring(32, 48) + "-" + hex.substring(48));
+            }
+            String flags = (bits & FLAGS) != 0 ? text() : "";
+            for (long left = (bits & PROPERTIES) != 0 ? number() : 0; left != 0; left--) {
+                properties.put(text(), text());
+            }
+            Origin of = message.origin();
+            Origin origin = of == null ? null : new Origin(
+                of.gateway(), of.lane(), of.stream(), seq, acceptedMs, (bits & UNSET) == 0);
+            return new Read(id, properties, origin, splitFlags(flags), raw(number()), message.fault());
+        }
+
+        private static byte[] inflate(byte[] deflated, int size) throws Malformed {
+            Inflater inflater = new Inflater(true);
+            try {
+                inflater.setInput(deflated);
+                byte[] out = new byte[size + 1]; // one more tells that there is more
+                int count = 0;
+                while (!inflater.finished() && count < out.length) {
+                    int more = inflater.inflate(out, count, out.length - count);
+                    if (more == 0 && !inflater.finished()) {
+                        throw new Malformed("cut");
+                    }
+                    count += more;
+                }
+                return Arrays.copyOf(out, count);
+            } catch (DataFormatException broken) {
+                throw new Malformed("deflate");
+            } finally {
+                inflater.end();
+            }
+        }
+
+        private int octet() throws Malformed {
+            if (!in.hasRemaining()) {
+                throw new Malformed("cut");
+            }
+            return in.get() & 0xff;
+        }
+
+        /** Seven bits a byte, the lowest first; unsigned. */
+        private long number() throws Malformed {
+            long number = 0;
+            for (int shift = 0; shift < 64; shift += 7) {
+                int octet = octet();
+                if (shift == 63 && (octet & 0x7f) > 1) {
+                    break;
+                }
+                number |= (long) (octet & 0x7f) << shift;
+                if ((octet & 0x80) == 0) {
+                    return number;
+                }
+            }
+            throw new Malformed("number");
+        }
+
+        /** 0, 1, 2, 3 ... stand for 0, -1, 1, -2 ... */
+        private long step() throws Malformed {
+            long number = number();
+            return (number >>> 1) ^ -(number & 1);
+        }
+
+        private byte[] raw(long count) throws Malformed {
+            if (Long.compareUnsigned(count, in.remaining()) > 0) {
+                throw new Malformed("cut");
+            }
+            byte[] raw = new byte[(int) count];
+            in.get(raw);
+            return raw;
+        }
+
+        private String text() throws Malformed {
+            try {
+                return StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(raw(number()))).toString();
+            } catch (CharacterCodingException none) {
+                throw new Malformed("text");
+            }
+        }
+
+        private String uuid() throws Malformed {
+            ByteBuffer raw = ByteBuffer.wrap(raw(16));
+            return new UUID(raw.getLong(), raw.getLong()).toString();
+        }
+    }
+
     /** Reads a message; {@code properties} are the user properties, {@code keys} may be null. */
     public static Read read(String messageId, String keys, Map<String, String> properties, byte[] body) {
         Map<String, String> apps = new TreeMap<>(properties);
         apps.keySet().removeIf(name -> name.startsWith("sw_"));
         String id = firstFilled(properties.get("sw_id"), keys, messageId);
-        List<String> flags = Arrays.stream(properties.getOrDefault("sw_flags", "").split(","))
-            .filter(flag -> !flag.isEmpty()).toList();
+        List<String> flags = splitFlags(properties.getOrDefault("sw_flags", ""));
         String fault = faultOf(properties);
         byte[] plain = body;
         if (flags.contains("base64")) {
@@ -89,6 +266,10 @@ public final class MessageReader {
         return null;
     }
 
+    private static List<String> splitFlags(String flags) {
+        return Arrays.stream(flags.split(",")).filter(flag -> !flag.isEmpty()).toList();
+    }
+
     private static boolean isNumber(String text) {
         try {
             Long.parseUnsignedLong(text);
@@ -121,6 +302,10 @@ public final class MessageReader {
             check((Map<?, ?>) vector);
             checked++;
         }
+        for (Object vector : (List<?>) vectors.get("bundles")) {
+            checkBundle((Map<?, ?>) vector);
+            checked++;
+        }
         for (Object vector : (List<?>) vectors.get("order_keys")) {
             Map<?, ?> pair = (Map<?, ?>) vector;
             same("order key " + pair.get("given"), pair.get("sent"), orderKeySent((String) pair.get("given")));
@@ -132,15 +317,37 @@ public final class MessageReader {
     private static void check(Map<?, ?> vector) {
         String name = (String) vector.get("name");
         Map<?, ?> message = (Map<?, ?>) vector.get("message");
-        byte[] body = bytes(message);
-        Read read = read((String) message.get("message_id"), (String) message.get("keys"),
-            texts(message.get("properties")), body);
+        Read read = readAll(message).get(0);
         same(name + ": fault", vector.get("fault"), read.fault());
         Map<?, ?> record = (Map<?, ?>) vector.get("record");
         if (record == null) {
-            same(name + ": body", HexFormat.of().formatHex(body), HexFormat.of().formatHex(read.body()));
+            String body = HexFormat.of().formatHex(bytes(message));
+            same(name + ": body", body, HexFormat.of().formatHex(read.body()));
             return;
         }
+        check(name, record, read);
+    }
+
+    private static void checkBundle(Map<?, ?> vector) {
+        String name = (String) vector.get("name");
+        List<Read> read = readAll((Map<?, ?>) vector.get("message"));
+        same(name + ": fault", vector.get("fault"), read.get(0).fault());
+        if (vector.get("fault") != null) {
+            return;
+        }
+        List<?> records = (List<?>) vector.get("records");
+        same(name + ": records", records.size(), read.size());
+        for (int n = 0; n < records.size(); n++) {
+            check(name + ": record " + n, (Map<?, ?>) records.get(n), read.get(n));
+        }
+    }
+
+    private static List<Read> readAll(Map<?, ?> message) {
+        return readAll((String) message.get("message_id"), (String) message.get("keys"),
+            texts(message.get("properties")), bytes(message));
+    }
+
+    private static void check(String name, Map<?, ?> record, Read read) {
         same(name + ": id", record.get("id"), read.id());
         same(name + ": properties", texts(record.get("properties")), read.properties());
         same(name + ": body", HexFormat.of().formatHex(bytes(record)), HexFormat.of().formatHex(read.body()));
@@ -197,7 +404,7 @@ public final class MessageReader {
             return switch (word) {
                 case "null" -> null;
                 case "true", "false" -> Boolean.valueOf(word);
-                default -> Long.valueOf(word);
+                default -> Long.parseUnsignedLong(word);
             };
         }
 

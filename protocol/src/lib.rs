@@ -5,6 +5,7 @@
 //!
 //! - [`record`]: what an app hands over, parsed once and valid for ever
 //! - [`message`]: what the agent makes of a record for RocketMQ (the `sw_*` properties)
+//! - [`bundle`]: several records in one message
 //! - [`report`], [`tombstone`], [`presence`]: the agent's own records: how it is, what will never
 //!   arrive, whether it is connected
 //! - [`control`]: what the centre asks of a gateway, signed (feature `control`), and the answer
@@ -14,6 +15,7 @@
 //! - `consumer`: the far side: messages received over either transport (feature `consumer`)
 //! - [`codec`]: the one place that knows bincode
 
+pub mod bundle;
 pub mod codec;
 #[cfg(feature = "consumer")]
 pub mod consumer;

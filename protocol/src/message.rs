@@ -9,6 +9,7 @@
 //! | `sw_st` | stream, 8 hex digits |
 //! | `sw_seq` | number, without gaps per gateway, stream and lane, from 1 |
 //! | `sw_at` | accepted, ms since 1970; `~` before it while the clock was not set |
+//! | `sw_n` | only with the flag `bundle`: how many records are in it, see [`crate::bundle`] |
 //! | `sw_flags` | comma-joined: `resend`, `replay`, `base64`, `bundle`, `tombstone`, `report`, `answer` |
 
 use std::borrow::Cow;
@@ -82,7 +83,8 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    fn names(self) -> impl Iterator<Item = &'static str> {
+    /// Their words in `sw_flags`, in its order.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
         let all = [
             (Self::RESEND, "resend"),
             (Self::REPLAY, "replay"),
@@ -131,7 +133,7 @@ pub struct Message {
     pub tag: Option<Tag>,
     /// The record's id; gRPC sends it as message id, so that every repeat carries the same.
     pub id: RecordId,
-    /// KEYS.
+    /// KEYS; several are joined by a space.
     pub key: String,
     /// Sharding key (HTTP) or message group (gRPC), already in the form RocketMQ takes.
     pub order_key: Option<String>,

@@ -10,14 +10,26 @@ use std::process::{Command, Output};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use spillway_protocol::bundle::Compress;
 use spillway_protocol::consumer::{Delivery, Fault};
 use spillway_protocol::message::{Defaults, Flags, Message, Stamp, fit_order_key};
-use spillway_protocol::record::{Draft, LaneName, RecordId, Topic};
+use spillway_protocol::record::{Draft, LaneName, Record as AgentRecord, RecordId, Topic};
 
 #[derive(Deserialize)]
 struct Vectors {
     messages: Vec<Vector>,
     order_keys: Vec<OrderKey>,
+    bundles: Vec<Bundle>,
+}
+
+#[derive(Deserialize)]
+struct Bundle {
+    name: String,
+    transport: Option<String>,
+    message: Sent,
+    #[serde(default)]
+    records: Vec<Record>,
+    fault: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -29,7 +41,7 @@ struct Vector {
     fault: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Sent {
     message_id: String,
     keys: Option<String>,
@@ -41,6 +53,8 @@ struct Sent {
 #[derive(Deserialize)]
 struct Record {
     id: String,
+    /// Said of a bundle's records only.
+    key: Option<String>,
     properties: BTreeMap<String, String>,
     origin: Option<Origin>,
     body_base64: String,
@@ -82,39 +96,95 @@ fn bytes(base64: &str) -> Vec<u8> {
 #[test]
 fn the_consumer_reads_the_vectors() {
     for vector in vectors().messages {
-        let (sent, name) = (vector.message, vector.name);
-        let mut read = Delivery {
-            message_id: sent.message_id,
-            keys: sent.keys,
-            order_key: sent.order_key,
-            body: bytes(&sent.body_base64).into(),
-            ..Delivery::default()
-        };
-        read.read_properties(sent.properties);
+        let name = vector.name;
+        let read = received(vector.message);
         let fault = read.faults.first().map(|fault| match fault {
             Fault::Origin { property, .. } => (*property).to_owned(),
             Fault::Base64(_) => "body".to_owned(),
             other => panic!("{name}: {other}"),
         });
         assert_eq!(fault, vector.fault, "{name}");
-        let Some(record) = vector.record else { continue };
+        if let Some(record) = vector.record {
+            compare(&read, &record, &name);
+        }
+    }
+}
+
+fn received(sent: Sent) -> Delivery {
+    let mut read = Delivery {
+        message_id: sent.message_id,
+        keys: sent.keys,
+        order_key: sent.order_key,
+        body: bytes(&sent.body_base64).into(),
+        ..Delivery::default()
+    };
+    read.read_properties(sent.properties);
+    read
+}
+
+fn compare(read: &Delivery, record: &Record, name: &str) {
+    assert_eq!((read.id(), &read.properties), (record.id.as_str(), &record.properties), "{name}");
+    assert_eq!(read.body, bytes(&record.body_base64), "{name}");
+    let origin = read.origin.as_ref().map(|origin| Origin {
+        gateway: origin.gateway.clone(),
+        lane: origin.lane.clone(),
+        stream: origin.stream.to_string(),
+        seq: origin.seq,
+        accepted_ms: origin.accepted_ms,
+        clock_set: origin.clock_set,
+        flags: origin.flags.clone(),
+    });
+    assert_eq!(parts(origin.as_ref()), parts(record.origin.as_ref()), "{name}");
+}
+
+#[test]
+fn the_consumer_unpacks_the_bundles_and_parks_those_that_are_none() {
+    let mut refused = 0;
+    for bundle in vectors().bundles {
+        let (name, order_key) = (bundle.name, bundle.message.order_key.clone());
+        let read = received(bundle.message).unpack();
+        if bundle.fault.is_some() {
+            let reason = read[0].unreadable();
+            assert!(
+                read.len() == 1 && reason.is_some_and(|text| text.contains("bundle")),
+                "{name}"
+            );
+            refused += 1;
+            continue;
+        }
+        assert_eq!(read.len(), bundle.records.len(), "{name}");
+        for (read, record) in read.iter().zip(&bundle.records) {
+            compare(read, record, &name);
+            let key = record.key.as_deref().unwrap_or(&record.id);
+            assert_eq!((read.keys.as_deref(), &read.order_key), (Some(key), &order_key), "{name}");
+        }
+    }
+    assert!(refused >= 10, "only {refused}");
+}
+
+#[test]
+fn the_agent_makes_the_bundles() {
+    let mut made = 0;
+    for bundle in vectors().bundles.into_iter().filter(|bundle| bundle.transport.is_some()) {
+        let stored = bundle.records.iter().map(|record| stored(record.key.clone(), record));
+        let (records, stamps): (Vec<_>, Vec<_>) = stored.unzip();
+        let all: Vec<_> = records.iter().zip(&stamps).collect();
+        let topic = Topic::parse("ward").unwrap();
+        let defaults = Defaults { topic: &topic, tag: None };
+        let (sent, name) = (bundle.message, bundle.name);
+        let order_key = sent.order_key.as_deref();
+        let message = Message::bundle(&all, &defaults, order_key, Compress::None).unwrap();
+        let properties: BTreeMap<String, String> = message.properties.into_iter().collect();
         assert_eq!(
-            (read.id(), &read.properties),
-            (record.id.as_str(), &record.properties),
+            (message.id.as_str(), properties),
+            (&*sent.message_id, sent.properties),
             "{name}"
         );
-        assert_eq!(read.body, bytes(&record.body_base64), "{name}");
-        let origin = read.origin.map(|origin| Origin {
-            gateway: origin.gateway,
-            lane: origin.lane,
-            stream: origin.stream.to_string(),
-            seq: origin.seq,
-            accepted_ms: origin.accepted_ms,
-            clock_set: origin.clock_set,
-            flags: origin.flags,
-        });
-        assert_eq!(parts(origin.as_ref()), parts(record.origin.as_ref()), "{name}");
+        assert_eq!((Some(message.key), message.order_key), (sent.keys, sent.order_key), "{name}");
+        assert_eq!(message.body, bytes(&sent.body_base64), "{name}");
+        made += 1;
     }
+    assert!(made >= 2, "only {made}");
 }
 
 type Parts<'a> = (&'a str, &'a str, &'a str, u64, u64, bool, &'a [String]);
@@ -129,7 +199,7 @@ fn the_agent_makes_the_vectors() {
     let mut made = 0;
     for vector in vectors().messages {
         let (Some(transport), Some(record)) = (vector.transport, vector.record) else { continue };
-        let message = compose(&vector.message, record);
+        let message = compose(&vector.message, &record);
         let message = match transport.as_str() {
             "http" => message.into_xml_safe().unwrap(),
             _ => message,
@@ -160,18 +230,18 @@ fn flags(names: &[String]) -> Flags {
     named.fold(Flags::NONE, |flags, (_, flag)| flags.with(*flag))
 }
 
-/// The message of a record, as the agent makes it.
-fn compose(sent: &Sent, record: Record) -> Message {
+/// A record as the agent has it.
+fn stored(key: Option<String>, record: &Record) -> (AgentRecord, Stamp) {
     let draft = Draft {
         id: Some(record.id.clone()),
-        key: sent.keys.clone().filter(|key| *key != record.id),
-        properties: record.properties,
+        key: key.filter(|key| *key != record.id),
+        properties: record.properties.clone(),
         body: bytes(&record.body_base64).into(),
         ..Draft::default()
     };
-    let origin = record.origin.unwrap();
+    let origin = record.origin.as_ref().unwrap();
     let stamp = Stamp {
-        gateway: origin.gateway,
+        gateway: origin.gateway.clone(),
         lane: LaneName::parse(origin.lane.as_str()).unwrap(),
         stream: origin.stream.parse().unwrap(),
         seq: origin.seq,
@@ -179,9 +249,14 @@ fn compose(sent: &Sent, record: Record) -> Message {
         clock_set: origin.clock_set,
         flags: flags(&origin.flags),
     };
+    (draft.parse(|| RecordId::parse("unused").unwrap()).unwrap(), stamp)
+}
+
+/// The message of a record, as the agent makes it.
+fn compose(sent: &Sent, record: &Record) -> Message {
+    let (record, stamp) = stored(sent.keys.clone(), record);
     let topic = Topic::parse("ward").unwrap();
     let defaults = Defaults { topic: &topic, tag: None };
-    let record = draft.parse(|| RecordId::parse("unused").unwrap()).unwrap();
     Message::compose(&record, &stamp, &defaults, sent.order_key.as_deref())
 }
 
@@ -204,9 +279,20 @@ fn java(vectors: PathBuf) -> Output {
 fn the_java_reader_reads_the_vectors() {
     let run = java(repository("docs/message-vectors.json"));
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    let expected = vectors().messages.len() + vectors().order_keys.len();
+    let all = vectors();
+    let expected = all.messages.len() + all.order_keys.len() + all.bundles.len();
     let said = String::from_utf8_lossy(&run.stdout).into_owned();
     assert_eq!(said.trim(), format!("{expected} vectors read as expected"));
+}
+
+#[test]
+fn the_java_reader_says_so_when_a_bundles_record_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let changed = dir.path().join("vectors.json");
+    std::fs::write(&changed, text().replacen("\"seq\": 1003", "\"seq\": 1004", 1)).unwrap();
+    let run = java(changed);
+    let said = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(!run.status.success() && said.contains("over HTTP: record 3: origin"), "{said}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use spillway_protocol::record::{Fault, LaneName, RecordError, Tag, Topic};
 
+use super::company;
 use super::fault::Place;
 use super::section::{Reading, Section};
 use super::tree::{Node, Table, Value};
@@ -57,14 +58,19 @@ fn one(index: usize, node: &Node, reading: &Reading, transport: Option<Transport
     let name = required(&section, "name", "\"critical\"", lane_name);
     let topic = required(&section, "topic", "\"ward-critical\"", |text| topic(text, transport));
     let said_default = section.flag("default");
-    let lane = settings(&section, name, topic);
+    let lane = settings(&section, name, topic, transport);
     section.finish();
     let default = said_default == Some(true);
     let lane = lane.map(|lane| Lane { default, ..lane })?;
     Some(Read { lane, said_default, place: node.place.clone() })
 }
 
-fn settings(section: &Section<'_>, name: Option<LaneName>, topic: Option<Topic>) -> Option<Lane> {
+fn settings(
+    section: &Section<'_>,
+    name: Option<LaneName>,
+    topic: Option<Topic>,
+    transport: Option<Transport>,
+) -> Option<Lane> {
     let tag = section.text("tag", "\"SyncEvent\"", |text| Tag::parse(text).map_err(words));
     let words = [("none", Order::None), ("key", Order::Key), ("lane", Order::Lane)];
     let order = section.choice("order", &words).unwrap_or(Order::None);
@@ -79,7 +85,9 @@ fn settings(section: &Section<'_>, name: Option<LaneName>, topic: Option<Topic>)
     section.not_built("ttl", "none");
     section.not_built("quota", "none");
     section.not_built("when_full", "reject");
-    section.not_built_at_all("bundle");
+    let bundle = company::bundle(section);
+    let batch = company::batch(section, transport, order);
+    company::hint(section, order);
     Some(Lane {
         name: name?,
         topic: topic?,
@@ -90,6 +98,8 @@ fn settings(section: &Section<'_>, name: Option<LaneName>, topic: Option<Topic>)
         default: false,
         order,
         on_reject,
+        bundle,
+        batch,
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod basic;
 mod client;
+mod company;
 mod control;
 mod environment;
 mod fault;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use spillway_protocol::control::PublicKey;
 use spillway_protocol::record::{LaneName, Tag, Topic};
 
+pub use spillway_protocol::bundle::Compress;
 pub use spillway_protocol::dial::{Endpoint, Proxy, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
@@ -236,6 +238,30 @@ pub struct Lane {
     pub order: Order,
     /// What becomes of refused records.
     pub on_reject: OnReject,
+    /// Several records leave in one message.
+    pub bundle: Option<Bundle>,
+    /// Several messages leave in one request (gRPC, without order).
+    pub batch: Option<Batch>,
+}
+
+/// `bundle` of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// Most records in one message.
+    pub records: usize,
+    /// Most bytes of them (bodies and texts) before they are compressed.
+    pub bytes: usize,
+    /// How long less than a bundle waits for more, while the link is up.
+    pub linger: Duration,
+    /// How they are compressed.
+    pub compress: Compress,
+}
+
+/// `batch` of a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Most messages in one request.
+    pub records: usize,
 }
 
 /// `[[route]]`: what a record is given that does not say it itself, by its properties.

@@ -92,5 +92,7 @@ fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         default: false,
         order: Order::None,
         on_reject: OnReject::Hold,
+        bundle: None,
+        batch: None,
     })
 }

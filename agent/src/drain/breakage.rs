@@ -48,6 +48,11 @@ impl Breakages {
         self.0.remove(&position);
     }
 
+    /// Whether the last request of the record failed with the connection.
+    pub(super) fn knows(&self, position: u64) -> bool {
+        self.0.contains_key(&position)
+    }
+
     /// Whether so many failures make a suspect.
     pub(super) fn is_suspect(failures: u32) -> bool {
         failures >= SUSPECT

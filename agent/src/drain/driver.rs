@@ -8,19 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use spillway_protocol::message::{Defaults, Message};
+use spillway_protocol::message::Defaults;
 use spillway_protocol::record::Record;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use super::Options;
+use super::company::{Cargo, Company, Gathering};
 use super::handle::Shared;
 use super::plan::{LaneView, Readiness, Step};
 use super::source::{self, Parcel, Source};
-use super::state::{Flight, State};
+use super::state::{Facts, Flight, State};
 use super::stock::{Mark, Stock};
-use crate::config::{Lane, Order};
+use crate::config::Order;
 use crate::link::Permit;
 use crate::pace::Urgency;
 use crate::queue::SettleError;
@@ -42,6 +43,8 @@ pub(super) struct Driver<S: Source> {
     stop: watch::Receiver<Option<Instant>>,
     changed: watch::Receiver<u64>,
     stocks: Vec<Stock<S::Parcel>>,
+    companies: Vec<Company>,
+    gathering: Vec<Gathering>,
     lease: Option<BoxFuture<'static, Leased<S::Parcel>>>,
     tasks: JoinSet<Done>,
     jobs: HashMap<Id, Job<S::Parcel>>,
@@ -54,7 +57,8 @@ type Leased<P> = (usize, Mark, Vec<P>);
 
 /// What a task is about.
 enum Job<P> {
-    Send(Flight, P),
+    /// The first record, and those that left with it.
+    Send(Flight, Vec<P>),
     Bury(Flight, String),
     Probe(u64),
 }
@@ -74,9 +78,12 @@ impl<S: Source> Driver<S> {
         shared: Arc<Shared>,
         stop: watch::Receiver<Option<Instant>>,
     ) -> Self {
+        let companies: Vec<Company> = options.lanes.iter().map(Company::of).collect();
         Self {
             changed: source.changed(),
-            stocks: options.lanes.iter().map(|_| Stock::new()).collect(),
+            stocks: companies.iter().map(|company| Stock::new(*company)).collect(),
+            gathering: vec![Gathering::default(); companies.len()],
+            companies,
             options,
             source,
             upstream,
@@ -183,17 +190,11 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn decide(&self, now: Instant) -> (Step, Vec<LaneView>) {
+    fn decide(&mut self, now: Instant) -> (Step, Vec<LaneView>) {
+        self.shared.state().note_ramp(false, now);
+        let mut views: Vec<LaneView> =
+            (0..self.stocks.len()).map(|lane| self.view(lane, now)).collect();
         let mut state = self.shared.state();
-        state.note_ramp(false, now);
-        let mut views: Vec<LaneView> = (0..self.stocks.len())
-            .map(|lane| LaneView {
-                priority: self.options.lanes[lane].priority,
-                weight: self.options.lanes[lane].weight,
-                min_share_percent: self.options.lanes[lane].min_share_percent,
-                state: self.readiness(lane, self.stocks[lane].readiness(&state, now)),
-            })
-            .collect();
         let permit = state.permit(&mut views, now);
         let urgency = self.urgency(&state, &views);
         let pace = state.pacer.ready_at(urgency, now);
@@ -214,6 +215,15 @@ impl<S: Source> Driver<S> {
             true => Urgency::Urgent,
             false => Urgency::Patient,
         }
+    }
+
+    fn view(&mut self, lane: usize, now: Instant) -> LaneView {
+        let stock = self.stocks[lane].readiness(&self.shared.state(), now);
+        let state = self.readiness(lane, stock, now);
+        let lane = &self.options.lanes[lane];
+        let (priority, weight, min_share_percent) =
+            (lane.priority, lane.weight, lane.min_share_percent);
+        LaneView { priority, weight, min_share_percent, state }
     }
 
     /// Nothing is left to do: the link is online without proof by numbers, and heartbeats rest.
@@ -238,26 +248,37 @@ impl<S: Source> Driver<S> {
         let Some(upstream) = self.upstream.clone() else {
             return;
         };
-        let Some((mut facts, parcel)) = self.stocks[lane].take(&state, now) else {
+        let Some(head) = self.stocks[lane].take(&state, now) else {
             return;
         };
-        let message = self.compose(&self.options.lanes[lane], &parcel);
-        facts.bytes = message.size_bytes();
-        let flight = state.depart(facts, views, now);
+        let others = self.stocks[lane].take_company(&head, &state, now);
+        let group: Vec<(Facts, S::Parcel)> = std::iter::once(head).chain(others).collect();
+        let cargo = self.compose(lane, &group);
+        let positions = group[1..].iter().map(|(facts, _)| facts.position).collect();
+        let facts = Facts {
+            bytes: cargo.size_bytes(&*upstream),
+            body_bytes: group.iter().map(|(facts, _)| facts.body_bytes).sum(),
+            ..group[0].0.clone()
+        };
+        let flight = state.depart(facts, positions, views, now);
         drop(state);
         self.flow(true);
-        let task = async move { Done::Sent(upstream.send(&message).await) };
+        let task = async move { Done::Sent(cargo.send(&*upstream).await) };
         let id = self.tasks.spawn(task).id();
-        self.jobs.insert(id, Job::Send(flight, parcel));
+        let parcels = group.into_iter().map(|(_, parcel)| parcel).collect();
+        self.jobs.insert(id, Job::Send(flight, parcels));
     }
 
-    /// As a record of the lane it was accepted in, which for one that is sent again is not the
+    /// As records of the lane they were accepted in, which for one that is sent again is not the
     /// lane it waits in.
-    fn compose(&self, lane: &Lane, parcel: &S::Parcel) -> Message {
-        let lane = self.options.accepted_in(&parcel.stamp().lane).unwrap_or(lane);
+    fn compose(&self, lane: usize, group: &[(Facts, S::Parcel)]) -> Cargo {
+        let (company, lane) = (&self.companies[lane], &self.options.lanes[lane]);
+        let first = &group[0].1;
+        let lane = self.options.accepted_in(&first.stamp().lane).unwrap_or(lane);
         let defaults = Defaults { topic: &lane.topic, tag: lane.tag.as_ref() };
-        let order_key = order_key(lane.order, parcel.record(), &self.options.gateway);
-        Message::compose(parcel.record(), parcel.stamp(), &defaults, order_key)
+        let order_key = order_key(lane.order, first.record(), &self.options.gateway);
+        let records: Vec<_> = group.iter().map(|(_, p)| (p.record(), p.stamp())).collect();
+        company.compose(&records, &defaults, order_key)
     }
 
     /// Asks the far end without a record: none waits, or one has just failed.

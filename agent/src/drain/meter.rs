@@ -18,14 +18,14 @@ impl Meter {
         Self { start: now, buckets: [(0, 0, 0); SECONDS] }
     }
 
-    /// One record with a body of `bytes` was taken.
-    pub(super) fn count(&mut self, bytes: usize, now: Instant) {
+    /// So many records with bodies of `bytes` in all were taken.
+    pub(super) fn count(&mut self, records: usize, bytes: usize, now: Instant) {
         let second = self.second(now);
         let bucket = &mut self.buckets[second as usize % SECONDS];
         if bucket.0 != second {
             *bucket = (second, 0, 0);
         }
-        bucket.1 += 1;
+        bucket.1 += records as u64;
         bucket.2 += bytes as u64;
     }
 
@@ -53,7 +53,7 @@ mod tests {
         let start = Instant::now();
         let mut meter = Meter::new(start);
         for second in 0..120 {
-            meter.count(100, start + Duration::from_secs(second));
+            meter.count(1, 100, start + Duration::from_secs(second));
         }
         assert_eq!(meter.rates(start + Duration::from_millis(119_500)), (1.0, 100.0));
         assert_eq!(meter.rates(start + Duration::from_secs(300)), (0.0, 0.0));
@@ -63,7 +63,7 @@ mod tests {
     fn a_young_meter_divides_by_its_age() {
         let start = Instant::now();
         let mut meter = Meter::new(start);
-        (0..20).for_each(|_| meter.count(1, start));
+        (0..20).for_each(|_| meter.count(1, 1, start));
         assert_eq!(meter.rates(start + Duration::from_secs(2)).0, 10.0);
     }
 }

@@ -5,17 +5,20 @@
 //! - `state` holds everything decided, without the records: [`crate::link::Link`], the [`Pacer`](crate::pace::Pacer),
 //!   the [`plan`] and one [`breaker`] per lane and topic. It is pure, so the same seed and the
 //!   same answers give the same run.
+//! - `company` says which records leave together in one message or request, where the lane asks.
 //! - `settle` says what an answer means; `stock` keeps the few records leased and not yet sent.
 
 mod blame;
 mod breakage;
 pub mod breaker;
+mod company;
 mod driver;
 mod handle;
 mod load;
 mod meter;
 mod notice;
 pub mod plan;
+mod scatter;
 mod settle;
 pub mod source;
 mod state;

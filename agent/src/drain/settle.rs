@@ -37,7 +37,7 @@ pub(super) enum Settlement {
     },
 }
 
-const FREE: Settlement = Settlement::Defer { until: None, charged: false };
+pub(super) const FREE: Settlement = Settlement::Defer { until: None, charged: false };
 
 impl State {
     /// A request ended.
@@ -47,7 +47,7 @@ impl State {
         self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
         if !matches!(outcome, Outcome::LinkDown { .. } | Outcome::Unknown { link: true, .. }) {
             self.proofs += 1;
-            self.lanes[lane].breakages.passed(flight.facts.position);
+            flight.positions().for_each(|at| self.lanes[lane].breakages.passed(at));
         }
         let settlement = match outcome {
             Outcome::Delivered { .. } => self.delivered(flight, now),
@@ -59,7 +59,13 @@ impl State {
             }
             Outcome::LinkDown { reason } => self.broken(flight, &reason, now),
             Outcome::Unknown { reason, link: true } => self.silent(flight, &reason, now),
+            Outcome::Unknown { reason, link: false } if flight.is_group() => {
+                self.doubtful(flight, &reason, now)
+            }
             Outcome::Unknown { reason, link: false } => self.unknown(flight, &reason, now),
+            Outcome::Rejected { code, reason, .. } if flight.is_group() => {
+                self.scattered(flight, &code, &reason, now)
+            }
             Outcome::Rejected { code, reason, own } => {
                 let refusal = Refusal { code: &code, reason: &reason, own };
                 self.refused(flight, &refusal, now)
@@ -100,6 +106,7 @@ impl State {
         let lane = &mut self.lanes[facts.lane];
         match result {
             Ok(()) => {
+                lane.scattered.remove(&facts.position);
                 if let Some(breaker) = lane.breaker_mut(&facts.topic) {
                     breaker.buried(facts.position, now);
                 }
@@ -130,7 +137,7 @@ impl State {
     }
 
     /// RocketMQ answered: the link is up.
-    fn answered(&mut self, era: u64, now: Instant) {
+    pub(super) fn answered(&mut self, era: u64, now: Instant) {
         let was_up = self.link.is_up();
         self.link.answered(era, now);
         if !was_up && self.link.is_up() {
@@ -151,8 +158,10 @@ impl State {
     fn delivered(&mut self, flight: &Flight, now: Instant) -> Settlement {
         self.answered(flight.era, now);
         self.pacer.accepted(flight.facts.bytes, flight.sent_at, now);
-        self.meter.count(flight.facts.body_bytes, now);
+        self.meter.count(flight.count(), flight.facts.body_bytes, now);
         let facts = &flight.facts;
+        let lane = &mut self.lanes[facts.lane];
+        lane.arrived(flight);
         self.blame.delivered(facts.lane, &facts.topic, flight.number);
         let lane = &mut self.lanes[facts.lane];
         lane.last_error.take_if(|trouble| now.duration_since(trouble.at) > OVER);
@@ -193,6 +202,12 @@ impl State {
         self.doubt = self.link.is_up();
         if !self.doubt {
             self.link.down(flight.era, reason, now, &mut self.rng);
+        }
+        if flight.is_group() {
+            // One of them does, but which? Alone, each fails for itself.
+            self.lanes[flight.facts.lane].breakages.passed(flight.facts.position);
+            self.scatter(flight);
+            return Some(FREE);
         }
         let wait = self.breaking.wait(failures, &mut self.rng);
         let wait = (self.breaking.bound(failures) + wait) / 2;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::Lane;
 use crate::pace::Standing;
-use crate::queue::{Lease, Queue, SettleError};
+use crate::queue::{Lease, Queue, Run, SettleError};
 
 /// Where records wait. Its ordering rules (see [`crate::queue::Ordering`]) are part of it: what
 /// it leases may be sent at once, side by side.
@@ -18,12 +18,15 @@ pub trait Source: Send + Sync + 'static {
     /// A leased record.
     type Parcel: Parcel;
 
-    /// Up to `count` records of at most `bytes` (but always one) that may be sent, oldest first.
+    /// Up to `count` records of at most `bytes` (but always one) that may be sent, oldest first; of
+    /// one order, up to `run` that have to leave together, or go back from the first that does
+    /// not.
     fn lease(
         &self,
         lane: &LaneName,
         count: usize,
         bytes: usize,
+        run: Run,
     ) -> BoxFuture<'static, Vec<Self::Parcel>>;
 
     /// When the earliest deferred record is due, if there is nothing to lease before.
@@ -80,9 +83,15 @@ pub trait Parcel: Send + 'static {
 impl Source for Queue {
     type Parcel = Lease;
 
-    fn lease(&self, lane: &LaneName, count: usize, bytes: usize) -> BoxFuture<'static, Vec<Lease>> {
+    fn lease(
+        &self,
+        lane: &LaneName,
+        count: usize,
+        bytes: usize,
+        run: Run,
+    ) -> BoxFuture<'static, Vec<Lease>> {
         let (queue, lane) = (self.clone(), lane.clone());
-        let leased = spawn_blocking(move || queue.lease(&lane, count, bytes));
+        let leased = spawn_blocking(move || queue.lease_runs(&lane, count, bytes, run));
         async move { leased.await.unwrap_or_default() }.boxed()
     }
 

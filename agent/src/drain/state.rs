@@ -1,7 +1,7 @@
 //! Everything the drain has decided and remembers, without the records themselves. Pure: time
 //! comes with each call, chance from its own seeded generator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
@@ -65,6 +65,10 @@ pub(super) struct LaneState {
     pub(super) last_error: Option<Trouble>,
     /// An operator's word changed what becomes of the records that failed: they are tried now.
     pub(super) hastened: bool,
+    /// Records of groups that failed: each leaves alone, so that its own answer tells.
+    pub(super) scattered: BTreeSet<u64>,
+    /// Records of groups whose fate is not known for the first time.
+    pub(super) doubtful: BTreeSet<u64>,
     /// Seeds its breakers.
     rng: StdRng,
 }
@@ -93,6 +97,8 @@ pub(super) struct Facts {
     pub(super) lane: usize,
     pub(super) topic: Topic,
     pub(super) position: u64,
+    /// What it is in order with, where records of one order leave together.
+    pub(super) order: Option<String>,
     /// Of the message as it is sent.
     pub(super) bytes: usize,
     pub(super) body_bytes: usize,
@@ -101,10 +107,30 @@ pub(super) struct Facts {
 /// A request under way.
 #[derive(Debug, Clone)]
 pub(super) struct Flight {
+    /// Of the first record; bytes are those of all.
     pub(super) facts: Facts,
+    /// Positions of those that left with it.
+    pub(super) others: Vec<u64>,
     pub(super) number: u64,
     pub(super) era: u64,
     pub(super) sent_at: Instant,
+}
+
+impl Flight {
+    /// Places in the lane of all that it carries.
+    pub(super) fn positions(&self) -> impl Iterator<Item = u64> {
+        self.others.iter().copied().chain([self.facts.position])
+    }
+
+    /// Records that it carries.
+    pub(super) fn count(&self) -> usize {
+        self.others.len() + 1
+    }
+
+    /// Whether these are several.
+    pub(super) fn is_group(&self) -> bool {
+        !self.others.is_empty()
+    }
 }
 
 impl State {
@@ -135,6 +161,8 @@ impl State {
             breakages: Breakages::default(),
             last_error: None,
             hastened: false,
+            scattered: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             rng: StdRng::seed_from_u64(rng.random()),
         };
         let lanes = options.lanes.iter().map(lane).collect();
@@ -217,8 +245,26 @@ impl State {
         breaker.is_some_and(|b| b.held().is_some() && !b.suspects(facts.position))
     }
 
-    /// The record leaves.
-    pub(super) fn depart(&mut self, facts: Facts, views: &[LaneView], now: Instant) -> Flight {
+    /// Whether the record leaves by itself, also where records leave together: it is a probe, or
+    /// it failed before, by itself or with others.
+    pub(super) fn goes_alone(&self, facts: &Facts) -> bool {
+        let lane = &self.lanes[facts.lane];
+        let breaker = lane.breaker(&facts.topic);
+        let suspect = |b: &Breaker| b.held().is_some() || b.suspects(facts.position);
+        !self.link.is_up()
+            || lane.scattered.contains(&facts.position)
+            || lane.breakages.knows(facts.position)
+            || breaker.is_some_and(suspect)
+    }
+
+    /// The record leaves, and the `others` with it.
+    pub(super) fn depart(
+        &mut self,
+        facts: Facts,
+        others: Vec<u64>,
+        views: &[LaneView],
+        now: Instant,
+    ) -> Flight {
         if !self.link.is_up() {
             self.link.attempt(now);
         }
@@ -234,8 +280,11 @@ impl State {
             }
             breaker.sent(facts.position, now);
         }
+        // A group is one send to the broker, and costs its bytes; but the bound on records is one on
+        // what the far side has to work off, so there each record counts.
         self.pacer.spend(facts.bytes, now, &mut self.rng);
-        Flight { facts, number: self.issued, era: self.link.era(), sent_at: now }
+        self.pacer.spend_records(others.len() as u64);
+        Flight { facts, others, number: self.issued, era: self.link.era(), sent_at: now }
     }
 
     /// An operator accepts that what is refused in the lane is dead.

@@ -1,18 +1,17 @@
 //! Leased records of one lane that have not left: a few that may go next, and those that wait for
 //! their topic.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::breaker::ROUND;
+use super::company::Company;
 use super::plan::Readiness;
 use super::source::Parcel;
 use super::state::{Facts, State};
 
-/// Leased records at most.
-const PARCELS: usize = 64;
 /// Bytes of leased records; one may be larger.
 const BYTES: usize = 1 << 20;
 /// Failed records of held topics kept at hand; others keep their place in the queue, so that
@@ -30,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Stock<P> {
     parcels: VecDeque<(Facts, P)>,
+    /// What was leased to leave with one of them and in its order, by its position.
+    behind: BTreeMap<u64, Vec<(Facts, P)>>,
+    company: Company,
     dry: Option<Dry>,
     /// A record went back into the queue since the last lease; it may come before these.
     stale: bool,
@@ -53,9 +55,11 @@ struct Dry {
 }
 
 impl<P: Parcel> Stock<P> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(company: Company) -> Self {
         Self {
             parcels: VecDeque::new(),
+            behind: BTreeMap::new(),
+            company,
             dry: None,
             stale: false,
             returns: 0,
@@ -81,13 +85,43 @@ impl<P: Parcel> Stock<P> {
         self.filled_at = Some(now);
         let held = |facts: &Facts| state.steps_back(facts);
         let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
-        for (facts, parcel) in leased {
+        for (facts, parcel) in self.heads(leased) {
             suspects += usize::from(held(&facts));
             match held(&facts) && suspects > SUSPECTS {
-                true => parcel.defer(Some(now + ROUND), false),
+                true => {
+                    self.behind.remove(&facts.position);
+                    parcel.defer(Some(now + ROUND), false);
+                }
                 false => self.parcels.push_back((facts, parcel)),
             }
         }
+    }
+
+    /// The first of each order; the others of it are put behind.
+    fn heads(&mut self, leased: Vec<(Facts, P)>) -> Vec<(Facts, P)> {
+        let (mut heads, mut first) = (Vec::new(), BTreeMap::new());
+        for (facts, parcel) in leased {
+            let order = facts.order.clone().filter(|_| self.company.is_ordered());
+            match order.as_ref().and_then(|order| first.get(order)) {
+                Some(head) => self.behind.entry(*head).or_default().push((facts, parcel)),
+                None => {
+                    first.extend(order.map(|order| (order, facts.position)));
+                    heads.push((facts, parcel));
+                }
+            }
+        }
+        heads
+    }
+
+    /// All that is leased.
+    fn all(&self) -> impl Iterator<Item = &Facts> {
+        let behind = self.behind.values().flatten();
+        self.parcels.iter().chain(behind).map(|(facts, _)| facts)
+    }
+
+    /// How many records are leased and have not left.
+    pub(super) fn count(&self) -> usize {
+        self.all().count()
     }
 
     /// Whether the queue may have something that is not here. `present` is its present mark.
@@ -111,14 +145,15 @@ impl<P: Parcel> Stock<P> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        let bytes: usize = self.parcels.iter().map(|(facts, _)| facts.bytes).sum();
-        self.parcels.len() >= PARCELS || bytes >= BYTES
+        let (count, bytes) = self.room();
+        count == 0 || bytes == 0
     }
 
-    /// Bytes that may still be leased.
+    /// Records and bytes that may still be leased.
     pub(super) fn room(&self) -> (usize, usize) {
-        let bytes: usize = self.parcels.iter().map(|(facts, _)| facts.bytes).sum();
-        (PARCELS - self.parcels.len().min(PARCELS), BYTES.saturating_sub(bytes))
+        let bytes: usize = self.all().map(|facts| facts.bytes).sum();
+        let parcels = self.company.parcels_max();
+        (parcels.saturating_sub(self.count()), BYTES.saturating_sub(bytes))
     }
 
     /// A record of the lane went back into the queue.
@@ -129,7 +164,7 @@ impl<P: Parcel> Stock<P> {
 
     /// Gives everything back to the queue.
     pub(super) fn clear(&mut self) {
-        *self = Self { returns: self.returns + 1, failed: self.failed, ..Self::new() };
+        *self = Self { returns: self.returns + 1, failed: self.failed, ..Self::new(self.company) };
     }
 
     /// A stock full of records that may not leave hides what went back into the queue or came
@@ -190,5 +225,74 @@ impl<P: Parcel> Stock<P> {
             false => None,
         };
         self.parcels.remove(index.unwrap_or(first))
+    }
+
+    /// Takes what leaves with `head`, which has just been taken. Of what was leased to leave with
+    /// it, the rest goes back.
+    pub(super) fn take_company(
+        &mut self,
+        head: &(Facts, P),
+        state: &State,
+        now: Instant,
+    ) -> Vec<(Facts, P)> {
+        let behind = self.behind.remove(&head.0.position).unwrap_or_default();
+        let mut group = Group::new(self.company, head, state, now);
+        if self.company.is_ordered() {
+            let count = behind.len();
+            // From the first one on that does not go none may overtake it.
+            let goes = |other| group.offer(other, state).is_none();
+            let gone = behind.into_iter().map(goes).take_while(|gone| *gone).count();
+            if gone < count {
+                self.outdate();
+            }
+            return group.taken;
+        }
+        let mut stay = Vec::new();
+        while group.is_open()
+            && let Some(other) = self.parcels.pop_front()
+        {
+            stay.extend(group.offer(other, state));
+        }
+        stay.into_iter().rev().for_each(|parcel| self.parcels.push_front(parcel));
+        group.taken
+    }
+}
+
+/// What leaves with one record, while it is chosen.
+struct Group<'a, P> {
+    company: Company,
+    head: &'a (Facts, P),
+    alone: bool,
+    bytes: usize,
+    taken: Vec<(Facts, P)>,
+    now: Instant,
+}
+
+impl<'a, P: Parcel> Group<'a, P> {
+    fn new(company: Company, head: &'a (Facts, P), state: &State, now: Instant) -> Self {
+        let alone = !company.is_kept() || state.goes_alone(&head.0);
+        Self { company, head, alone, bytes: head.0.bytes, taken: Vec::new(), now }
+    }
+
+    /// Whether there is room for another.
+    fn is_open(&self) -> bool {
+        let full = self.taken.len() + 1 >= self.company.records || self.bytes >= self.company.bytes;
+        !self.alone && !full
+    }
+
+    /// Takes one that goes with the others; gives back one that does not.
+    fn offer(&mut self, other: (Facts, P), state: &State) -> Option<(Facts, P)> {
+        let (facts, parcel) = &other;
+        let goes = self.is_open()
+            && self.bytes + facts.bytes <= self.company.bytes
+            && self.company.suits(&self.head.1, parcel)
+            && !state.goes_alone(facts)
+            && state.readiness(facts, self.now) == Readiness::Ready;
+        if !goes {
+            return Some(other);
+        }
+        self.bytes += facts.bytes;
+        self.taken.push(other);
+        None
     }
 }

@@ -5,6 +5,7 @@ mod fake;
 mod faults;
 mod flow;
 mod random;
+mod together;
 mod way;
 
 use std::sync::Arc;
@@ -35,6 +36,8 @@ fn lane(name: &str, order: Order) -> config::Lane {
         default: false,
         order,
         on_reject: OnReject::DeadLetter,
+        bundle: None,
+        batch: None,
     }
 }
 

@@ -157,6 +157,13 @@ impl Pacer {
         self.rest_bytes %= CELL_BYTES;
     }
 
+    /// So many records more were in the message that left: they count towards the bound on records.
+    pub fn spend_records(&mut self, more: u64) {
+        if let Some(bucket) = &mut self.records {
+            bucket.owe(more);
+        }
+    }
+
     fn spend_turn(&mut self, now: Instant, rng: &mut impl Rng) {
         let behind = now.checked_sub(CATCH_UP).unwrap_or(now);
         let mut interval = self.interval();

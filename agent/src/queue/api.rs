@@ -29,6 +29,20 @@ pub struct LaneOptions {
     pub ordering: Ordering,
 }
 
+/// Records of one order that may be leased together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Most records.
+    pub records: usize,
+    /// Most bytes of them; the first may have more.
+    pub bytes: usize,
+}
+
+impl Run {
+    /// Each waits until the one before it is settled.
+    pub const ONE: Self = Self { records: 1, bytes: 0 };
+}
+
 /// How to open a queue.
 #[derive(Debug, Clone)]
 pub struct Options {

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, GivenUp, LaneFigures, OpenError, Options,
-    Place, Recovery, SettleError, Ticket,
+    Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
 use super::entry::Copied;
@@ -184,10 +184,16 @@ impl Queue {
     /// Up to `count` records that may be sent now, oldest first, of at most `bytes` in all (but
     /// always one). May read the disk (milliseconds): call where blocking is allowed.
     pub fn lease(&self, lane: &LaneName, count: usize, bytes: usize) -> Vec<Lease> {
+        self.lease_runs(lane, count, bytes, Run::ONE)
+    }
+
+    /// The same, and where there is order, of each order key up to `run` that follow each other:
+    /// they are to be sent in one message, or given back from the first on that does not go.
+    pub fn lease_runs(&self, lane: &LaneName, count: usize, bytes: usize, run: Run) -> Vec<Lease> {
         let Some(lane) = self.lane(lane) else {
             return Vec::new();
         };
-        let leased = lane.lease(count, bytes, Instant::now());
+        let leased = lane.lease(count, bytes, run, Instant::now());
         self.logged("the queue could not be read; it is tried again", leased).unwrap_or_default()
     }
 

@@ -1,5 +1,6 @@
 //! A lane: a chain of records with its head, and what is saved of both.
 
+mod leasing;
 mod saving;
 
 use std::io;
@@ -16,17 +17,14 @@ use super::api::{Accounts, Entry, GivenUp, LaneOptions, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Origin, Stored};
-use super::head::{End, Head, KeyHash, Next, Refill};
-use super::lease::Lease;
+use super::head::{End, Head, KeyHash, Refill};
 use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, Tally};
 use super::store::Store;
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
-
-/// Most entries that one call of [`Lane::lease`] looks at, so that it ends soon.
-const LOOKS_MAX: usize = 4096;
+use leasing::LOOKS_MAX;
 
 /// See the module.
 pub(super) struct Lane {
@@ -138,49 +136,6 @@ impl Lane {
     pub(super) fn touch(&self) {
         self.moved.fetch_add(1, Relaxed);
         self.changed.send_modify(|count| *count += 1);
-    }
-
-    /// See [`Queue::lease`](super::Queue::lease).
-    pub(super) fn lease(
-        self: &Arc<Self>,
-        count: usize,
-        bytes: usize,
-        now: Instant,
-    ) -> io::Result<Vec<Lease>> {
-        let mut leases: Vec<Lease> = Vec::new();
-        let (mut room, mut looks) = (bytes, 0);
-        let mut head = self.head();
-        while leases.len() < count && looks < LOOKS_MAX {
-            looks += 1;
-            let (position, new) = match head.next(now, self.chain.end()) {
-                Next::Nothing => break,
-                Next::Refill(refill) => {
-                    looks += self.refill(&mut head, refill)?;
-                    continue;
-                }
-                Next::Again(position) => (position, false),
-                Next::Look(position) => (position, true),
-            };
-            let (pack, found) = match self.look(&mut head, position) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                // What was leased before the unreadable one may go.
-                Err(_) if !leases.is_empty() => break,
-                Err(error) => return Err(error),
-            };
-            let size = found.0.record.size_bytes();
-            if !leases.is_empty() && size > room {
-                break;
-            }
-            if new && !head.found(position, self.key_hash(&found.0.record)) {
-                continue;
-            }
-            room = room.saturating_sub(size);
-            let attempts = head.lease(position);
-            let stamp = self.stamp(&pack, position, &found);
-            leases.push(Lease::new(self.clone(), position, found.0.record, stamp, attempts));
-        }
-        Ok(leases)
     }
 
     /// Reads `position`; damage there is settled as such.

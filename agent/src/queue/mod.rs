@@ -42,7 +42,7 @@ mod untold;
 
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, GivenUp, Keep, LaneFigures,
-    LaneOptions, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, SettleError,
+    LaneOptions, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run, SettleError,
     Ticket,
 };
 pub use handle::Queue;

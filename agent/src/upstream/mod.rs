@@ -21,6 +21,22 @@ pub trait Upstream: Send + Sync + 'static {
     /// Sends one message and says what became of it. Ends within the transport's deadline.
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome>;
 
+    /// Sends several messages of one topic, of which none has an order key, and says what became
+    /// of all of them: they are delivered only if each is. A transport without batches sends them
+    /// one after the other, up to the first that fails.
+    fn send_batch<'a>(&'a self, messages: &'a [Message]) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let mut last = String::new();
+            for message in messages {
+                match self.send(message).await {
+                    Outcome::Delivered { message_id } => last = message_id,
+                    failed => return failed,
+                }
+            }
+            Outcome::Delivered { message_id: last }
+        })
+    }
+
     /// Whether the far end can be reached at all, without publishing: a connection and, with TLS,
     /// a handshake.
     fn probe(&self) -> BoxFuture<'_, Result<(), String>>;

@@ -43,6 +43,10 @@ pub struct Delivery {
     pub faults: Vec<Fault>,
     /// `sw_id`, where it differs from KEYS.
     pub sw_id: Option<String>,
+    /// It is a bundle of so many records (0 if it does not say so), which [`Delivery::unpack`]
+    /// takes apart; its own body and id are none of theirs. A [`super::Handler`] never gets one,
+    /// unless it cannot be unpacked: then [`Delivery::unreadable`] says why.
+    pub packed: Option<u64>,
     /// What acknowledges this delivery.
     pub receipt: Receipt,
 }
@@ -130,9 +134,13 @@ impl Delivery {
         }
         // Asked of the property, not of the origin: a broken number is no reason for a wrong body.
         let flags = own.get("sw_flags").map_or("", String::as_str);
-        if origin::split_flags(flags).any(|flag| flag == "base64") {
+        let has = |name: &str| origin::split_flags(flags).any(|flag| flag == name);
+        if has("base64") {
             self.undo_base64();
         }
+        // One that does not say how many records it has is refused by the first that is read.
+        let count = || own.get("sw_n").and_then(|count| count.parse().ok()).unwrap_or(0);
+        self.packed = has("bundle").then(count);
     }
 
     fn undo_base64(&mut self) {

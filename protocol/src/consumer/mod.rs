@@ -9,6 +9,8 @@
 //!   nothing, and a message may come twice: de-duplicate by [`Delivery::id`]
 //! - one that fails by its own fault is charged, tried again, and after
 //!   [`Options::charges_max`] parked ([`Handler::park`]) and acknowledged
+//! - a bundle is taken apart: handlers get its records one by one, and it is acknowledged when the
+//!   last of them is done or parked
 //! - while the database is away nothing is received and nobody is charged
 //! - a record's trace is there for handlers ([`Delivery::trace_context`]); with the feature `otlp`
 //!   it is continued and exported (`otlp`)
@@ -46,6 +48,7 @@ mod runtime;
 mod status;
 mod stop;
 mod trace;
+mod unpack;
 
 pub use self::access::{Access, Credentials, Subscription, SystemClock, WallClock};
 pub use self::delivery::{Delivery, Fault, Receipt};

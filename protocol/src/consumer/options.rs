@@ -9,7 +9,8 @@ pub struct Options {
     pub handlers: usize,
     /// Most deliveries of one call.
     pub batch_max: usize,
-    /// Most messages received and not acknowledged; with their bodies they lie in memory.
+    /// Most messages received and not acknowledged; with their bodies they lie in memory. A bundle
+    /// counts as its records, so that with bundles the last receive may go beyond.
     pub unacked_max: usize,
     /// Receives side by side.
     pub receivers: usize,

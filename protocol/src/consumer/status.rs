@@ -17,7 +17,7 @@ pub struct Status {
     pub acked: u64,
     /// Done or parked, but the receipt was used up: they come again.
     pub ack_lost: u64,
-    /// Received and neither acknowledged nor given back.
+    /// Received and neither acknowledged nor given back; of a bundle, each record that is not done.
     pub in_hand: usize,
     /// The database is away, for this reason.
     pub away_reason: Option<String>,

@@ -61,6 +61,11 @@ impl RocketMq {
         self.ports.grpc
     }
 
+    /// The name server's port on 127.0.0.1.
+    pub fn namesrv_port(&self) -> u16 {
+        self.ports.namesrv
+    }
+
     /// Starts broker and proxy again, with the same ports and the same store.
     pub fn start_proxy(&mut self) {
         let arguments = files::proxy(self.dir.path(), &self.ports);

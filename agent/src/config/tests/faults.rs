@@ -38,7 +38,7 @@ fn unknown_settings_are_named_with_what_was_probably_meant() {
     assert_eq!(
         lane_faults("[[lane]]\nname='a'\ntopic='t'\nprio = 1"),
         [
-            "spillway.toml:4: lane.a.prio: is not known; known here: bundle, default, min_share, name, \
+            "spillway.toml:4: lane.a.prio: is not known; known here: batch, bundle, default, min_share, name, \
           on_reject, order, priority, quota, tag, topic, ttl, weight, when_full"
         ]
     );
@@ -344,7 +344,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
         (&format!("{}quota = \"1 GiB\"", lane_a()), "4: lane.a.quota"),
         (&format!("{}when_full = \"drop-oldest\"", lane_a()), "4: lane.a.when_full"),
-        (&format!("{}bundle = {{ records = 64 }}", lane_a()), "4: lane.a.bundle"),
     ] {
         let text = text.to_owned();
         let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
@@ -358,6 +357,38 @@ fn what_is_not_built_yet_is_refused_by_name() {
 
 fn lane_a() -> &'static str {
     "[[lane]]\nname='a'\ntopic='t'\n"
+}
+
+#[test]
+fn what_leaves_together_is_bounded_and_a_batch_has_its_conditions() {
+    let faults = |lines: &str| lane_faults(&format!("{}{lines}", lane_a()));
+    assert_eq!(
+        faults("bundle = { records = 1, bytes = \"2 MiB\", linger = \"2m\", compress = \"zip\" }"),
+        [
+            "spillway.toml:4: lane.a.bundle.records: is not a number from 2 to 4294967295; \
+             write for example 64",
+            "spillway.toml:4: lane.a.bundle.bytes: is more than 1 MiB; write for example \"16 KiB\"",
+            "spillway.toml:4: lane.a.bundle.linger: is longer than a minute; \
+             write for example \"200ms\"",
+            "spillway.toml:4: lane.a.bundle.compress: is not one of its words; \
+             write \"deflate\" or \"none\"",
+        ]
+    );
+    assert_eq!(
+        faults("order = \"key\"\nbatch = { records = 2000 }\nbundle = {}"),
+        [
+            "spillway.toml:5: lane.a.batch.records: is more than 1024; write for example 64",
+            "spillway.toml:5: lane.a.batch: breaks the order: RocketMQ spreads the messages of a \
+             batch over all queues; leave it out, or write bundle",
+            "spillway.toml:5: lane.a.batch: stands beside bundle; leave one of them out",
+        ]
+    );
+    let http = format!("{HTTP}{}batch = {{ records = 2 }}", lane_a());
+    assert_eq!(
+        Setup::new(&http).variable("KEY", "k").faults(),
+        ["spillway.toml:8: lane.a.batch: is not known to the MQ HTTP API; \
+          leave it out, or write bundle"]
+    );
 }
 
 #[test]

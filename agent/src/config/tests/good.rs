@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Endpoint, OnReject, Order, Tls, Transport};
+use super::super::{Compress, Endpoint, OnReject, Order, Tls, Transport};
 use super::{SMALL, Setup};
 
 const HTTP: &str = "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id = \"id\"\n";
@@ -197,4 +197,28 @@ fn the_agents_own_lane_is_there_where_something_needs_it_behind_all_others() {
     assert_eq!(config.own_lane().unwrap().topic.as_str(), "p");
     assert_eq!(config.presence.unwrap().client_group, "GID_g");
     assert_eq!(Setup::new(SMALL).good().own_lane(), None);
+}
+
+#[test]
+fn what_leaves_together_has_defaults_and_a_lane_of_one_order_is_pointed_to_it() {
+    let lane = |lines: &str| Setup::new(&format!("[[lane]]\nname = \"a\"\ntopic = \"t\"\n{lines}"));
+    let default = lane("bundle = {}").good().lanes.remove(0);
+    let documented = "bundle = { records = 64, bytes = \"16 KiB\", linger = \"200ms\", \
+                      compress = \"deflate\" }";
+    assert_eq!(lane(documented).good().lanes[0], default);
+    let bundle = default.bundle.unwrap();
+    assert_eq!((bundle.records, bundle.bytes), (64, 16 << 10));
+    let other = lane("bundle.linger = \"0s\"\nbundle.compress = \"none\"").good().lanes.remove(0);
+    let other = other.bundle.unwrap();
+    assert_eq!((other.linger, other.compress), (Duration::ZERO, Compress::None));
+    let batch = lane("batch = { records = 512 }").good().lanes.remove(0).batch;
+    assert_eq!(batch.unwrap().records, 512);
+    let hint = "lane.a.order: drains one message a round trip";
+    let warnings = |lines: &str| {
+        let all = lane(lines).warnings();
+        all.into_iter().filter(|warning| warning.contains(hint)).count()
+    };
+    assert_eq!(warnings("order = \"lane\""), 1);
+    assert_eq!(warnings("order = \"lane\"\nbundle = {}"), 0);
+    assert_eq!(warnings("order = \"key\""), 0);
 }

@@ -19,13 +19,13 @@ impl<S: Source> Driver<S> {
             Err(error) => (error.id(), Err(error.to_string())),
         };
         match (self.jobs.remove(&id), done) {
-            (Some(Job::Send(flight, parcel)), Ok(Done::Sent(outcome))) => {
-                self.settle_record(flight, parcel, outcome, now);
+            (Some(Job::Send(flight, parcels)), Ok(Done::Sent(outcome))) => {
+                self.settle_records(flight, parcels, outcome, now);
             }
-            (Some(Job::Send(flight, parcel)), Err(reason)) => {
+            (Some(Job::Send(flight, parcels)), Err(reason)) => {
                 // Nobody answered: it proves nothing, and the record may have arrived.
                 let outcome = Outcome::Unknown { reason, link: true };
-                self.settle_record(flight, parcel, outcome, now);
+                self.settle_records(flight, parcels, outcome, now);
             }
             (Some(Job::Bury(flight, code)), Ok(Done::Buried(result))) => {
                 self.stocks[flight.facts.lane].outdate();
@@ -47,7 +47,13 @@ impl<S: Source> Driver<S> {
         }
     }
 
-    fn settle_record(&mut self, flight: Flight, parcel: S::Parcel, outcome: Outcome, now: Instant) {
+    fn settle_records(
+        &mut self,
+        flight: Flight,
+        mut parcels: Vec<S::Parcel>,
+        outcome: Outcome,
+        now: Instant,
+    ) {
         let lane = flight.facts.lane;
         let mut state = self.shared.state();
         let settlement = state.judge(&flight, outcome, now);
@@ -58,9 +64,13 @@ impl<S: Source> Driver<S> {
             self.stocks[lane].outdate();
         }
         match settlement {
-            Settlement::Ack => parcel.ack(),
-            Settlement::Defer { until, charged } => parcel.defer(until, charged),
+            Settlement::Ack => parcels.into_iter().for_each(S::Parcel::ack),
+            Settlement::Defer { until, charged } => {
+                parcels.into_iter().for_each(|parcel| parcel.defer(until, charged));
+            }
             Settlement::Bury { code, reason } => {
+                // Only what left alone is judged so.
+                let Some(parcel) = parcels.pop() else { return };
                 let buried = parcel.dead_letter(code.clone(), reason);
                 let task = async move { Done::Buried(buried.await) };
                 let id = self.tasks.spawn(task).id();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use spillway_protocol::bundle;
 use spillway_protocol::message::{Flags, Message, Stamp, StreamId};
 use spillway_protocol::record::{Draft, LaneName, Record, RecordId, Topic};
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Order;
 use crate::drain::source::{Parcel, Source};
 use crate::pace::Standing;
-use crate::queue::SettleError;
+use crate::queue::{Run, SettleError};
 use crate::upstream::{Finding, Outcome, Upstream};
 
 #[derive(Debug)]
@@ -54,6 +55,41 @@ impl FakeLane {
     }
 }
 
+impl FakeLane {
+    /// Positions that may be leased now: of one order a run of those that follow each other.
+    fn leasable(&self, run: Run) -> Vec<usize> {
+        let now = Instant::now();
+        let mut runs: BTreeMap<Option<&str>, (usize, usize)> = BTreeMap::new();
+        let mut leasable = Vec::new();
+        for at in self.first..self.entries.len() {
+            let entry = &self.entries[at];
+            let due = entry.not_before.is_none_or(|due| due <= now);
+            let key = match self.order {
+                _ if entry.gone => continue,
+                Order::None => {
+                    leasable.extend((due && !entry.leased).then_some(at));
+                    continue;
+                }
+                Order::Key => entry.record.order_key.as_ref().map(|key| key.as_str()),
+                Order::Lane => None,
+            };
+            let size = entry.record.size_bytes();
+            // Nothing of an order follows one that does not go.
+            let next = match runs.get(&key) {
+                None if due && !entry.leased => (1, size),
+                Some((count, bytes)) if *count < run.records && bytes + size <= run.bytes => {
+                    assert!(!entry.leased, "it was leased before the one it follows");
+                    (count + 1, bytes + size)
+                }
+                _ => (usize::MAX, 0),
+            };
+            leasable.extend((next.0 != usize::MAX).then_some(at));
+            runs.insert(key, next);
+        }
+        leasable
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     lanes: Vec<FakeLane>,
@@ -80,6 +116,7 @@ pub(super) struct Spec {
     pub(super) order_key: Option<String>,
     pub(super) topic: Option<String>,
     pub(super) bytes: usize,
+    pub(super) tag: Option<String>,
 }
 
 impl FakeQueue {
@@ -101,6 +138,7 @@ impl FakeQueue {
             id: Some(format!("{lane}-{at}")),
             order_key: spec.order_key,
             topic: spec.topic,
+            tag: spec.tag,
             body: Bytes::from(vec![b'x'; spec.bytes.max(1)]),
             ..Draft::default()
         };
@@ -185,6 +223,7 @@ impl Source for FakeQueue {
         lane: &LaneName,
         count: usize,
         bytes: usize,
+        run: Run,
     ) -> BoxFuture<'static, Vec<FakeParcel>> {
         let mut inner = self.lock();
         let lane = Self::lane(&mut inner, lane);
@@ -197,11 +236,9 @@ impl Source for FakeQueue {
             return async { Vec::new() }.boxed();
         }
         let (mut chosen, mut used) = (Vec::new(), 0);
-        for at in inner.lanes[lane].heads() {
-            let entry = &inner.lanes[lane].entries[at];
-            let due = entry.not_before.is_none_or(|due| due <= Instant::now());
-            let size = entry.record.size_bytes();
-            if due && (chosen.is_empty() || used + size <= bytes) {
+        for at in inner.lanes[lane].leasable(run) {
+            let size = inner.lanes[lane].entries[at].record.size_bytes();
+            if chosen.is_empty() || used + size <= bytes {
                 used += size;
                 chosen.push(at);
             }
@@ -364,6 +401,8 @@ pub(super) struct Seen {
     pub(super) at: Duration,
     pub(super) id: String,
     pub(super) order_key: Option<String>,
+    /// Ids of all records in it.
+    pub(super) ids: Vec<String>,
 }
 
 /// The far end.
@@ -376,6 +415,8 @@ pub(super) struct FakeUpstream {
     in_flight: Mutex<Vec<String>>,
     pub(super) most_in_flight: Mutex<usize>,
     pub(super) flowing: Mutex<Vec<bool>>,
+    /// Sizes of batches.
+    pub(super) batches: Mutex<Vec<usize>>,
 }
 
 impl FakeUpstream {
@@ -397,6 +438,7 @@ impl FakeUpstream {
             in_flight: Mutex::default(),
             most_in_flight: Mutex::default(),
             flowing: Mutex::default(),
+            batches: Mutex::default(),
         })
     }
 
@@ -422,7 +464,8 @@ impl FakeUpstream {
         in_flight.push(order);
         let mut most = self.most_in_flight.lock().unwrap();
         *most = in_flight.len().max(*most);
-        self.seen.lock().unwrap().push(Seen { at, id: message.id.to_string(), order_key: key });
+        let (id, ids) = (message.id.to_string(), ids_of(message));
+        self.seen.lock().unwrap().push(Seen { at, id, order_key: key, ids });
         (self.script.lock().unwrap())(message, at)
     }
 
@@ -431,6 +474,15 @@ impl FakeUpstream {
         let mut in_flight = self.in_flight.lock().unwrap();
         let index = in_flight.iter().position(|other| *other == order).unwrap();
         in_flight.remove(index);
+    }
+}
+
+/// The ids of the records in a message.
+pub(super) fn ids_of(message: &Message) -> Vec<String> {
+    let is_bundle = message.properties.contains(&("sw_flags".to_owned(), "bundle".to_owned()));
+    match is_bundle {
+        true => bundle::unpack(&message.body).unwrap().into_iter().map(|part| part.id).collect(),
+        false => vec![message.id.to_string()],
     }
 }
 
@@ -451,6 +503,19 @@ impl Upstream for FakeUpstream {
             sleep(latency).await;
             self.leave(message);
             outcome
+        }
+        .boxed()
+    }
+
+    fn send_batch<'a>(&'a self, messages: &'a [Message]) -> BoxFuture<'a, Outcome> {
+        async move {
+            self.batches.lock().unwrap().push(messages.len());
+            let answers: Vec<_> = messages.iter().map(|message| self.enter(message)).collect();
+            sleep(answers[0].0).await;
+            messages.iter().for_each(|message| self.leave(message));
+            let failed = |outcome: &Outcome| !matches!(outcome, Outcome::Delivered { .. });
+            let outcomes: Vec<Outcome> = answers.into_iter().map(|(_, outcome)| outcome).collect();
+            outcomes.iter().find(|outcome| failed(outcome)).unwrap_or(&outcomes[0]).clone()
         }
         .boxed()
     }

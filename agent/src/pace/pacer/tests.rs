@@ -68,6 +68,19 @@ fn small_messages_are_not_rounded_up_to_whole_cells() {
 }
 
 #[test]
+fn the_records_of_a_bundle_each_count_towards_the_bound_on_records() {
+    let (start, mut rng) = (Instant::now(), StdRng::seed_from_u64(1));
+    let mut pacer = Pacer::new(&config(Some(10), 1 << 30), Memory::default(), false, start);
+    pacer.spend(100, start, &mut rng);
+    pacer.spend_records(19);
+    let mut now = start;
+    while let Some(at) = pacer.ready_at(Urgency::Patient, now) {
+        now = at;
+    }
+    assert!((1.8..2.1).contains(&(now - start).as_secs_f64()), "{:?}", now - start);
+}
+
+#[test]
 fn a_rate_below_one_cell_a_second_is_kept_as_well() {
     let times = fixed(&config(None, 100), &[1024, 1024, 1024]);
     assert!((10.0..10.5).contains(&(times[2] - times[1])), "{times:?}");

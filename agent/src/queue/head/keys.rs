@@ -1,10 +1,11 @@
-//! Order by key: one active record a key, the others of it parked behind.
+//! Order by key: one active record a key, or a few that follow each other and go together, the
+//! others of it parked behind.
 //!
 //! What is parked is a list of positions, bounded; where a key has more, it remembers only from
 //! where on, and looks for them again when the list is used up. So a held key with a million
 //! records behind it costs little and holds up nobody.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::KeyHash;
 
@@ -23,6 +24,7 @@ pub(super) struct Keys {
 
 #[derive(Default)]
 struct Behind {
+    active: BTreeSet<u64>,
     parked: VecDeque<u64>,
     /// From here on there may be more that are not in the list.
     beyond: Option<u64>,
@@ -40,14 +42,19 @@ pub(in crate::queue) struct Refill {
 }
 
 impl Keys {
-    /// Makes `position` the active one of `key` (`true`), or parks it behind that.
-    pub(super) fn take_or_park(&mut self, key: KeyHash, position: u64) -> bool {
+    /// Makes `position` an active one of `key` (`true`), or parks it behind that. It is active if
+    /// nothing else of the key is, or if it `joins` and nothing lies between.
+    pub(super) fn take_or_park(&mut self, key: KeyHash, position: u64, joins: bool) -> bool {
         let Some(behind) = self.busy.get_mut(&key) else {
-            self.busy.insert(key, Behind::default());
+            let active = [position].into();
+            self.busy.insert(key, Behind { active, ..Behind::default() });
             return true;
         };
         if behind.beyond.is_some() {
             return false;
+        }
+        if joins && behind.parked.is_empty() {
+            return behind.active.insert(position);
         }
         if behind.parked.len() >= PARKED_A_KEY || self.parked >= PARKED {
             behind.beyond = Some(position);
@@ -58,13 +65,45 @@ impl Keys {
         false
     }
 
-    /// The active one of `key` is settled: the next one, if it is known.
-    pub(super) fn release(&mut self, key: KeyHash) -> Option<u64> {
+    /// The next parked one of `key` becomes active beside those that are.
+    pub(super) fn follower(&mut self, key: KeyHash) -> Option<u64> {
         let behind = self.busy.get_mut(&key)?;
-        if let Some(next) = behind.parked.pop_front() {
-            self.parked -= 1;
+        let next = behind.parked.pop_front()?;
+        self.parked -= 1;
+        behind.active.insert(next);
+        Some(next)
+    }
+
+    /// Parks an active one again, unless it is the first of its key that is not settled.
+    pub(super) fn step_back(&mut self, key: KeyHash, position: u64) -> bool {
+        let Some(behind) = self.busy.get_mut(&key) else { return false };
+        let first =
+            behind.active.first().copied().into_iter().chain(behind.parked.front().copied());
+        if first.min().is_none_or(|first| first >= position) || !behind.active.remove(&position) {
+            return false;
+        }
+        let place = behind.parked.partition_point(|parked| *parked < position);
+        behind.parked.insert(place, position);
+        self.parked += 1;
+        true
+    }
+
+    /// The next one of `key`, if none is active.
+    pub(super) fn next_if_free(&mut self, key: KeyHash) -> Option<u64> {
+        let free = self.busy.get(&key).is_some_and(|behind| behind.active.is_empty());
+        if free { self.follower(key) } else { None }
+    }
+
+    /// An active one of `key` is settled: the next one, if none is active and it is known.
+    pub(super) fn release(&mut self, key: KeyHash, position: u64) -> Option<u64> {
+        self.busy.get_mut(&key)?.active.remove(&position);
+        if !self.busy.get(&key)?.active.is_empty() {
+            return None;
+        }
+        if let Some(next) = self.follower(key) {
             return Some(next);
         }
+        let behind = self.busy.get_mut(&key)?;
         if behind.beyond.is_some() {
             self.hungry.push_back(key);
         } else {
@@ -96,6 +135,7 @@ impl Keys {
         self.parked += found.len();
         let next = behind.parked.pop_front();
         let more = behind.beyond.is_some();
+        behind.active.extend(next);
         if next.is_some() {
             self.parked -= 1;
         }

@@ -161,15 +161,42 @@ impl Head {
     }
 
     /// There is a record of `key` at the position looked at. `true`: lease it; `false`: it waits
-    /// behind another one of its key.
-    pub(super) fn found(&mut self, position: u64, key: KeyHash) -> bool {
+    /// behind another one of its key. `joins`: it may go with those of its key that are leased,
+    /// if it is the next one.
+    pub(super) fn found(&mut self, position: u64, key: KeyHash, joins: bool) -> bool {
         self.scan = position + 1;
         let key = (self.ordering == Ordering::Key).then_some(key);
-        if key.is_some_and(|key| !self.keys.take_or_park(key, position)) {
+        if key.is_some_and(|key| !self.keys.take_or_park(key, position, joins)) {
             return false;
         }
         self.active.insert(position, Active { key, state: State::Leased, attempts: 0 });
         true
+    }
+
+    /// Which records wait for each other.
+    pub(super) fn ordering(&self) -> Ordering {
+        self.ordering
+    }
+
+    /// The position that comes next behind what is leased of `key` (or of the lane, where it is
+    /// one order), if it is known: leased from now on, to go with them. Look at it; if it cannot
+    /// go, [`Head::defer`] puts it back.
+    pub(super) fn follower(&mut self, key: KeyHash, end: u64) -> Option<u64> {
+        let (position, key) = match self.ordering {
+            Ordering::None => return None,
+            Ordering::Key => (self.keys.follower(key)?, Some(key)),
+            Ordering::Lane => {
+                self.scan = self.settled.next_unsettled(self.scan);
+                let next = self.scan;
+                if next >= end || self.active.contains_key(&next) {
+                    return None;
+                }
+                self.scan += 1;
+                (next, None)
+            }
+        };
+        self.active.insert(position, Active { key, state: State::Leased, attempts: 0 });
+        Some(position)
     }
 
     /// More positions of a key were looked for up to `scanned_to`.
@@ -194,10 +221,34 @@ impl Head {
 
     /// Puts a leased position back.
     pub(super) fn defer(&mut self, position: u64, not_before: Option<Instant>, charged: bool) {
+        if self.step_back(position) {
+            return;
+        }
         if let Some(active) = self.active.get_mut(&position) {
             active.attempts += u32::from(charged);
         }
         self.set(position, not_before.map_or(State::Ready, State::Delayed));
+    }
+
+    /// Of several of one order that were leased together, only the first waits for its own time;
+    /// the others wait behind it again. Whether `position` is such another.
+    fn step_back(&mut self, position: u64) -> bool {
+        let Some(active) = self.active.get(&position).copied() else { return false };
+        match (self.ordering, active.key) {
+            (Ordering::Key, Some(key)) if self.keys.step_back(key, position) => {
+                self.active.remove(&position);
+                if let Some(next) = self.keys.next_if_free(key) {
+                    self.revive(next, key);
+                }
+                true
+            }
+            (Ordering::Lane, _) if self.settled.next_unsettled(0) < position => {
+                self.active.remove(&position);
+                self.scan = self.scan.min(position);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// The delayed ones need not wait any longer.
@@ -231,7 +282,7 @@ impl Head {
         };
         self.close(position, position + 1, end);
         if let Some(key) = active.key
-            && let Some(next) = self.keys.release(key)
+            && let Some(next) = self.keys.release(key, position)
         {
             self.revive(next, key);
         }

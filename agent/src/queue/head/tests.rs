@@ -21,7 +21,7 @@ fn lease_all(head: &mut Head, keys: &[KeyHash], now: Instant) -> Vec<u64> {
                 leased.push(position);
             }
             Next::Look(position) => {
-                if head.found(position, key(position)) {
+                if head.found(position, key(position), false) {
                     leased.push(position);
                 }
             }
@@ -89,6 +89,52 @@ fn damage_is_counted_once_and_frees_the_key_behind_it() {
     head.damaged(1, 2);
     assert_eq!(head.tally().damaged, 1);
     assert_eq!(lease_all(&mut head, &keys, now), [2]);
+}
+
+#[test]
+fn a_run_of_a_lane_in_order_ends_where_it_steps_back() {
+    let (mut head, now) = (head(Ordering::Lane), Instant::now());
+    assert_eq!(head.next(now, 6), Next::Look(1));
+    assert!(head.found(1, 7, false));
+    assert_eq!([head.follower(7, 6), head.follower(7, 6)], [Some(2), Some(3)]);
+    head.defer(2, None, false);
+    head.defer(3, None, false);
+    assert_eq!(head.next(now, 6), Next::Nothing, "the first is still under way");
+    head.defer(1, Some(now + Duration::from_secs(1)), true);
+    assert_eq!(head.next(now, 6), Next::Nothing);
+    let later = now + Duration::from_secs(1);
+    assert_eq!(head.next(later, 6), Next::Again(1));
+    assert_eq!(head.lease(1), 1);
+    assert_eq!((head.follower(7, 6), head.follower(7, 6)), (Some(2), Some(3)));
+    // The second steps back, the first is delivered, then the third gives up, too.
+    head.defer(2, None, false);
+    head.settle(1, End::Delivered);
+    head.defer(3, Some(later + Duration::from_secs(9)), true);
+    assert_eq!(head.next(later, 6), Next::Look(2));
+    assert!(head.found(2, 7, false));
+    assert_eq!(head.follower(7, 3), None, "nothing lies behind the end");
+}
+
+#[test]
+fn a_run_of_a_key_joins_only_without_a_gap_and_steps_back_in_order() {
+    let (mut head, now) = (head(Ordering::Key), Instant::now());
+    let look = |head: &mut Head, position, joins| {
+        assert_eq!(head.next(now, 9), Next::Look(position));
+        head.found(position, 7, joins)
+    };
+    assert!(look(&mut head, 1, false) && look(&mut head, 2, true));
+    assert!(!look(&mut head, 3, false), "it waits");
+    assert!(!look(&mut head, 4, true), "3 lies between");
+    assert_eq!((head.follower(7, 9), head.follower(7, 9)), (Some(3), Some(4)));
+    head.defer(3, None, false);
+    head.defer(2, None, false);
+    head.settle(1, End::Delivered);
+    head.defer(4, None, false);
+    assert_eq!(head.next(now, 9), Next::Again(2));
+    head.lease(2);
+    assert_eq!((head.follower(7, 9), head.follower(7, 9)), (Some(3), Some(4)));
+    [2, 3, 4].into_iter().for_each(|position| head.settle(position, End::Delivered));
+    assert!(look(&mut head, 5, false));
 }
 
 proptest! {

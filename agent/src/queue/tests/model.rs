@@ -22,7 +22,7 @@ use crate::queue::inbox::Group;
 use crate::queue::recover::{Parts, Stores, recover};
 use crate::queue::store::memory::MemoryStore;
 use crate::queue::submission::{Answer, Submission, Waiting};
-use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, keeper};
+use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, Run, keeper};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -155,26 +155,40 @@ impl World {
     fn drain(&mut self, count: usize, how: u8) {
         self.now += Duration::from_secs(1);
         let lane = self.parts.lanes[0].clone();
-        let Ok(leases) = lane.lease(count, 1 << 20, self.now) else {
+        let run = Run { records: 1 + usize::from(how % 7), bytes: 60_000 };
+        let Ok(leases) = lane.lease(count, 1 << 20, run, self.now) else {
             return;
         };
+        let mut given_back = BTreeSet::new();
         for (nth, lease) in leases.into_iter().enumerate() {
             let id = lease.record.id.to_string();
             assert!(self.submitted.contains(&id), "{id} was invented");
+            let key = lease.record.order_key.clone().map(String::from);
+            let key = key.filter(|_| self.ordering == Ordering::Key);
+            if self.ordering != Ordering::None && given_back.contains(&key) {
+                // What follows one that goes back goes back as well.
+                drop(lease);
+                continue;
+            }
             match (how.rotate_left(nth as u32)) % 5 {
                 0 | 1 => {
                     self.see_order(&lease);
                     self.owed.remove(&id);
                     lease.ack();
                 }
-                2 => lease.defer(Some(self.now + Duration::from_millis(1500)), true),
+                2 => {
+                    given_back.insert(key);
+                    lease.defer(Some(self.now + Duration::from_millis(1500)), true);
+                }
                 3 => {
                     let seq = lease.stamp.seq;
                     if lease.dead_letter("code", "reason").is_ok() {
                         self.given_up.insert((Fate::Dead, seq));
+                    } else {
+                        given_back.insert(key);
                     }
                 }
-                _ => drop(lease),
+                _ => drop((given_back.insert(key), lease)),
             }
         }
     }
@@ -262,7 +276,10 @@ impl World {
         self.replay();
         for _ in 0..100_000 {
             self.now += Duration::from_secs(2);
-            let leases = self.parts.lanes[0].clone().lease(100, 1 << 20, self.now).unwrap();
+            let leases = self.parts.lanes[0]
+                .clone()
+                .lease(100, 1 << 20, Run { records: 9, bytes: 9_000 }, self.now)
+                .unwrap();
             if leases.is_empty() && self.parts.lanes[0].accounts().waiting == 0 {
                 break;
             }

@@ -12,18 +12,34 @@ use crate::upstream::{Outcome, Scope};
 /// Servers put whole stack traces into their words.
 const WORDS_MAX_CHARS: usize = 300;
 
-/// What became of the one message of a request that was answered. It is delivered only if its
-/// own entry says so: the status over all of them does not.
-pub(super) fn outcome(response: &v2::SendMessageResponse) -> Outcome {
+/// What became of the messages of a request that was answered, of which there were `count`. They
+/// are delivered only if their own entries say so: the status over all of them does not.
+///
+/// A batch has one entry for all of it from the servers of today (5.5.0 and before), and one for
+/// each from those that put that right.
+pub(super) fn outcome(response: &v2::SendMessageResponse, count: usize) -> Outcome {
     let status = response.status.clone().unwrap_or_default();
-    let entry = match (status.code, &response.entries[..]) {
-        (OK | MULTIPLE_RESULTS, [entry]) => entry,
-        (OK | MULTIPLE_RESULTS, entries) => {
-            let reason = format!("{} results for one message", entries.len());
-            return Outcome::Unknown { reason, link: false };
+    let entries = &response.entries[..];
+    if !matches!(status.code, OK | MULTIPLE_RESULTS) {
+        return sorted(status.code, &status.message, "");
+    }
+    if entries.is_empty() || ![1, count].contains(&entries.len()) {
+        let reason = format!("{} results for {count} messages", entries.len());
+        return Outcome::Unknown { reason, link: false };
+    }
+    let mut outcomes: Vec<Outcome> = entries.iter().map(of_entry).collect();
+    let stored = |outcome: &Outcome| matches!(outcome, Outcome::Delivered { .. });
+    match outcomes.iter().filter(|outcome| stored(outcome)).count() {
+        0 => outcomes.remove(0),
+        all if all == outcomes.len() => outcomes.remove(0),
+        some => {
+            let reason = format!("{some} of {count} messages were stored, and not which");
+            Outcome::Unknown { reason, link: false }
         }
-        (code, _) => return sorted(code, &status.message, ""),
-    };
+    }
+}
+
+fn of_entry(entry: &v2::SendResultEntry) -> Outcome {
     let status = entry.status.clone().unwrap_or_default();
     sorted(status.code, &status.message, &entry.message_id)
 }
@@ -150,10 +166,25 @@ mod tests {
             (40_000, &[], "refused"),
             (50_400, &[], "unknown"),
         ] {
-            assert_eq!(kind(&outcome(&response(top, entries))), expected, "{top} {entries:?}");
+            assert_eq!(kind(&outcome(&response(top, entries), 1)), expected, "{top} {entries:?}");
         }
         let silent = v2::SendMessageResponse::default();
-        assert_eq!(kind(&outcome(&silent)), "unknown");
+        assert_eq!(kind(&outcome(&silent, 1)), "unknown");
+    }
+
+    #[test]
+    fn a_batch_is_delivered_only_if_all_of_it_is() {
+        for (entries, expected) in [
+            (&[20_000][..], "delivered"),
+            (&[20_000, 20_000, 20_000], "delivered"),
+            (&[20_000, 20_000], "unknown"),
+            (&[], "unknown"),
+            (&[20_000, 42_900, 20_000], "unknown"),
+            (&[42_900, 42_900, 42_900], "throttled"),
+            (&[40_004], "own fault"),
+        ] {
+            assert_eq!(kind(&outcome(&response(20_000, entries), 3)), expected, "{entries:?}");
+        }
     }
 
     #[test]
@@ -183,7 +214,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_but_ok_twice_is_delivered(top: i32, entry: i32) {
-            let delivered = kind(&outcome(&response(top, &[entry]))) == "delivered";
+            let delivered = kind(&outcome(&response(top, &[entry]), 1)) == "delivered";
             prop_assert_eq!(delivered, [OK, MULTIPLE_RESULTS].contains(&top) && entry == OK);
         }
     }

@@ -102,7 +102,7 @@ impl GrpcUpstream {
         self
     }
 
-    async fn deliver(&self, message: &Message) -> Outcome {
+    async fn deliver(&self, messages: &[Message]) -> Outcome {
         // A connection that was closed before the request left it costs no attempt.
         let mut reconnects = 1;
         loop {
@@ -110,7 +110,7 @@ impl GrpcUpstream {
                 Ok(connection) => connection,
                 Err(reason) => return Outcome::LinkDown { reason },
             };
-            match self.deliver_on(&connection, message).await {
+            match self.deliver_on(&connection, messages).await {
                 None if reconnects > 0 => reconnects -= 1,
                 None => {
                     let reason = format!("{} closes every connection", connection.address);
@@ -122,11 +122,11 @@ impl GrpcUpstream {
     }
 
     /// `None` if the connection turned out closed and nothing was sent.
-    async fn deliver_on(&self, connection: &Connection, message: &Message) -> Option<Outcome> {
+    async fn deliver_on(&self, connection: &Connection, messages: &[Message]) -> Option<Outcome> {
         let identity = &self.pool.identity;
         let request =
-            request::send(message, identity.namespace(), identity.host(), identity.now_ms());
-        let load = connection.unanswered.load(message.size_bytes());
+            request::send(messages, identity.namespace(), identity.host(), identity.now_ms());
+        let load = connection.unanswered.load(messages.iter().map(Message::size_bytes).sum());
         let deadline = load.deadline(SEND_DEADLINE);
         let mut client = connection.client();
         let call = client.send_message(identity.request(request));
@@ -137,7 +137,7 @@ impl GrpcUpstream {
                 if answer::wants_new_session(response.get_ref()) {
                     connection.retire();
                 }
-                Some(answer::outcome(response.get_ref()))
+                Some(answer::outcome(response.get_ref(), messages.len()))
             }
             Ok(Err(status)) if wire::not_sent(&status) => None,
             Ok(Err(status)) => {
@@ -178,15 +178,19 @@ impl GrpcUpstream {
 
 impl Upstream for GrpcUpstream {
     fn send<'a>(&'a self, message: &'a Message) -> BoxFuture<'a, Outcome> {
+        self.send_batch(std::slice::from_ref(message))
+    }
+
+    fn send_batch<'a>(&'a self, messages: &'a [Message]) -> BoxFuture<'a, Outcome> {
         async move {
-            if let Some(refused) = uncarried(message) {
+            if let Some(refused) = messages.iter().find_map(uncarried) {
                 return refused;
             }
             if self.pool.identity.refresh().await {
                 // Its session began with the old key.
                 self.pool.retire().await;
             }
-            let outcome = self.deliver(message).await;
+            let outcome = self.deliver(messages).await;
             self.pool.identity.access.learn_from(&outcome);
             outcome
         }

@@ -1,23 +1,21 @@
-//! One message in hand.
+//! One record in hand: a message of its own, or one of a bundle's.
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
-use crate::consumer::{Delivery, Receipt};
+use super::Ticket;
+use crate::consumer::Delivery;
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) message_id: String,
+    /// The message that it came in.
+    pub(super) packet: Ticket,
+    /// Its place there.
+    pub(super) part: usize,
+    /// Under what its charges are remembered: the message id, or in a bundle its own.
+    pub(super) account: String,
     pub(super) order_key: Option<String>,
-    body: Bytes,
     /// None while it is worked on.
     pub(super) delivery: Option<Delivery>,
-    /// Of every time that it was received; the newest last.
-    pub(super) receipts: Vec<Receipt>,
-    /// The newest receipt is being renewed, so that none of them counts for the moment.
-    pub(super) renewing: bool,
-    /// A renewal has failed; not again before.
-    pub(super) renew_from: Option<Instant>,
     pub(super) charges: u32,
     /// It is not to be handled again but parked, for this reason.
     pub(super) park: Option<String>,
@@ -32,34 +30,22 @@ pub(super) enum Stage {
     Fresh,
     /// A handler has it.
     Working,
-    /// Done or parked; its acknowledgement may wait for company until then.
-    Settled { due: Instant },
-    /// The acknowledgement is on its way.
-    Acking,
 }
 
 impl Entry {
-    pub(super) fn new(delivery: Delivery, charges: u32) -> Self {
+    /// `alone`: nothing else is in its message.
+    pub(super) fn new(packet: Ticket, part: usize, alone: bool, delivery: Delivery) -> Self {
+        let account = if alone { &delivery.message_id } else { delivery.id() };
         Self {
-            message_id: delivery.message_id.clone(),
+            packet,
+            part,
+            account: account.to_owned(),
             order_key: delivery.order_key.clone(),
-            body: delivery.body.clone(),
-            receipts: vec![delivery.receipt.clone()],
-            renewing: false,
-            renew_from: None,
-            charges,
+            charges: 0,
             park: delivery.unreadable().map(str::to_owned),
             stage: Stage::Fresh,
             delivery: Some(delivery),
         }
-    }
-
-    /// Whether `other` is this message once more. A sender may use an id twice; then the bodies
-    /// tell them apart.
-    pub(super) fn is_again(&self, other: &Delivery) -> bool {
-        self.message_id == other.message_id
-            && self.body == other.body
-            && self.order_key == other.order_key
     }
 
     /// Hands the delivery to a handler.
@@ -68,27 +54,17 @@ impl Entry {
         self.delivery.take()
     }
 
-    pub(super) fn is_settled(&self) -> bool {
-        matches!(self.stage, Stage::Settled { .. } | Stage::Acking)
-    }
-
     /// Whether a handler may have it now.
     pub(super) fn is_free(&self, now: Instant) -> bool {
         match self.stage {
             Stage::Fresh => true,
             Stage::Waiting { from } => from <= now,
-            _ => false,
+            Stage::Working => false,
         }
     }
 
-    /// Whether no handler has it or has had it with success.
+    /// Whether no handler has it.
     pub(super) fn waits(&self) -> bool {
-        matches!(self.stage, Stage::Fresh | Stage::Waiting { .. })
-    }
-
-    /// When the last of its receipts expires, if that is known of all.
-    pub(super) fn expires(&self) -> Option<Instant> {
-        let known: Option<Vec<Instant>> = self.receipts.iter().map(|r| r.expires).collect();
-        known?.into_iter().max()
+        self.stage != Stage::Working
     }
 }

@@ -1,13 +1,16 @@
 //! What a consumer has in hand, and what is to be done next. Pure: time and chance are passed in,
 //! and whoever asks does the work.
 //!
-//! Every message in hand has a ticket; tickets rise in the order of arrival. It waits, is worked
-//! on, and is settled (done or parked); then its acknowledgement is due ([`receipts`]). In ordered
-//! mode the earliest unsettled ticket of an order key is the only one of it that may be worked on.
+//! Every record in hand has a ticket; tickets rise in the order of arrival. It waits, is worked
+//! on, and is done or parked. When nothing else of its message is left (a bundle has several), the
+//! acknowledgement is due ([`receipts`]). In ordered mode the earliest ticket of an order key is
+//! the only one of it that may be worked on.
 
 mod backoff;
 mod charges;
 mod entry;
+mod leaving;
+mod packet;
 mod receipts;
 #[cfg(test)]
 mod tests;
@@ -22,9 +25,10 @@ use tokio::time::Instant;
 pub(super) use self::backoff::Backoff;
 use self::charges::Charges;
 use self::entry::{Entry, Stage};
+use self::packet::{Ack, Begun, Packet};
 use super::{Delivery, Nature, Options, Receipt, Status, Verdict};
 
-/// Names a message in hand.
+/// Names a record in hand, or a message: then it is the one that its first record had.
 pub(super) type Ticket = u64;
 
 /// A piece of work.
@@ -41,8 +45,10 @@ pub(super) struct Desk {
     options: Options,
     nature: Nature,
     entries: BTreeMap<Ticket, Entry>,
+    packets: BTreeMap<Ticket, Packet>,
     next_ticket: Ticket,
     charges: Charges,
+    begun: Begun,
     /// To be put out of sight for a while, and then handed out to anyone again.
     given_back: Vec<(Receipt, Duration)>,
     away: Option<Away>,
@@ -64,8 +70,10 @@ impl Desk {
             options,
             nature,
             entries: BTreeMap::new(),
+            packets: BTreeMap::new(),
             next_ticket: 0,
             charges: Charges::default(),
+            begun: Begun::default(),
             given_back: Vec::new(),
             away: None,
             working: 0,
@@ -80,8 +88,8 @@ impl Desk {
     pub(super) fn room(&self, now: Instant) -> usize {
         match &self.away {
             _ if self.stopping => 0,
-            None => self.options.unacked_max.saturating_sub(self.entries.len()),
-            Some(away) => usize::from(self.entries.is_empty() && away.until <= now),
+            None => self.options.unacked_max.saturating_sub(self.in_hand()),
+            Some(away) => usize::from(self.in_hand() == 0 && away.until <= now),
         }
     }
 
@@ -89,16 +97,45 @@ impl Desk {
     pub(super) fn arrived(&mut self, deliveries: Vec<Delivery>) {
         self.status.received += deliveries.len() as u64;
         for delivery in deliveries {
-            match self.entries.values_mut().find(|entry| entry.is_again(&delivery)) {
-                Some(entry) => entry.receipts.push(delivery.receipt),
+            let again = self.packets.iter_mut().find(|(_, packet)| packet.is_again(&delivery));
+            match again {
+                Some((ticket, packet)) => {
+                    packet.receipts.push(delivery.receipt.clone());
+                    let ticket = *ticket;
+                    self.take_up(ticket, delivery.unpack());
+                }
                 None => {
-                    let charges = self.charges.of(&delivery.message_id);
-                    self.entries.insert(self.next_ticket, Entry::new(delivery, charges));
-                    self.next_ticket += 1;
+                    let (ticket, done) = (self.next_ticket, self.begun.take(&delivery));
+                    let mut packet = Packet::new(&delivery, 0, done);
+                    let parts = delivery.unpack();
+                    packet.parts = parts.len();
+                    self.packets.insert(ticket, packet);
+                    self.take_up(ticket, parts);
                 }
             }
         }
         self.count();
+    }
+
+    /// Takes in the records of a message that are neither done nor in hand.
+    fn take_up(&mut self, ticket: Ticket, parts: Vec<Delivery>) {
+        let Some(packet) = self.packets.get_mut(&ticket) else { return };
+        let alone = parts.len() == 1;
+        for (part, delivery) in parts.into_iter().enumerate() {
+            if packet.done.contains(&part) || packet.in_hand.contains_key(&part) {
+                continue;
+            }
+            let mut entry = Entry::new(ticket, part, alone, delivery);
+            entry.charges = self.charges.of(&entry.account);
+            packet.in_hand.insert(part, self.next_ticket);
+            self.entries.insert(self.next_ticket, entry);
+            self.next_ticket += 1;
+        }
+        if packet.is_complete() && packet.ack == Ack::Open {
+            // All of it was done the last time.
+            packet.ack = Ack::Due(None);
+            self.next_ticket += 1;
+        }
     }
 
     /// What can be worked on now.
@@ -128,9 +165,6 @@ impl Desk {
         let mut taken: HashSet<&str> = HashSet::new();
         let mut free = Vec::new();
         for (ticket, entry) in &self.entries {
-            if entry.is_settled() {
-                continue;
-            }
             let key = entry.order_key.as_deref().filter(|_| self.options.ordered);
             let first = key.is_none_or(|key| taken.insert(key));
             if first && entry.is_free(now) {
@@ -156,8 +190,7 @@ impl Desk {
                     let count =
                         if parked { &mut self.status.parked } else { &mut self.status.done };
                     *count += 1;
-                    entry.stage = Stage::Settled { due: now + self.options.ack_linger };
-                    self.charges.forget(&entry.message_id);
+                    self.finished(ticket, now);
                 }
                 Verdict::Away { reason } => {
                     self.status.away += 1;
@@ -171,32 +204,37 @@ impl Desk {
         self.count();
     }
 
+    /// The record is done or parked; so may be its message.
+    fn finished(&mut self, ticket: Ticket, now: Instant) {
+        let Some(entry) = self.entries.remove(&ticket) else { return };
+        self.charges.forget(&entry.account);
+        let Some(packet) = self.packets.get_mut(&entry.packet) else { return };
+        packet.in_hand.remove(&entry.part);
+        packet.done.insert(entry.part);
+        if packet.is_complete() {
+            packet.ack = Ack::Due(Some(now + self.options.ack_linger));
+        }
+        self.release(entry.packet);
+    }
+
     /// One more failure of its own.
     fn charge(&mut self, ticket: Ticket, reason: String, now: Instant) {
         self.status.failed += 1;
         let backoff = Backoff { initial: self.options.retry_initial, max: self.options.retry_max };
         let Some(entry) = self.entries.get_mut(&ticket) else { return };
         entry.charges += 1;
-        tracing::debug!(message = entry.message_id, charges = entry.charges, reason, "failed");
+        tracing::debug!(record = entry.account, charges = entry.charges, reason, "failed");
         let wait = backoff.wait(entry.charges, &mut self.rng);
+        let alone = self.packets.get(&entry.packet).is_none_or(|packet| packet.parts == 1);
         if entry.charges >= self.options.charges_max {
             entry.park = Some(reason);
             entry.stage = Stage::Waiting { from: now };
-        } else if self.options.ordered {
-            // Given back, it could come again after the next of its key.
+        } else if self.options.ordered || !alone {
+            // Given back, it could come again after the next of its key; of a bundle, it would
+            // take along what is not done yet.
             entry.stage = Stage::Waiting { from: now + wait };
         } else {
-            self.give_back(ticket, wait);
-        }
-    }
-
-    /// Lets go of a message: after `wait`, or when the broker thinks fit, it comes to anyone.
-    fn give_back(&mut self, ticket: Ticket, wait: Duration) {
-        if let Some(entry) = self.entries.remove(&ticket) {
-            self.charges.keep(&entry.message_id, entry.charges);
-            if self.nature.invisible.is_some() {
-                self.given_back.extend(entry.receipts.into_iter().map(|receipt| (receipt, wait)));
-            }
+            self.let_go(ticket, Some(wait));
         }
     }
 
@@ -218,42 +256,18 @@ impl Desk {
         self.status.away_reason = Some(reason);
     }
 
-    /// Receives no more, and lets go of what would not be finished soon.
-    pub(super) fn stop(&mut self, now: Instant) {
-        self.stopping = true;
-        let absent = self.away.is_some();
-        let waits = |entry: &Entry| !entry.is_settled() && entry.delivery.is_some();
-        let let_go: Vec<Ticket> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| waits(entry) && (absent || !entry.is_free(now)))
-            .map(|(ticket, _)| *ticket)
-            .collect();
-        let keys: HashSet<String> = let_go
-            .iter()
-            .filter(|_| self.options.ordered)
-            .filter_map(|ticket| self.entries[ticket].order_key.clone())
-            .collect();
-        let_go.into_iter().for_each(|ticket| self.give_back(ticket, Duration::ZERO));
-        // Nor may the next of an order key go before it.
-        keys.iter().for_each(|key| self.let_go_of_key(key));
-        self.count();
-    }
-
-    /// Lets go of whatever of an order key still waits.
-    fn let_go_of_key(&mut self, key: &str) {
-        let of_key = |entry: &Entry| entry.order_key.as_deref() == Some(key);
-        let waiting = self.entries.iter().filter(|(_, entry)| of_key(entry) && entry.waits());
-        let tickets: Vec<Ticket> = waiting.map(|(ticket, _)| *ticket).collect();
-        tickets.into_iter().for_each(|ticket| self.give_back(ticket, Duration::ZERO));
-    }
-
     /// Whether nothing is left to do.
     pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.given_back.is_empty()
+        self.packets.is_empty() && self.given_back.is_empty()
+    }
+
+    /// Records that are not done, and messages that are but are not acknowledged.
+    fn in_hand(&self) -> usize {
+        let complete = self.packets.values().filter(|packet| packet.is_complete());
+        self.entries.len() + complete.count()
     }
 
     fn count(&mut self) {
-        self.status.in_hand = self.entries.len();
+        self.status.in_hand = self.in_hand();
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entry::{Entry, Stage};
+use super::entry::Stage;
+use super::packet::{Ack, Packet};
 use super::{Desk, Ticket};
 use crate::consumer::{AckFailure, FeedError, Receipt};
 
@@ -15,27 +16,27 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Desk {
     /// Acknowledgements that are due, up to what the transport takes at once.
     pub(crate) fn next_acks(&mut self, now: Instant) -> Vec<(Ticket, Receipt)> {
-        let settled = |entry: &Entry| match entry.stage {
-            Stage::Settled { due } if !entry.renewing => Some(due),
+        let due = |packet: &Packet| match packet.ack {
+            Ack::Due(due) if !packet.renewing => Some(due.unwrap_or(now)),
             _ => None,
         };
         let dues: Vec<_> =
-            self.entries.iter().filter_map(|(t, e)| settled(e).map(|due| (*t, due))).collect();
+            self.packets.iter().filter_map(|(t, p)| due(p).map(|due| (*t, due))).collect();
         let hurry = self.stopping || dues.len() >= self.nature.ack_max;
         if !hurry && dues.iter().all(|(_, due)| *due > now) {
             return Vec::new();
         }
         let mut acks: Vec<(Ticket, Receipt)> = Vec::new();
         for (ticket, due) in dues {
-            let Some(entry) = self.entries.get_mut(&ticket) else { continue };
+            let Some(packet) = self.packets.get_mut(&ticket) else { continue };
             // One that was tried already waits for its time even when all hurry.
             let tried = due > now + self.options.ack_linger;
-            let full = acks.len() + entry.receipts.len() > self.nature.ack_max;
+            let full = acks.len() + packet.receipts.len() > self.nature.ack_max;
             if tried || (full && !acks.is_empty()) {
                 continue;
             }
-            entry.stage = Stage::Acking;
-            acks.extend(entry.receipts.iter().map(|receipt| (ticket, receipt.clone())));
+            packet.ack = Ack::Sent;
+            acks.extend(packet.receipts.iter().map(|receipt| (ticket, receipt.clone())));
         }
         acks
     }
@@ -53,20 +54,21 @@ impl Desk {
                 Err(FeedError::Receipt(_)) => Some(false),
                 Err(_) => Some(true),
             };
-            let Some(entry) = self.entries.get_mut(&ticket) else { continue };
+            let Some(packet) = self.packets.get_mut(&ticket) else { continue };
             match failure {
                 None => self.status.acked += 1,
                 Some(again) if again && receipt.expires.is_none_or(|until| until > now) => {
-                    entry.stage = Stage::Settled { due: now + self.options.ack_linger + AGAIN };
+                    let due = now + self.options.ack_linger + AGAIN;
+                    packet.ack = Ack::Due(Some(due));
                     continue;
                 }
                 Some(_) => self.status.ack_lost += 1,
             }
-            entry.receipts.retain(|held| *held != receipt);
-            match entry.receipts.is_empty() {
-                true => drop(self.entries.remove(&ticket)),
+            packet.receipts.retain(|held| *held != receipt);
+            match packet.receipts.is_empty() {
+                true => drop(self.packets.remove(&ticket)),
                 // It was received once more in the meantime.
-                false => entry.stage = Stage::Settled { due: now },
+                false => packet.ack = Ack::Due(Some(now)),
             }
         }
         self.count();
@@ -76,12 +78,12 @@ impl Desk {
     pub(crate) fn next_renewals(&mut self, now: Instant) -> Vec<(Ticket, Receipt)> {
         let Some(invisible) = self.nature.invisible else { return Vec::new() };
         let mut renewals = Vec::new();
-        for (ticket, entry) in &mut self.entries {
-            let due = renewal_due(entry, invisible).is_some_and(|due| due <= now);
+        for (ticket, packet) in &mut self.packets {
+            let due = renewal_due(packet, invisible).is_some_and(|due| due <= now);
             let live = |receipt: &&Receipt| receipt.expires.is_some_and(|until| until > now);
-            if let Some(receipt) = entry.receipts.last().filter(|_| due).filter(live) {
+            if let Some(receipt) = packet.receipts.last().filter(|_| due).filter(live) {
                 renewals.push((*ticket, receipt.clone()));
-                entry.renewing = true;
+                packet.renewing = true;
             }
         }
         renewals
@@ -95,37 +97,38 @@ impl Desk {
         result: Result<Option<Receipt>, FeedError>,
         now: Instant,
     ) {
-        let Some(entry) = self.entries.get_mut(&ticket) else { return };
-        entry.renewing = false;
-        entry.renew_from = None;
+        let Some(packet) = self.packets.get_mut(&ticket) else { return };
+        packet.renewing = false;
+        packet.renew_from = None;
         match result {
             Ok(Some(new)) => {
-                entry.receipts.retain(|held| held != old);
-                entry.receipts.push(new);
+                packet.receipts.retain(|held| held != old);
+                packet.receipts.push(new);
             }
             Ok(None) | Err(FeedError::Link(_) | FeedError::Busy(_) | FeedError::Refused(_)) => {
-                entry.renew_from = Some(now + AGAIN);
+                packet.renew_from = Some(now + AGAIN);
             }
             // Expired for us: the message is on its way to us or to another.
             Err(FeedError::Receipt(_)) => {
-                if let Some(held) = entry.receipts.iter_mut().find(|held| *held == old) {
+                if let Some(held) = packet.receipts.iter_mut().find(|held| *held == old) {
                     held.expires = Some(now);
                 }
             }
         }
     }
 
-    /// Lets go of messages that wait under receipts that have all expired: the broker hands them
-    /// out again, to us or to another. In ordered mode the later ones of the key go with them.
+    /// Lets go of what waits under receipts that have all expired: the broker hands it out again,
+    /// to us or to another. In ordered mode the later ones of the key go with it.
     pub(crate) fn expire(&mut self, now: Instant) {
-        let expired = |entry: &Entry| entry.expires().is_some_and(|until| until <= now);
-        let gone = self.entries.iter().filter(|(_, e)| e.waits() && !e.renewing && expired(e));
-        let gone: Vec<Ticket> = gone.map(|(ticket, _)| *ticket).collect();
+        let expired = |packet: &Packet| packet.expires().is_some_and(|until| until <= now);
+        let gone = self.packets.values().filter(|packet| !packet.renewing && expired(packet));
+        let gone: Vec<Ticket> = gone.flat_map(|packet| packet.in_hand.values().copied()).collect();
         for ticket in gone {
-            let Some(entry) = self.entries.remove(&ticket) else { continue };
-            self.charges.keep(&entry.message_id, entry.charges);
-            if let Some(key) = entry.order_key.filter(|_| self.options.ordered) {
-                self.let_go_of_key(&key);
+            let waiting = self.entries.get(&ticket).filter(|entry| entry.waits());
+            let Some(key) = waiting.map(|entry| entry.order_key.clone()) else { continue };
+            self.let_go(ticket, None);
+            if let Some(key) = key.filter(|_| self.options.ordered) {
+                self.let_go_of_key(&key, Some(Duration::ZERO));
             }
         }
         self.count();
@@ -140,24 +143,31 @@ impl Desk {
     pub(crate) fn next_wake(&self, now: Instant) -> Option<Instant> {
         let away = self.away.as_ref().map(|away| away.until);
         let of_entries = self.entries.values().flat_map(|entry| {
-            let staged = match entry.stage {
+            let from = match entry.stage {
                 Stage::Waiting { from } => Some(from),
-                Stage::Settled { due } => Some(due),
-                _ => None,
+                Stage::Fresh | Stage::Working => None,
             };
-            let renewal = self.nature.invisible.and_then(|time| renewal_due(entry, time));
-            [staged, renewal, entry.expires().filter(|_| entry.waits())]
+            let packet = self.packets.get(&entry.packet).filter(|_| entry.waits());
+            [from, packet.and_then(Packet::expires)]
         });
-        of_entries.chain([away]).flatten().filter(|instant| *instant > now).min()
+        let of_packets = self.packets.values().flat_map(|packet| {
+            let due = match packet.ack {
+                Ack::Due(due) => due,
+                Ack::Open | Ack::Sent => None,
+            };
+            [due, self.nature.invisible.and_then(|time| renewal_due(packet, time))]
+        });
+        let all = of_entries.chain(of_packets).chain([away]);
+        all.flatten().filter(|instant| *instant > now).min()
     }
 }
 
 /// When the newest receipt of a message is to be renewed, if at all.
-fn renewal_due(entry: &Entry, invisible: Duration) -> Option<Instant> {
-    let expires = entry.receipts.last()?.expires?;
-    if entry.renewing || entry.is_settled() {
+fn renewal_due(packet: &Packet, invisible: Duration) -> Option<Instant> {
+    let expires = packet.receipts.last()?.expires?;
+    if packet.renewing || packet.is_complete() {
         return None;
     }
     let due = expires.checked_sub(invisible / 2).unwrap_or(expires);
-    Some(entry.renew_from.map_or(due, |from| due.max(from)))
+    Some(packet.renew_from.map_or(due, |from| due.max(from)))
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::bundle::{Compress, Part, pack};
 use crate::consumer::{AckFailure, Fault, FeedError};
 
 const INVISIBLE: Duration = Duration::from_secs(60);
@@ -251,6 +252,137 @@ fn a_stop_finishes_what_can_be_finished_and_gives_back_the_rest() {
     assert_eq!(acks.len(), 1, "at once, without company");
     desk.acked(acks, Ok(vec![]), now);
     assert!(desk.is_empty());
+}
+
+/// A bundle of so many records of one order key, under one receipt.
+fn bundle(id: &str, count: u64, expires: Instant) -> Delivery {
+    let part = |n| Part {
+        id: format!("{id}{n}"),
+        seq: n,
+        clock_set: true,
+        body: "x".into(),
+        ..Part::default()
+    };
+    let parts: Vec<Part> = (1..=count).map(part).collect();
+    let body = pack(&parts, Compress::Deflate).into();
+    Delivery { body, packed: Some(count), ..delivery(id, Some("k"), expires) }
+}
+
+fn record_ids(job: &Job) -> Vec<&str> {
+    job.deliveries.iter().map(Delivery::id).collect()
+}
+
+#[test]
+fn a_bundle_is_acknowledged_once_when_its_last_record_is_done_or_parked() {
+    let now = Instant::now();
+    let mut desk = desk(Options { charges_max: 1, ..options() });
+    desk.arrived(vec![bundle("a", 3, now + INVISIBLE)]);
+    assert_eq!((desk.status.received, desk.status.in_hand, desk.room(now)), (1, 3, 7));
+    let job = desk.next_job(now).unwrap();
+    assert_eq!(record_ids(&job), ["a1", "a2", "a3"]);
+    desk.worked(job, vec![Verdict::Done, Verdict::failed("bad"), Verdict::Done], now);
+    let later = now + Duration::from_secs(1);
+    assert_eq!((desk.next_acks(later), desk.status.in_hand), (vec![], 1));
+    let job = desk.next_job(now).unwrap();
+    assert_eq!((record_ids(&job), job.park.as_deref()), (vec!["a2"], Some("bad")));
+    done(&mut desk, job, now);
+    let acks = desk.next_acks(later);
+    assert_eq!((acks.len(), desk.status.done, desk.status.parked), (1, 2, 1));
+    desk.acked(acks, Ok(vec![]), later);
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_failed_record_of_a_bundle_is_tried_again_without_giving_the_bundle_back() {
+    let now = Instant::now();
+    let mut desk = desk(options());
+    desk.arrived(vec![bundle("a", 2, now + INVISIBLE)]);
+    let job = desk.next_job(now).unwrap();
+    desk.worked(job, vec![Verdict::failed("x"), Verdict::Done], now);
+    assert_eq!(desk.next_given_back(), []);
+    let later = now + Duration::from_secs(10);
+    let job = desk.next_job(later).unwrap();
+    assert_eq!(record_ids(&job), ["a1"]);
+    done(&mut desk, job, later);
+    assert_eq!(desk.next_acks(later + Duration::from_secs(1)).len(), 1);
+}
+
+#[test]
+fn in_ordered_mode_a_bundles_records_go_one_after_the_other() {
+    let now = Instant::now();
+    let mut desk = desk(Options { ordered: true, ..options() });
+    desk.arrived(vec![bundle("a", 2, now + INVISIBLE), delivery("b", Some("k"), now + INVISIBLE)]);
+    for id in ["a1", "a2", "b"] {
+        let job = desk.next_job(now).unwrap();
+        assert_eq!(record_ids(&job), [id]);
+        assert_eq!(desk.next_job(now), None);
+        done(&mut desk, job, now);
+    }
+    assert_eq!(desk.next_acks(now + Duration::from_secs(1)).len(), 2);
+}
+
+#[test]
+fn an_expired_bundle_that_comes_again_offers_only_what_is_not_done_and_keeps_its_charges() {
+    let now = Instant::now();
+    let mut desk = Desk::new(Options { charges_max: 2, ..options() }, nature(None), 7);
+    let soon = now + Duration::from_secs(1);
+    desk.arrived(vec![bundle("a", 3, soon)]);
+    let job = desk.next_job(now).unwrap();
+    desk.worked(job, vec![Verdict::Done, Verdict::failed("x"), Verdict::Done], now);
+    desk.expire(soon);
+    assert!(desk.is_empty());
+    let later = now + INVISIBLE;
+    desk.arrived(vec![bundle("a", 3, later + INVISIBLE)]);
+    let job = desk.next_job(later).unwrap();
+    assert_eq!(record_ids(&job), ["a2"]);
+    desk.worked(job, vec![Verdict::failed("x")], later);
+    let job = desk.next_job(later).unwrap();
+    assert_eq!(job.park.as_deref(), Some("x"), "its second failure");
+    done(&mut desk, job, later);
+    assert_eq!(desk.next_acks(later + Duration::from_secs(1)).len(), 1);
+}
+
+#[test]
+fn a_bundle_that_comes_again_while_a_handler_has_one_of_it_is_joined() {
+    let now = Instant::now();
+    let mut desk = Desk::new(Options { batch_max: 1, ..options() }, nature(None), 7);
+    let soon = now + Duration::from_secs(1);
+    desk.arrived(vec![bundle("a", 2, soon)]);
+    let first = desk.next_job(now).unwrap();
+    desk.expire(soon);
+    assert_eq!((desk.status.in_hand, desk.next_job(soon)), (1, None));
+    desk.arrived(vec![bundle("a", 2, now + INVISIBLE)]);
+    let second = desk.next_job(soon).unwrap();
+    assert_eq!((record_ids(&second), desk.next_job(soon)), (vec!["a2"], None));
+    done(&mut desk, second, soon);
+    assert_eq!(desk.next_acks(soon + Duration::from_secs(1)), []);
+    done(&mut desk, first, soon);
+    assert_eq!(desk.next_acks(soon + Duration::from_secs(1)).len(), 2, "both receipts");
+}
+
+#[test]
+fn a_stop_lets_go_of_the_rest_of_a_bundle_when_the_one_at_work_is_done() {
+    let now = Instant::now();
+    let mut desk = desk(Options { ordered: true, batch_max: 1, ..options() });
+    desk.arrived(vec![bundle("a", 2, now + INVISIBLE)]);
+    let first = desk.next_job(now).unwrap();
+    desk.worked(first, vec![Verdict::failed("x")], now);
+    desk.stop(now);
+    assert_eq!(desk.next_given_back().len(), 1, "once, not for each record");
+    assert!(desk.is_empty());
+}
+
+#[test]
+fn a_hostile_bundle_is_parked_without_a_trial() {
+    let now = Instant::now();
+    let mut desk = desk(options());
+    let mut hostile = bundle("a", 2, now + INVISIBLE);
+    hostile.body = hostile.body.slice(..10);
+    desk.arrived(vec![hostile]);
+    let job = desk.next_job(now).unwrap();
+    assert!(job.park.as_deref().unwrap().contains("bundle"), "{job:?}");
+    done(&mut desk, job, now);
+    assert_eq!(desk.next_acks(now + Duration::from_secs(1)).len(), 1);
 }
 
 /// What may happen to a desk.

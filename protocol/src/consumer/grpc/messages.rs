@@ -32,7 +32,9 @@ pub(super) fn delivery(message: v2::Message, invisible: Duration) -> Delivery {
     if encoding == v2::Encoding::Gzip {
         delivery.faults.push(Fault::Encoding("gzip"));
     }
-    delivery.read_properties(message.user_properties);
+    // Of an ordered message the proxy hands out the group as a property, too.
+    let properties = message.user_properties.into_iter();
+    delivery.read_properties(properties.filter(|(name, _)| !name.starts_with("__")));
     delivery
 }
 
@@ -68,7 +70,9 @@ mod tests {
         };
         let message = v2::Message {
             topic: Some(resource(None, "ward")),
-            user_properties: [("unit".to_owned(), "C".to_owned())].into(),
+            user_properties: [("unit", "C"), ("__SHARDINGKEY", "bed-1")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
             system_properties: Some(system),
             body: vec![0, 159].into(),
         };
@@ -80,6 +84,7 @@ mod tests {
         let expires = Some(Instant::now() + Duration::from_secs(10));
         let receipt = Receipt { handle: "h".into(), message_id: "r-1".into(), expires };
         assert_eq!(delivery.receipt, receipt);
+        assert_eq!(delivery.properties.keys().collect::<Vec<_>>(), ["unit"]);
         assert_eq!((&delivery.body[..], delivery.faults.len()), (&[0, 159][..], 0));
     }
 }

@@ -29,20 +29,31 @@ pub fn endpoints(host: &str, port: u16) -> v2::Endpoints {
     v2::Endpoints { scheme: scheme.into(), addresses: vec![address] }
 }
 
-/// One message to send. Several in one request would lose their order (the server then ignores
-/// the group) and, on brokers before 5.3.4, their own keys and properties.
+/// Messages to send: one, or a batch of one topic. A batch loses its order (the server then
+/// ignores the group), so none of several may have an order key; and brokers before 5.3.4 give all
+/// of it the first one's keys and properties.
 ///
 /// The record's id is the message id, so every repeat carries the same one. `born_ms` is when it
 /// is sent, in ms since 1970.
 pub fn send(
-    message: &Message,
+    messages: &[Message],
     namespace: Option<&str>,
     born_host: &str,
     born_ms: u64,
 ) -> v2::SendMessageRequest {
+    let one = |message: &Message| v2_message(message, namespace, born_host, born_ms);
+    v2::SendMessageRequest { messages: messages.iter().map(one).collect() }
+}
+
+fn v2_message(
+    message: &Message,
+    namespace: Option<&str>,
+    born_host: &str,
+    born_ms: u64,
+) -> v2::Message {
     let system = v2::SystemProperties {
         tag: message.tag.as_ref().map(|tag| tag.as_str().to_owned()),
-        keys: vec![message.key.clone()],
+        keys: message.key.split(' ').map(str::to_owned).collect(),
         message_id: message.id.to_string(),
         body_encoding: v2::Encoding::Identity.into(),
         message_type: message_type(message.order_key.is_some()).into(),
@@ -51,13 +62,12 @@ pub fn send(
         message_group: message.order_key.clone(),
         ..v2::SystemProperties::default()
     };
-    let message = v2::Message {
+    v2::Message {
         topic: Some(resource(namespace, message.topic.as_str())),
         user_properties: message.properties.iter().cloned().collect(),
         system_properties: Some(system),
         body: message.body.clone(),
-    };
-    v2::SendMessageRequest { messages: vec![message] }
+    }
 }
 
 /// The type that a topic must take for messages with or without an order key.
@@ -128,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_message_keeps_all_it_has() {
-        let request = send(&message(Some("bed-1")), Some("inst"), "gw", 1_700_000_000_123);
+        let request = send(&[message(Some("bed-1"))], Some("inst"), "gw", 1_700_000_000_123);
         let sent = &request.messages[0];
         assert_eq!(sent.topic, Some(resource(Some("inst"), "ward")));
         assert_eq!(sent.user_properties["sw_seq"], "42");
@@ -146,7 +156,7 @@ mod tests {
 
     #[test]
     fn without_an_order_key_a_message_is_normal() {
-        let request = send(&message(None), None, "gw", 0);
+        let request = send(&[message(None)], None, "gw", 0);
         let system = request.messages[0].system_properties.as_ref().unwrap();
         assert_eq!(system.message_type(), v2::MessageType::Normal);
         assert_eq!(system.message_group, None);
