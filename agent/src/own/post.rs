@@ -25,6 +25,8 @@ pub struct Post {
 /// What is to be sent.
 #[derive(Debug, Clone)]
 pub(super) struct Letter {
+    /// With an id of its own it is stored once, however often it is sent; without, it gets a new one.
+    pub(super) id: Option<RecordId>,
     pub(super) topic: Topic,
     pub(super) tag: Option<Tag>,
     pub(super) flags: Flags,
@@ -52,9 +54,13 @@ impl Post {
 
     /// Resolves once the record is on disk.
     pub(super) async fn send(&self, letter: Letter) -> Result<Number, AppendError> {
+        let (id, id_origin) = match letter.id {
+            Some(id) => (id, IdOrigin::App),
+            None => ((self.fresh_id)(), IdOrigin::Agent),
+        };
         let record = Record {
-            id: (self.fresh_id)(),
-            id_origin: IdOrigin::Agent,
+            id,
+            id_origin,
             key: None,
             topic: Some(letter.topic),
             tag: letter.tag,

@@ -104,7 +104,7 @@ impl Reporting {
             return false;
         };
         let (topic, flags) = (self.topic.clone(), Flags::REPORT);
-        match self.post.send(Letter { topic, tag: None, flags, body }).await {
+        match self.post.send(Letter { id: None, topic, tag: None, flags, body }).await {
             Ok(number) => {
                 self.last = Some(number);
                 true

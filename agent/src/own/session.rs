@@ -47,7 +47,7 @@ impl Session {
         };
         let (topic, tag) = (self.topic.clone(), event_type.tag().ok());
         let body = event.to_json().ok()?;
-        post.send_surely(&Letter { topic, tag, flags: Flags::NONE, body }, stop).await
+        post.send_surely(&Letter { id: None, topic, tag, flags: Flags::NONE, body }, stop).await
     }
 }
 

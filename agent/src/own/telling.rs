@@ -46,7 +46,8 @@ pub(super) async fn tell(post: &Post, topic: &Topic, stop: &CancellationToken) {
             Ok(body) => body,
             Err(error) => return tracing::error!(%error, "tombstones could not be written"),
         };
-        let letter = Letter { topic: topic.clone(), tag: None, flags: Flags::TOMBSTONE, body };
+        let letter =
+            Letter { id: None, topic: topic.clone(), tag: None, flags: Flags::TOMBSTONE, body };
         if post.send_surely(&letter, stop).await.is_none() {
             return;
         }

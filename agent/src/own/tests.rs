@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures::FutureExt;
+use spillway_protocol::control::Answer;
 use spillway_protocol::message::Flags;
 use spillway_protocol::presence::{Event, EventType};
 use spillway_protocol::record::{Draft, LaneName, RecordId, Topic};
@@ -17,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::presence::Presence;
 use super::report::Reporting;
-use super::{Guests, Own, Post, telling};
+use super::{Answers, Guests, Own, Post, telling};
 use crate::attendance::Register;
 use crate::clock::WallClock;
 use crate::drain::Connection;
@@ -455,4 +456,24 @@ async fn clients_of_a_life_that_was_cut_off_are_ended_by_the_next() {
     assert_ne!(events[0].channel_id, events[4].channel_id);
     assert!(events[2].time >= events[0].time && events[4].time > events[2].time);
     own.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_given_again_after_a_kill_is_stored_once() {
+    let bench = Bench::new();
+    let answer = |sent| Answer {
+        gateway: "gw-1".into(),
+        request: "r".into(),
+        lane: "a".into(),
+        stream: "0a0b0c0d".into(),
+        sent,
+        unsent: vec![],
+    };
+    let stop = CancellationToken::new();
+    assert!(Answers::new(bench.post(), topic()).send(&answer(1), &stop).await);
+    let bench = bench.restart();
+    let answers = Answers::new(bench.post(), topic());
+    assert!(answers.send(&answer(1), &stop).await);
+    assert!(answers.send(&answer(2), &stop).await);
+    assert_eq!(bench.own().len(), 2);
 }
