@@ -17,15 +17,15 @@ use super::delay::{Delay, Quiet};
 use super::rejects::Rejects;
 
 /// Queue delay, in seconds, that one unit of price stands for.
-const TARGET_S: f64 = 0.100;
+const TARGET_S: f64 = 0.130;
 /// Price of a reject.
 const REJECT_PRICE: f64 = 33.0;
 /// Highest price of delay.
 const DELAY_PRICE_MOST: f64 = 20.0;
 /// Growth of the share per second where nothing speaks against it ...
-const GROWTH_MOST: f64 = 0.04;
+const GROWTH_MOST: f64 = 0.06;
 /// ... and near the broker's limit, where it is also what the price is weighed against.
-const GROWTH_LEAST: f64 = 0.012;
+const GROWTH_LEAST: f64 = 0.010;
 /// Growth doubles in this many seconds without delay or rejects, but only over this many answers.
 const CLEAN_S: f64 = 6.0;
 const CLEAN_ANSWERS: f64 = 4.0;

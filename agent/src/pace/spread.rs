@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 /// A gateway takes a window in which it would make about this many records by itself: then all
 /// first contacts together cost the broker a fixed part of the fleet's live load, however many
-/// gateways there are. (A TLS connect costs about five records: a fifth.)
-const RECORDS: f64 = 25.0;
+/// gateways there are. (A TLS connect costs about five records: a sixth.)
+const RECORDS: f64 = 30.0;
 /// Bounds of the window, in seconds.
 const BOUNDS_S: (f64, f64) = (10.0, 900.0);
 
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn the_window_follows_the_own_rate_within_bounds_unless_it_is_configured() {
         let seconds = [1.0, 0.2, 20.0, 0.000_1].map(|rate| window(None, rate).as_secs());
-        assert_eq!(seconds, [25, 125, 10, 900]);
+        assert_eq!(seconds, [30, 150, 10, 900]);
         assert_eq!(window(Some(MINUTE), 1.0), MINUTE);
     }
 
