@@ -9,6 +9,7 @@ pub mod broker;
 pub mod centre;
 pub mod collector;
 pub mod front;
+pub mod gate;
 pub mod gateway;
 pub mod http;
 pub mod kill;
