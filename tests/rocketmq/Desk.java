@@ -11,12 +11,15 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.atomic.LongAdder;
 import org.apache.rocketmq.acl.common.AclClientRPCHook;
 import org.apache.rocketmq.acl.common.SessionCredentials;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.common.TopicConfig;
+import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RPCHook;
@@ -35,6 +38,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  * delete TOPIC
  * mqadmin WORD...       what an operator would type after mqadmin, but for -n and -c
  * await TOPIC COUNT     until it holds so many messages
+ * load TOPIC THREADS    so many threads send to it, one message after the other, until told otherwise
+ * unload                they end; answers with how many were stored and how many refused
  * read TOPIC            all of every queue, by offset, as the classic wire protocol reads it
  * </pre>
  */
@@ -47,6 +52,10 @@ public class Desk {
     private final RPCHook signer;
     private final DefaultMQAdminExt admin;
     private final DefaultMQPullConsumer reader;
+    private final List<Thread> loaders = new ArrayList<>();
+    private final LongAdder stored = new LongAdder();
+    private final LongAdder refused = new LongAdder();
+    private volatile boolean loading;
 
     private Desk(String namesrv, String broker, RPCHook signer) throws Exception {
         this.namesrv = namesrv;
@@ -94,6 +103,8 @@ public class Desk {
             case "delete" -> delete(words[1]);
             case "mqadmin" -> mqadmin(Arrays.copyOfRange(words, 1, words.length));
             case "await" -> await(words[1], Long.parseLong(words[2]));
+            case "load" -> load(words[1], Integer.parseInt(words[2]));
+            case "unload" -> unload();
             case "read" -> read(words[1]);
             default -> throw new IllegalArgumentException("unknown command " + words[0]);
         }
@@ -145,6 +156,39 @@ public class Desk {
                 throw new IllegalStateException("only " + held + " messages came");
             }
         }
+    }
+
+    private void load(String topic, int threads) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer("desk-load", signer);
+        producer.setNamesrvAddr(namesrv);
+        producer.setInstanceName("desk-load");
+        producer.setRetryTimesWhenSendFailed(0);
+        producer.start();
+        loading = true;
+        for (int thread = 0; thread < threads; thread++) {
+            Thread sender = new Thread(() -> sendUntilUnloaded(producer, topic));
+            sender.start();
+            loaders.add(sender);
+        }
+    }
+
+    private void sendUntilUnloaded(DefaultMQProducer producer, String topic) {
+        while (loading) {
+            try {
+                producer.send(new Message(topic, new byte[64]));
+                stored.increment();
+            } catch (Exception e) {
+                refused.increment();
+            }
+        }
+    }
+
+    private void unload() throws Exception {
+        loading = false;
+        for (Thread loader : loaders) {
+            loader.join();
+        }
+        System.out.println(stored + " " + refused);
     }
 
     private void read(String topic) throws Exception {

@@ -95,6 +95,13 @@ impl Desk {
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// Ends the load; how many of its messages were stored and how many refused.
+    pub(super) fn unload(&mut self) -> (u64, u64) {
+        let lines = self.ask("unload").unwrap_or_else(|reason| panic!("unload: {reason}"));
+        let (stored, refused) = lines[0].split_once(' ').unwrap();
+        (stored.parse().unwrap(), refused.parse().unwrap())
+    }
+
     fn ask(&mut self, command: &str) -> Result<Vec<String>, String> {
         let commands = self.commands.as_mut().ok_or("closed")?;
         writeln!(commands, "{command}").map_err(|e| e.to_string())?;

@@ -31,6 +31,11 @@ pub struct Options {
     pub access_key: Option<(String, String)>,
     /// Whether other users than that one may only do what they are allowed to.
     pub rules: bool,
+    /// Whether the proxy is a process of its own and asks the broker by the wire, as in a cluster;
+    /// only then do sends wait in the broker's queue.
+    pub cluster: bool,
+    /// More lines of `broker.conf`.
+    pub broker: &'static str,
 }
 
 /// Writes the configuration into `dir`.
@@ -44,6 +49,7 @@ pub(super) fn write(dir: &Path, ports: &Ports, options: &Options) {
     ] {
         broker = broker.replace(name, &value);
     }
+    broker.push_str(options.broker);
     let mut proxy = json!({
         "rocketMQClusterName": "DefaultCluster",
         "namesrvAddr": format!("127.0.0.1:{}", ports.namesrv),
@@ -108,21 +114,32 @@ pub(super) fn namesrv(dir: &Path) -> Vec<String> {
     words
 }
 
-/// Arguments of the process that is both broker and proxy.
-pub(super) fn proxy(dir: &Path, ports: &Ports) -> Vec<String> {
+/// Arguments of the process that is the proxy, and the broker too unless that is one of its own.
+pub(super) fn proxy(dir: &Path, ports: &Ports, options: &Options) -> Vec<String> {
     let file = |name: &str| dir.join(name).display().to_string();
-    vec![
-        "-Xms64m".to_owned(),
-        "-Xmx768m".to_owned(),
-        "-XX:MaxDirectMemorySize=256m".to_owned(),
-        "org.apache.rocketmq.proxy.ProxyStartup".to_owned(),
-        "-n".to_owned(),
-        format!("127.0.0.1:{}", ports.namesrv),
-        "-pm".to_owned(),
-        "local".to_owned(),
-        "-bc".to_owned(),
-        file("broker.conf"),
-        "-pc".to_owned(),
-        file("rmq-proxy.json"),
-    ]
+    let mut words = jvm("org.apache.rocketmq.proxy.ProxyStartup", ports);
+    words.extend(["-pc".to_owned(), file("rmq-proxy.json")]);
+    match options.cluster {
+        true => words.extend(["-pm", "cluster"].map(str::to_owned)),
+        false => {
+            words.extend(["-pm", "local", "-bc"].map(str::to_owned));
+            words.push(file("broker.conf"));
+        }
+    }
+    words
+}
+
+/// Arguments of a broker in a process of its own.
+pub(super) fn broker(dir: &Path, ports: &Ports) -> Vec<String> {
+    let mut words = jvm("org.apache.rocketmq.broker.BrokerStartup", ports);
+    words.extend(["-c".to_owned(), dir.join("broker.conf").display().to_string()]);
+    words
+}
+
+fn jvm(class: &str, ports: &Ports) -> Vec<String> {
+    let mut words: Vec<_> = ["-Xms64m", "-Xmx768m", "-XX:MaxDirectMemorySize=256m", class, "-n"]
+        .map(str::to_owned)
+        .into();
+    words.push(format!("127.0.0.1:{}", ports.namesrv));
+    words
 }

@@ -36,6 +36,8 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 pub struct RocketMq {
     desk: Option<Desk>,
     proxy: Option<Java>,
+    /// Where it is a process of its own.
+    broker: Option<Java>,
     /// Kept for its end.
     _namesrv: Java,
     ports: Ports,
@@ -51,7 +53,11 @@ impl RocketMq {
         files::write(dir.path(), &ports, &options);
         let namesrv = Java::start(dir.path(), "namesrv", &files::namesrv(dir.path()));
         await_port(ports.namesrv, "namesrv", dir.path());
-        let mut started = Self { desk: None, proxy: None, _namesrv: namesrv, ports, options, dir };
+        let mut started =
+            Self { desk: None, proxy: None, broker: None, _namesrv: namesrv, ports, options, dir };
+        if started.options.cluster {
+            started.start_broker();
+        }
         started.start_proxy();
         started
     }
@@ -66,9 +72,17 @@ impl RocketMq {
         self.ports.namesrv
     }
 
-    /// Starts broker and proxy again, with the same ports and the same store.
+    /// A broker in a process of its own, which the proxy needs to start.
+    fn start_broker(&mut self) {
+        let arguments = files::broker(self.dir.path(), &self.ports);
+        self.broker = Some(Java::start(self.dir.path(), "broker", &arguments));
+        self.desk().await_broker();
+    }
+
+    /// Starts broker and proxy (in a cluster the proxy alone) again, with the same ports and the
+    /// same store.
     pub fn start_proxy(&mut self) {
-        let arguments = files::proxy(self.dir.path(), &self.ports);
+        let arguments = files::proxy(self.dir.path(), &self.ports, &self.options);
         self.proxy = Some(Java::start(self.dir.path(), "proxy", &arguments));
         await_port(self.ports.grpc, "proxy", self.dir.path());
         self.desk().await_broker();
@@ -140,6 +154,17 @@ impl RocketMq {
     /// Until the broker holds at least `count` messages of a topic.
     pub fn await_messages(&mut self, topic: &str, count: u64) {
         self.desk().obey(&format!("await {topic} {count}"));
+    }
+
+    /// So many threads of the classic Java client send to a topic, each one message after the
+    /// other, until [`RocketMq::unload`].
+    pub fn load(&mut self, topic: &str, threads: usize) {
+        self.desk().obey(&format!("load {topic} {threads}"));
+    }
+
+    /// Ends the load; how many of its messages were stored, and how many refused.
+    pub fn unload(&mut self) -> (u64, u64) {
+        self.desk().unload()
     }
 
     /// A classic Java consumer of presence events, from the oldest on.
