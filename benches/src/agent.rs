@@ -25,18 +25,32 @@ pub struct Setup {
     upstream: Option<String>,
     /// Topic and more settings of the first lane.
     lane: Option<(String, String)>,
+    id: String,
+    /// `[drain]` and `[backoff]`.
+    drain: &'static str,
 }
 
 impl Setup {
     /// Everything in `folder`; `lanes` lanes, the first being the default; no `[upstream]`.
     pub fn new(folder: &Path, lanes: usize) -> Self {
-        Self { folder: folder.to_owned(), lanes, upstream: None, lane: None }
+        let id = "gw-bench".to_owned();
+        Self { folder: folder.to_owned(), lanes, upstream: None, lane: None, id, drain: UNBOUNDED }
     }
 
     /// With another topic and more settings for the first lane.
     pub fn with_lane(mut self, topic: &str, settings: &str) -> Self {
         self.lane = Some((topic.to_owned(), settings.to_owned()));
         self
+    }
+
+    /// With an id of its own, and the pace that every agent has by default.
+    pub fn one_of_a_fleet(self, id: &str) -> Self {
+        Self { id: id.to_owned(), drain: "", ..self }
+    }
+
+    /// Its queue's folder.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
     }
 
     /// The same without an `[upstream]`.
@@ -58,8 +72,9 @@ impl Setup {
     fn text(&self) -> String {
         let quoted = |path: PathBuf| Value::from(path.display().to_string()).to_string();
         let mut text = format!(
-            "[gateway]\nid = \"gw-bench\"\ndata_dir = {}\n[listen]\nsocket = {}\n",
-            quoted(self.folder.join("data")),
+            "[gateway]\nid = \"{}\"\ndata_dir = {}\n[listen]\nsocket = {}\n",
+            self.id,
+            quoted(self.data_dir()),
             quoted(self.socket()),
         );
         for lane in 0..self.lanes {
@@ -72,7 +87,7 @@ impl Setup {
             text += if lane == 0 { "default = true\n" } else { "" };
         }
         if let Some(upstream) = &self.upstream {
-            text += &format!("[upstream]\n{upstream}\n{UNBOUNDED}");
+            text += &format!("[upstream]\n{upstream}\n{}", self.drain);
         }
         text
     }

@@ -9,6 +9,7 @@ pub mod agent;
 pub mod broker;
 pub mod centre;
 pub mod figure;
+pub mod fleet;
 pub mod folder;
 pub mod http;
 pub mod load;

@@ -9,7 +9,9 @@ use crate::Error;
 pub struct Usage {
     /// Resident memory, in KiB.
     pub resident_kib: u64,
-    /// The most it ever was.
+    /// The same, with what several processes share divided among them.
+    pub proportional_kib: u64,
+    /// The most that was ever resident.
     pub peak_kib: u64,
     /// User and system time, in clock ticks.
     pub ticks: u64,
@@ -42,9 +44,11 @@ impl Usage {
             let status = read_to_string(thread.path().join("status")).unwrap_or_default();
             waits += field(&status, "voluntary_ctxt_switches:");
         }
+        let memory = read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let io = read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
         Ok(Self {
             resident_kib: field(&status, "VmRSS:"),
+            proportional_kib: field(&memory, "Pss:"),
             peak_kib: field(&status, "VmHWM:"),
             ticks: tick(11) + tick(12),
             waits,

@@ -33,6 +33,11 @@ fn footprint_measures_memory_and_starts() {
 }
 
 #[test]
+fn reality_measures_the_fleets_processes_and_stands_beside_the_simulation() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_reality"), &[]), MACHINE_ROWS + 4 + 2);
+}
+
+#[test]
 fn drain_over_http_measures_the_agent_and_the_node_client() {
     let http = ["--transport", "http"];
     assert_eq!(rows(env!("CARGO_BIN_EXE_drain"), &http), MACHINE_ROWS + 4);

@@ -166,7 +166,7 @@ async fn over_http_every_record_is_written_once_and_in_order_whatever_happens() 
     let broker = HttpBroker::hiding_for(Duration::from_secs(5)).await;
     let lost = |kind| Rule { probability: 0.1, ..Rule::always(kind) };
     let rules = vec![lost(Kind::LostReply), lost(Kind::ServerError), lost(Kind::Cut)];
-    broker.faults().set(Plan { latency_ms: 5, rules });
+    broker.faults().set(Plan { latency_ms: 5, rules, ..Plan::default() });
     let mut gateway = Gateway::new(&settings(&broker.upstream()));
     gateway.start_ready().await;
     let access = Access {
@@ -244,7 +244,7 @@ async fn a_record_that_the_broker_refuses_is_found_in_its_bundle_and_dead_alone(
     let mut gateway = Gateway::new(&format!("{}{PACE}{lane_a}", broker.upstream()));
     // Whatever has this key first is refused: the bundle that it leads, then it alone.
     let rule = Rule { key_prefix: Some("bad".into()), ..Rule::always(Kind::RefuseRecord) };
-    broker.faults().set(Plan { latency_ms: 0, rules: vec![rule] });
+    broker.faults().set(Plan { rules: vec![rule], ..Plan::default() });
     let mut all: Vec<Draft> = drafts("a").into_iter().take(200).collect();
     for draft in &mut all {
         (draft.key, draft.tag) = (None, None);

@@ -12,6 +12,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 /// All faults in force.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +22,27 @@ pub struct Plan {
     pub latency_ms: u64,
     /// Rules in their order; the first that applies to a request and trips decides.
     pub rules: Vec<Rule>,
+    /// How much it can serve; without a limit if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Capacity>,
 }
+
+/// A broker that can serve only so much: what is published is stored as it comes and answered when
+/// its turn has come, one after the other. What would wait too long is refused with 400
+/// QpsLimitExceeded, which costs a tenth of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capacity {
+    /// Publishes per second.
+    pub per_s: f64,
+    /// Longest wait.
+    pub queue_ms: u64,
+}
+
+/// Of a refusal, in publishes: as in the fleet's simulation.
+const REFUSAL_WORK: f64 = 0.1;
+/// A rate of next to nothing serves one publish in this time.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 /// One fault, and which requests it hits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,11 +147,19 @@ pub struct Faults(Arc<Mutex<State>>);
 struct State {
     plan: Plan,
     rng: StdRng,
+    /// When everything that was published is served.
+    free_at: Option<Instant>,
+    refused: u64,
 }
 
 impl Faults {
     pub(super) fn new(plan: Plan, seed: u64) -> Self {
-        Self(Arc::new(Mutex::new(State { plan, rng: StdRng::seed_from_u64(seed) })))
+        Self(Arc::new(Mutex::new(State {
+            plan,
+            rng: StdRng::seed_from_u64(seed),
+            free_at: None,
+            refused: 0,
+        })))
     }
 
     /// Puts `plan` in force, instead of what was.
@@ -140,7 +169,7 @@ impl Faults {
 
     /// Puts `rules` in force, without latency.
     pub fn set_rules(&self, rules: impl Into<Vec<Rule>>) {
-        self.set(Plan { latency_ms: 0, rules: rules.into() });
+        self.set(Plan { rules: rules.into(), ..Plan::default() });
     }
 
     /// Ends all faults.
@@ -153,13 +182,18 @@ impl Faults {
         self.state().plan.clone()
     }
 
+    /// Publishes refused so far because of [`Plan::capacity`].
+    pub fn refused(&self) -> u64 {
+        self.state().refused
+    }
+
     pub(super) fn latency(&self) -> Duration {
         Duration::from_millis(self.state().plan.latency_ms)
     }
 
     /// The fault that hits `request`, if one does; counts it.
     pub(super) fn trip(&self, request: Request<'_>) -> Option<Rule> {
-        let State { plan, rng } = &mut *self.state();
+        let State { plan, rng, .. } = &mut *self.state();
         let rule = plan.rules.iter_mut().find(|rule| {
             rule.applies(request)
                 && (rule.probability >= 1.0 || rng.random::<f64>() < rule.probability)
@@ -168,6 +202,22 @@ impl Faults {
             *left -= 1;
         }
         Some(rule.clone())
+    }
+
+    /// A publish comes: when it is served, or nothing if the queue before it is too long.
+    pub(super) fn serve(&self, now: Instant) -> Option<Instant> {
+        let State { plan, free_at, refused, .. } = &mut *self.state();
+        let Some(Capacity { per_s, queue_ms }) = plan.capacity else {
+            return Some(now);
+        };
+        let free = free_at.map_or(now, |at| at.max(now));
+        let fits = free <= now + Duration::from_millis(queue_ms);
+        let work = if fits { 1.0 } else { REFUSAL_WORK };
+        let after =
+            free + Duration::try_from_secs_f64(work / per_s).map_or(LONGEST, |s| s.min(LONGEST));
+        *free_at = Some(after);
+        *refused += u64::from(!fits);
+        fits.then_some(after)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -212,7 +262,7 @@ mod tests {
     fn chance_is_the_seeds() {
         let half = Rule { probability: 0.5, ..Rule::always(Kind::Lose) };
         let hits = |seed| -> Vec<bool> {
-            let faults = Faults::new(Plan { latency_ms: 0, rules: vec![half.clone()] }, seed);
+            let faults = Faults::new(Plan { rules: vec![half.clone()], ..Plan::default() }, seed);
             (0..200).map(|_| faults.trip(REQUEST).is_some()).collect()
         };
         assert_eq!(hits(7), hits(7));
@@ -222,11 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn a_capacity_serves_one_after_the_other_and_refuses_what_would_wait_too_long() {
+        let capacity = Some(Capacity { per_s: 10.0, queue_ms: 250 });
+        let faults = Faults::new(Plan { capacity, ..Plan::default() }, 1);
+        let (now, ms) = (Instant::now(), Duration::from_millis);
+        let served: Vec<_> = (0..4).map(|_| faults.serve(now).map(|at| at - now)).collect();
+        assert_eq!(served, [Some(ms(100)), Some(ms(200)), Some(ms(300)), None]);
+        assert_eq!(faults.serve(now + ms(310)), Some(now + ms(410)), "a refusal costs 10 ms");
+        faults.clear();
+        assert_eq!(faults.serve(now), Some(now));
+    }
+
+    #[test]
     fn a_plan_is_read_from_json_and_unknown_words_are_refused() {
         let json = r#"{"latency_ms": 5, "rules": [{"kind": "throttle", "retry_after_s": 2}]}"#;
         let plan: Plan = serde_json::from_str(json).unwrap();
         let rule = Rule { retry_after_s: Some(2), ..Rule::always(Kind::Throttle) };
-        assert_eq!(plan, Plan { latency_ms: 5, rules: vec![rule] });
+        assert_eq!(plan, Plan { latency_ms: 5, rules: vec![rule], capacity: None });
         for bad in [r#"{"latency": 5}"#, r#"{"rules": [{"kind": "nap"}]}"#, r#"{"rules": [{}]}"#] {
             assert!(serde_json::from_str::<Plan>(bad).is_err(), "{bad}");
         }

@@ -36,20 +36,28 @@ pub(super) async fn run(server: &Server, parts: &Parts, body: &[u8]) -> Result<D
     }
     let id = TopicId::new(instance(&target)?, &target.topic);
     match parts.method {
-        Method::POST => publish(server, &target, &id, body),
+        Method::POST => publish(server, &target, &id, body).await,
         Method::GET => receive(server, &target, &id).await,
         Method::DELETE => acknowledge(server, &target, &id, body),
         _ => Err(Refusal::new(Code::InvalidRequestURL, "only POST, GET and DELETE are known")),
     }
 }
 
-fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Result<Done, Refusal> {
+async fn publish(
+    server: &Server,
+    target: &Parsed,
+    id: &TopicId,
+    body: &[u8],
+) -> Result<Done, Refusal> {
     only(target, &["ns"])?;
     let draft = Draft::check(Publish::parse(text(body)?)?, server.now_ms())?;
     let kind = trip(server, Operation::Publish, id, draft.key())?;
     if kind == Some(Kind::Cut) {
         return Ok(Done::Cut);
     }
+    let served_at = server.faults.serve(Instant::now()).ok_or_else(|| {
+        Refusal::new(Code::QpsLimitExceeded, "the broker's queue is full (capacity on request)")
+    })?;
     let md5 = match kind {
         Some(Kind::WrongMd5) => body_md5(b"another body"),
         _ => body_md5(draft.body.as_bytes()),
@@ -58,6 +66,7 @@ fn publish(server: &Server, target: &Parsed, id: &TopicId, body: &[u8]) -> Resul
         Some(Kind::Lose) => server.store.next_message_id(),
         _ => server.store.publish(id, draft, server.now_ms()).map_err(folder)?,
     };
+    tokio::time::sleep_until(served_at).await;
     if kind == Some(Kind::LostReply) {
         return Ok(Done::Cut);
     }

@@ -29,7 +29,7 @@ pub(super) struct Broker {
     /// Faults from the start, as JSON; at run time POST the same to /_faults. For example
     /// {"latency_ms": 200, "rules": [{"kind": "lost_reply", "probability": 0.1}]}. Kinds: throttle,
     /// server_error, lost_reply, cut, refuse_signature, topic_missing, refuse_record, wrong_md5,
-    /// lose
+    /// lose. {"capacity": {"per_s": 80, "queue_ms": 1000}} serves no more than that
     #[arg(long, value_name = "JSON", value_parser = faults)]
     faults: Option<Plan>,
 }
