@@ -8,6 +8,7 @@ pub mod arrival;
 pub mod broker;
 pub mod centre;
 pub mod collector;
+pub mod faketime;
 pub mod front;
 pub mod gate;
 pub mod gateway;
@@ -30,6 +31,7 @@ pub mod sdk;
 pub mod series;
 mod server;
 pub mod sieve;
+pub mod tls;
 pub mod trace;
 
 /// Whether the long loops are wanted (`tests/run --full`).
