@@ -8,10 +8,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use spillway_protocol::local::status::Status;
 
+use crate::figure::Turn;
+use crate::process::Usage;
 use crate::{Error, folder, http};
 
 /// What the log says once records are taken in.
 const READY: &str = "ready: records are taken in";
+/// Longest wait for all to be delivered.
+const DRAINED_MAX: Duration = Duration::from_secs(300);
+/// Between two looks at the accounts.
+const LOOK: Duration = Duration::from_millis(5);
 /// The upper bounds of `[drain]`, out of the way.
 const UNBOUNDED: &str = "[drain]\nadaptive = false\nrecords_per_second = 1000000\n\
                          bytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
@@ -162,6 +168,32 @@ impl Agent {
     pub async fn status(&self) -> Result<Status, Error> {
         let text = http::Connection::open(&self.socket).await?.get("/v1/status").await?;
         Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// Watches it deliver its `records`: from the last look that saw nothing delivered to the first
+    /// that saw everything delivered.
+    ///
+    /// # Errors
+    /// If it does not come to an end.
+    pub async fn watch_drain(&self, records: u64) -> Result<Turn, Error> {
+        let begun = Instant::now();
+        let mut from = (begun, Usage::of(self.pid())?);
+        loop {
+            let at = (Instant::now(), Usage::of(self.pid())?);
+            let status = self.status().await?;
+            let lane = status.lanes.first().ok_or("no lane")?;
+            if lane.waiting == 0 {
+                return Ok(Turn::of(records, (at.0 - from.0).as_secs_f64(), from.1, at.1));
+            }
+            if lane.delivered == 0 {
+                from = at;
+            }
+            if begun.elapsed() > DRAINED_MAX {
+                let (link, error) = (&status.link, &lane.last_error);
+                return Err(format!("not drained: {link:?}, {error:?}").into());
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// Ends it as systemd does, and waits.

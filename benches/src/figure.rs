@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::process::{TICKS_PER_SECOND, Usage};
+
 /// One number per round.
 #[derive(Debug, Clone, Default)]
 pub struct Rounds(Vec<f64>);
@@ -43,6 +45,41 @@ impl Rounds {
 impl FromIterator<f64> for Rounds {
     fn from_iter<T: IntoIterator<Item = f64>>(values: T) -> Self {
         Self(values.into_iter().collect())
+    }
+}
+
+/// What one turn of publishing brought.
+#[derive(Debug, Clone, Copy)]
+pub struct Turn {
+    /// Records a second.
+    pub rate: f64,
+    /// Seconds of processor time of whoever published, for 1,000 records.
+    pub cpu_s: f64,
+}
+
+impl Turn {
+    /// So many records in `took_s` seconds, by a process that had used so much before and after.
+    pub fn of(records: u64, took_s: f64, before: Usage, after: Usage) -> Self {
+        let cpu_s = after.ticks.saturating_sub(before.ticks) as f64 / TICKS_PER_SECOND;
+        let records = records as f64;
+        Self { rate: records / took_s.max(1e-3), cpu_s: cpu_s / records * 1e3 }
+    }
+}
+
+/// The turns of several rounds.
+#[derive(Debug, Clone, Default)]
+pub struct Turns {
+    /// Records a second.
+    pub rate: Rounds,
+    /// See [`Turn::cpu_s`].
+    pub cpu_s: Rounds,
+}
+
+impl Turns {
+    /// Adds a round.
+    pub fn push(&mut self, turn: Turn) {
+        self.rate.push(turn.rate);
+        self.cpu_s.push(turn.cpu_s);
     }
 }
 

@@ -21,6 +21,10 @@ use crate::record::Bodies;
 /// So long they have watched their apps, as their memory says: a habit.
 const WATCHED: Duration = Duration::from_secs(4 * 3600);
 
+/// How long a quiet broker on this machine takes to answer, in seconds: as the simulation's gateways
+/// they know that, too.
+const ANSWER_S: f64 = 0.002;
+
 /// One gateway: the agent, its app, and when records were accepted.
 #[derive(Debug)]
 pub struct Gateway {
@@ -73,7 +77,7 @@ pub async fn start(
         let setup = Setup::new(&folder.join(nth.to_string()), 1).with_upstream(upstream);
         let setup = setup.one_of_a_fleet(&id);
         std::fs::create_dir_all(setup.data_dir())?;
-        let quiet = Quiet::default();
+        let quiet = Quiet { base_s: ANSWER_S, deviation_s: ANSWER_S / 2.0, known: 64 };
         let memory = Memory { own_rate_per_s: own_per_s, watched: WATCHED, quiet };
         std::fs::write(setup.data_dir().join("pace"), memory.encode())?;
         let agent = setup.start()?;

@@ -20,6 +20,7 @@ pub mod queue;
 pub mod raw;
 pub mod record;
 pub mod relay;
+pub mod tonic_loop;
 
 /// Why a benchmark cannot go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,24 +1,22 @@
 //! The drain beside the official clients, to the same broker in the same run.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use spillway_benches::agent::{Agent, Setup};
+use spillway_benches::agent::Setup;
 use spillway_benches::broker::Broker;
-use spillway_benches::figure::{Rounds, table};
+use spillway_benches::figure::{Rounds, Turn, Turns, table};
 use spillway_benches::load::Until;
 use spillway_benches::peer::Wish;
 use spillway_benches::record::Bodies;
+use spillway_benches::tonic_loop;
 use spillway_benches::{Error, folder::folder, load, machine};
 use spillway_tests::rocketmq::{Options, RocketMq};
 
-/// Longest wait for all to be delivered.
-const DRAINED_MAX: Duration = Duration::from_secs(300);
-/// Between two looks at the accounts.
-const LOOK: Duration = Duration::from_millis(20);
 /// Sends under way of the clients: one, as in a plain loop; as in their examples; as the agent.
 const CONCURRENCY: [usize; 3] = [1, 16, 64];
+/// Sends under way of the bare loop: as many as the agent's at most.
+const BARE: usize = 64;
 
 /// Drain: records a second, beside the official clients.
 #[derive(Debug, Parser)]
@@ -104,15 +102,18 @@ async fn main() -> Result<(), Error> {
     let transport = args.transport;
     // It blocks its thread while it starts.
     let far = tokio::task::spawn_blocking(move || Far::start(transport)).await??;
-    let mut ours = Rounds::default();
+    let (mut ours, mut bare) = (Turns::default(), Turns::default());
     let mut theirs = CONCURRENCY.map(|_| Rounds::default());
     for round in 0..args.rounds {
         ours.push(drain(&args, &folder.path().join(round.to_string()), &far).await?);
+        if let Far::Grpc(server) = &far {
+            bare.push(tonic_loop::publish(&wish(&args, BARE), server.grpc_port()).await?);
+        }
         for (concurrency, rounds) in CONCURRENCY.into_iter().zip(&mut theirs) {
             rounds.push(far.publish(&wish(&args, concurrency), folder.path())?);
         }
     }
-    print(&args, far.peer(), &ours, &theirs);
+    print(&args, far.peer(), &ours, &bare, &theirs);
     Ok(())
 }
 
@@ -123,52 +124,40 @@ fn wish(args: &Args, concurrency: usize) -> Wish<'static> {
     Wish { topic: "bench-0", records, warm_up, body_bytes, concurrency }
 }
 
-/// Records a second of an agent that starts with so many waiting.
-async fn drain(args: &Args, folder: &Path, far: &Far) -> Result<f64, Error> {
+/// An agent that starts with so many waiting.
+async fn drain(args: &Args, folder: &Path, far: &Far) -> Result<Turn, Error> {
     let offline = Setup::new(folder, 1);
     let filling = offline.start()?;
     let until = Until::Records(args.records);
     load::binary(filling.socket(), &Bodies::new(args.body_bytes), 512, until).await?;
     filling.stop()?;
     let agent = offline.with_upstream(&far.upstream()).start()?;
-    let rate = watch(&agent).await?;
+    let turn = agent.watch_drain(args.records).await?;
     agent.stop()?;
     std::fs::remove_dir_all(folder)?;
-    Ok(rate)
+    Ok(turn)
 }
 
-/// Records a second from the last look that saw nothing delivered to the first that saw everything
-/// delivered.
-async fn watch(agent: &Agent) -> Result<f64, Error> {
-    let begun = Instant::now();
-    let mut from = begun;
-    loop {
-        let at = Instant::now();
-        let status = agent.status().await?;
-        let lane = status.lanes.first().ok_or("no lane")?;
-        if lane.waiting == 0 {
-            return Ok(lane.delivered as f64 / (at - from).as_secs_f64());
-        }
-        if lane.delivered == 0 {
-            from = at;
-        }
-        if begun.elapsed() > DRAINED_MAX {
-            return Err(format!("not drained: {:?}, {:?}", status.link, lane.last_error).into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
-fn print(args: &Args, peer: &str, ours: &Rounds, theirs: &[Rounds]) {
+fn print(args: &Args, peer: &str, ours: &Turns, bare: &Turns, theirs: &[Rounds]) {
     println!(
         "{:?}: {} rounds, {} records a turn, bodies of {} bytes.\n",
         args.transport, args.rounds, args.records, args.body_bytes
     );
-    let mut rows = vec![vec!["Spillway, draining".to_owned(), ours.show(0), "1".to_owned()]];
-    for (concurrency, rounds) in CONCURRENCY.iter().zip(theirs) {
-        let name = format!("{peer}, {concurrency} under way");
-        rows.push(vec![name, rounds.show(0), ours.over(rounds).show(2)]);
+    let row = |name: &str, rate: &Rounds, cpu: Option<&Rounds>| {
+        let cpu = cpu.map_or("–".to_owned(), |cpu| cpu.show(3));
+        vec![name.to_owned(), rate.show(0), ours.rate.over(rate).show(2), cpu]
+    };
+    let mut rows = vec![row("Spillway, draining", &ours.rate, Some(&ours.cpu_s))];
+    if args.transport == Transport::Grpc {
+        rows.push(row(
+            &format!("bare tonic loop, {BARE} under way"),
+            &bare.rate,
+            Some(&bare.cpu_s),
+        ));
     }
-    table(&["", "records/s", "Spillway ÷ this"], &rows);
+    for (concurrency, rounds) in CONCURRENCY.iter().zip(theirs) {
+        rows.push(row(&format!("{peer}, {concurrency} under way"), rounds, None));
+    }
+    table(&["", "records/s", "Spillway ÷ this", "its CPU s per 1,000 records"], &rows);
     println!("Load average at the end: {}", machine::load_average());
 }

@@ -1,7 +1,7 @@
 //! A fleet's return in reality beside the simulated one: so many real agents on this machine, an
 //! embedded broker with a capacity, an outage, and the same scenario in `fleet::simulate`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +26,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Bins of the load, and of them in the window of a second, as the simulation has it.
 const BIN_MS: u64 = 100;
 const WINDOW: usize = 10;
+/// A record that waited longer than this was backlog, in ms.
+const LATE_MS: u64 = 10_000;
 /// Given up after so many times the ideal, beyond the spread of the first sends.
 const GIVEN_UP: f64 = 6.0;
 
@@ -173,7 +175,8 @@ fn arrivals(broker: &Broker) -> Arrivals {
     all
 }
 
-/// When each gateway had delivered what it owed as its link came up: what was accepted before.
+/// When each gateway had drained. The fleet is drained once nothing waits anywhere that was not just
+/// made; each gateway was when the last record arrived that had waited for long.
 async fn await_drained(
     gateways: &[Gateway],
     delivered: &Arrivals,
@@ -182,27 +185,34 @@ async fn await_drained(
 ) -> Result<Vec<u64>, Error> {
     let deadline = now_ms() + u64::try_from(horizon.as_millis())?;
     loop {
-        let arrived = arrivals(broker);
-        let drained: Vec<u64> = gateways
-            .iter()
-            .filter_map(|gateway| drained_ms(gateway, delivered, &arrived))
-            .collect();
-        if drained.len() == gateways.len() || now_ms() > deadline {
+        let (now_ms, arrived) = (now_ms(), arrivals(broker));
+        let drained = |gateway| drained_ms(gateway, delivered, &arrived, now_ms);
+        let drained: Vec<u64> = gateways.iter().filter_map(drained).collect();
+        if drained.len() == gateways.len() || now_ms > deadline {
             return Ok(drained);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-fn drained_ms(gateway: &Gateway, delivered: &Arrivals, arrived: &Arrivals) -> Option<u64> {
-    let arrived = arrived.get(&gateway.id)?;
-    let up_ms = *arrived.values().min()?;
-    let done: BTreeSet<u64> =
-        delivered.get(&gateway.id).into_iter().flat_map(BTreeMap::keys).copied().collect();
-    let accepted = gateway.accepted();
-    let owed = accepted.iter().filter(|(seq, at_ms)| *at_ms <= up_ms && !done.contains(seq));
-    let times: Option<Vec<u64>> = owed.map(|(seq, _)| arrived.get(seq).copied()).collect();
-    Some(times?.into_iter().max().unwrap_or(up_ms))
+fn drained_ms(
+    gateway: &Gateway,
+    delivered: &Arrivals,
+    arrived: &Arrivals,
+    now_ms: u64,
+) -> Option<u64> {
+    let (before, arrived) = (delivered.get(&gateway.id), arrived.get(&gateway.id)?);
+    let mut last_ms = *arrived.values().min()?;
+    for (seq, accepted_ms) in gateway.accepted() {
+        match arrived.get(&seq) {
+            Some(at_ms) if *at_ms > accepted_ms + LATE_MS => last_ms = last_ms.max(*at_ms),
+            Some(_) => {}
+            None if before.is_some_and(|before| before.contains_key(&seq)) => {}
+            None if accepted_ms + LATE_MS > now_ms => {}
+            None => return None,
+        }
+    }
+    Some(last_ms)
 }
 
 fn figures(

@@ -2,12 +2,11 @@
 //! also beside the official Java clients, to the same broker in the same run.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use clap::{Parser, ValueEnum};
-use spillway_benches::agent::{Agent, Setup};
+use spillway_benches::agent::Setup;
 use spillway_benches::broker::{ACCESS_KEY, Broker, INSTANCE, SECRET};
-use spillway_benches::figure::{Rounds, table};
+use spillway_benches::figure::{Rounds, Turns, table};
 use spillway_benches::load::Until;
 use spillway_benches::peer::Wish;
 use spillway_benches::record::Bodies;
@@ -15,10 +14,6 @@ use spillway_benches::relay::Relay;
 use spillway_benches::{Error, folder::folder, load, machine};
 use spillway_tests::rocketmq::{Options, RocketMq};
 
-/// Longest wait for all to be delivered.
-const DRAINED_MAX: Duration = Duration::from_secs(300);
-/// Between two looks at the accounts.
-const LOOK: Duration = Duration::from_millis(5);
 /// Records of a turn over the relay that counts: enough for what a connection costs to vanish.
 const COUNTED: u64 = 4096;
 
@@ -166,7 +161,7 @@ async fn bytes(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
             let records = args.records.min(COUNTED);
             let agent = filled(&folder.join("bytes"), way, bodies, records).await?;
             let agent = agent.with_upstream(&far.upstream(relay.port())).start()?;
-            watch(&agent, records).await?;
+            agent.watch_drain(records).await?;
             agent.stop()?;
             std::fs::remove_dir_all(folder.join("bytes"))?;
             let (out, back) = relay.counts();
@@ -181,7 +176,7 @@ async fn bytes(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
 
 async fn rates(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(), Error> {
     println!("{:?}: {} rounds, {} records a turn.\n", args.transport, args.rounds, args.records);
-    let mut ours: Vec<Rounds> = ways.iter().map(|_| Rounds::default()).collect();
+    let mut ours: Vec<Turns> = ways.iter().map(|_| Turns::default()).collect();
     let (mut java, mut classic) = (Rounds::default(), Rounds::default());
     for round in 0..args.rounds {
         let folder = folder.join(round.to_string());
@@ -190,7 +185,7 @@ async fn rates(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
             let bodies = Bodies::telemetry(args.body_bytes);
             let agent = filled(&folder, way, bodies, records).await?;
             let agent = agent.with_upstream(&far.upstream(far.port()?)).start()?;
-            rounds.push(watch(&agent, records).await?);
+            rounds.push(agent.watch_drain(records).await?);
             agent.stop()?;
             std::fs::remove_dir_all(&folder)?;
         }
@@ -206,23 +201,31 @@ async fn rates(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
     let mut rows: Vec<Vec<String>> = ways
         .iter()
         .zip(&ours)
-        .map(|(way, rounds)| row(way.name, rounds, [&java, &classic]))
+        .map(|(way, turns)| row(way.name, &turns.rate, Some(&turns.cpu_s), [&java, &classic]))
         .collect();
     if matches!(far, Far::Grpc(_)) {
         let classic_name = "classic Java client, batches of 512, 4 threads";
-        rows.push(row("Java gRPC client, 64 under way", &java, [&java, &classic]));
-        rows.push(row(classic_name, &classic, [&java, &classic]));
+        rows.push(row("Java gRPC client, 64 under way", &java, None, [&java, &classic]));
+        rows.push(row(classic_name, &classic, None, [&java, &classic]));
     }
-    table(&["", "records/s", "÷ Java gRPC client", "÷ classic batches"], &rows);
+    let head =
+        ["", "records/s", "÷ Java gRPC client", "÷ classic batches", "agent's CPU s per 1,000"];
+    table(&head, &rows);
     Ok(())
 }
 
-fn row(name: &str, rounds: &Rounds, references: [&Rounds; 2]) -> Vec<String> {
+fn row(
+    name: &str,
+    rounds: &Rounds,
+    cpu_s: Option<&Rounds>,
+    references: [&Rounds; 2],
+) -> Vec<String> {
     let over = |reference: &Rounds| match reference.median() > 0.0 {
         true => rounds.over(reference).show(2),
         false => "–".to_owned(),
     };
-    vec![name.to_owned(), rounds.show(0), over(references[0]), over(references[1])]
+    let cpu_s = cpu_s.map_or("–".to_owned(), |cpu_s| cpu_s.show(3));
+    vec![name.to_owned(), rounds.show(0), over(references[0]), over(references[1]), cpu_s]
 }
 
 fn wish(args: &Args, records: u64, concurrency: usize) -> Wish<'static> {
@@ -237,26 +240,4 @@ async fn filled(folder: &Path, way: &Way, bodies: Bodies, records: u64) -> Resul
     load::binary(filling.socket(), &bodies, 512, Until::Records(records)).await?;
     filling.stop()?;
     Ok(setup)
-}
-
-/// Records a second from the last look that saw nothing delivered to the first that saw everything
-/// delivered.
-async fn watch(agent: &Agent, records: u64) -> Result<f64, Error> {
-    let begun = Instant::now();
-    let mut from = begun;
-    loop {
-        let at = Instant::now();
-        let status = agent.status().await?;
-        let lane = status.lanes.first().ok_or("no lane")?;
-        if lane.waiting == 0 {
-            return Ok(records as f64 / (at - from).as_secs_f64().max(1e-3));
-        }
-        if lane.delivered == 0 {
-            from = at;
-        }
-        if begun.elapsed() > DRAINED_MAX {
-            return Err(format!("not drained: {:?}, {:?}", status.link, lane.last_error).into());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
