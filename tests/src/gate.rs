@@ -66,6 +66,16 @@ struct State {
     last_at: Option<Instant>,
 }
 
+impl State {
+    /// How many answers are kept back, if that is all that the agent waits for.
+    fn quiet(&self) -> Option<usize> {
+        let waits = |number: &usize| self.calls[*number].stored.is_none();
+        let still = self.last_at.is_some_and(|at| at.elapsed() > QUIET);
+        let held = self.under_way.len();
+        (held > 0 && still && !self.under_way.keys().any(waits)).then_some(held)
+    }
+}
+
 /// See the module. Dropped, it takes no more connections.
 #[derive(Debug)]
 pub struct Gate {
@@ -113,14 +123,9 @@ impl Gate {
     /// Returns how many they are.
     pub async fn until_quiet(&self) -> usize {
         loop {
-            let state = lock(&self.state);
-            let waits = |number: &usize| state.calls[*number].stored.is_none();
-            let held = state.under_way.len();
-            let quiet = state.last_at.is_some_and(|at| at.elapsed() > QUIET);
-            if held > 0 && quiet && !state.under_way.keys().any(waits) {
+            if let Some(held) = lock(&self.state).quiet() {
                 return held;
             }
-            drop(state);
             sleep(POLL).await;
         }
     }
