@@ -12,8 +12,14 @@ pub trait WallClock: Send + Sync + 'static {
 
     /// Whether the clock has been set since power-on: a gateway without a battery boots in 1970.
     fn is_set(&self) -> bool {
-        self.now_ms() >= BUILT_MS
+        was_set(self.now_ms())
     }
+}
+
+/// Whether a clock that said `at_ms` (ms since 1970) had been set. Times before and after it was
+/// cannot be compared: nobody measured what lies between them.
+pub fn was_set(at_ms: u64) -> bool {
+    at_ms >= BUILT_MS
 }
 
 /// The machine's clock.

@@ -4,7 +4,7 @@
 //! two runs: nothing is lost, nothing expires.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use spillway::broker::{Broker, BrokerOptions, Stored};
 use spillway::clock;
@@ -18,6 +18,7 @@ use spillway_tests::gateway::{Gateway, PATIENCE, accounted, now_ms};
 use spillway_tests::ledger::Ledger;
 use spillway_tests::oracle;
 use spillway_tests::tls::TlsFront;
+use tokio::time::sleep;
 
 const TOPIC: &str = "t";
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -25,12 +26,15 @@ const DAY_MS: u64 = 24 * 3600 * 1000;
 const UPTIME: Duration = Duration::from_secs(600);
 /// How far ahead of this program's build a server's time is.
 const AHEAD: Duration = Duration::from_secs(3 * 365 * 24 * 3600);
+/// The queue looks at what it keeps every 200 ms.
+const TIDIED: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(20);
 
 fn settings(front: &TlsFront) -> String {
     let upstream = HttpBroker::upstream_by(&front.endpoint());
     format!(
         "{upstream}tls = {{ ca = {:?} }}\n[drain]\nadaptive = false\nreconnect_spread = \"0s\"\n\
+         [audit]\nkeep = \"10 MiB\"\nkeep_for = \"7d\"\n\
          [backoff]\ninitial = \"100ms\"\nmax = \"1s\"\n[[lane]]\nname = \"main\"\ntopic = \"{TOPIC}\"\n",
         front.authority()
     )
@@ -81,6 +85,13 @@ impl Scene {
         self.gateway.until_delivered(PATIENCE).await
     }
 
+    /// The first record is among those that could be sent again.
+    async fn until_kept(&mut self, when: &str) {
+        let again = self.gateway.said("resend --lane main --from 1 --to 1").await;
+        assert!(again.contains("1 will be sent again"), "{when}: {again}");
+        self.until_delivered().await;
+    }
+
     async fn until_down(&mut self) {
         self.gateway.until("the link is down", |status| !status.link.reason.is_empty()).await;
     }
@@ -114,6 +125,16 @@ async fn a_clock_that_is_set_by_years_loses_nothing_and_expires_nothing() {
     assert_eq!(status.clock_offset_s, Some(0));
     assert!(status.uptime_s < 3600, "its uptime jumped as well: {} s", status.uptime_s);
 
+    // What was delivered and is kept for the centre, is kept: a clock that is set is no week.
+    scene.clock.boot(UPTIME);
+    scene.gateway.stop(GRACE).await;
+    age_segments(&scene.gateway);
+    scene.gateway.start_ready().await;
+    scene.until_kept("in 1970").await;
+    scene.clock.set_right();
+    sleep(TIDIED).await;
+    scene.until_kept("today").await;
+
     // Back to 1970, as if its time server were mad; and set again between two runs.
     scene.clock.boot(UPTIME);
     scene.hand(false).await;
@@ -129,6 +150,16 @@ async fn a_clock_that_is_set_by_years_loses_nothing_and_expires_nothing() {
     let status = scene.until_delivered().await;
     check(&scene, &status);
     scene.gateway.stop(GRACE).await;
+}
+
+/// The times of files are the kernel's, which nobody fakes here: a machine in 1970 writes these.
+fn age_segments(gateway: &Gateway) {
+    let lane = std::fs::read_dir(gateway.data_dir().join("lanes/main")).unwrap().flatten();
+    let segments = lane.map(|entry| entry.path().join("db")).filter(|file| file.exists());
+    for file in segments {
+        let file = std::fs::File::options().append(true).open(file).unwrap();
+        file.set_modified(UNIX_EPOCH + UPTIME).unwrap();
+    }
 }
 
 fn check(scene: &Scene, status: &Status) {

@@ -2,13 +2,15 @@
 //!
 //! A segment counts from when everything in it was settled. That time is kept as its file's time
 //! of change, so it outlives the process; a crash in between leaves the time of its last record,
-//! which is earlier.
+//! which is earlier. What was settled before the clock was set counts from when it was: the time
+//! between was not measured.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::api::Keep;
 use super::lane::Lane;
+use crate::clock::was_set;
 
 /// See the module.
 pub(super) struct Shelf {
@@ -56,7 +58,7 @@ impl Shelf {
     fn take_in(&mut self, lane: &Lane, now_ms: u64) {
         let store = lane.chain.store();
         for (id, end) in lane.settled_segments() {
-            self.kept.entry((lane.index, id.first)).or_insert_with(|| {
+            let kept = self.kept.entry((lane.index, id.first)).or_insert_with(|| {
                 let before = store.settled_ms(id).filter(|_| !self.begun);
                 let done_ms = before.unwrap_or_else(|| {
                     store.mark_settled(id, now_ms);
@@ -64,6 +66,10 @@ impl Shelf {
                 });
                 Kept { end, bytes: store.segment_bytes(id), done_ms }
             });
+            if was_set(now_ms) && !was_set(kept.done_ms) {
+                store.mark_settled(id, now_ms);
+                kept.done_ms = now_ms;
+            }
         }
     }
 }
