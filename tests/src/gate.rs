@@ -56,6 +56,7 @@ struct State {
     holding: bool,
     swallow: usize,
     life: u64,
+    /// How often connections were cut: each belongs to the era in which it came.
     era: u64,
     connections: Vec<AbortHandle>,
     /// Calls that the agent waits for, by their numbers.
@@ -93,11 +94,10 @@ impl Gate {
         let accepting = Arc::clone(&state);
         let task = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                let serving = tokio::spawn(serve(near, port, Arc::clone(&accepting)));
                 let mut state = lock(&accepting);
-                match state.closed {
-                    true => serving.abort(),
-                    false => state.connections.push(serving.abort_handle()),
+                if !state.closed {
+                    let serving = serve(near, port, Arc::clone(&accepting), state.era);
+                    state.connections.push(tokio::spawn(serving).abort_handle());
                 }
             }
         });
@@ -184,7 +184,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// One connection, with one of its own to the far end.
-async fn serve(near: TcpStream, port: u16, state: Arc<Mutex<State>>) {
+async fn serve(near: TcpStream, port: u16, state: Arc<Mutex<State>>, era: u64) {
     let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
     let _ = (near.set_nodelay(true), far.set_nodelay(true));
     let Ok(far) = Wire::open(Box::new(far)).await else { return };
@@ -192,7 +192,7 @@ async fn serve(near: TcpStream, port: u16, state: Arc<Mutex<State>>) {
         let (far, state) = (far.clone(), Arc::clone(&state));
         async move {
             match request.uri().path() {
-                SEND => Ok::<_, Infallible>(send(request, far, &state).await),
+                SEND => Ok::<_, Infallible>(send(request, far, &state, era).await),
                 _ => Ok(other(request, far).await),
             }
         }
@@ -211,12 +211,17 @@ async fn other(request: Request<Incoming>, mut far: Wire) -> Response<Body> {
 
 /// A message: noted, brought to the far end whatever becomes of the agent, and answered if the gate
 /// lets answers through.
-async fn send(request: Request<Incoming>, far: Wire, state: &Arc<Mutex<State>>) -> Response<Body> {
+async fn send(
+    request: Request<Incoming>,
+    far: Wire,
+    state: &Arc<Mutex<State>>,
+    era: u64,
+) -> Response<Body> {
     let (head, body) = request.into_parts();
     // An agent that is gone hears nothing.
     let Ok(body) = body.collect().await else { return pending().await };
     let body = body.to_bytes();
-    let (number, era) = begin(state, &body);
+    let number = begin(state, &body, era);
     let request = Request::from_parts(head, Body::new(Full::new(body)));
     let noting = Arc::clone(state);
     let carried = tokio::spawn(async move {
@@ -248,21 +253,23 @@ fn stored((answer, _): &Answer) -> Option<bool> {
     entry.or(response.status.as_ref()).map(|status| status.code == OK)
 }
 
-fn begin(state: &Mutex<State>, body: &[u8]) -> (usize, u64) {
+/// Notes a message. What comes late, over a connection that is cut, nobody waits for.
+fn begin(state: &Mutex<State>, body: &[u8], era: u64) -> usize {
     let request = v2::SendMessageRequest::decode(&body[PREFIX_BYTES..]).unwrap();
     let system = request.messages[0].system_properties.clone().unwrap_or_default();
     let (id, order_key) = (system.message_id, system.message_group.unwrap_or_default());
-    let mut state = lock(state);
+    let state = &mut *lock(state);
     let number = state.calls.len();
-    if state.under_way.values().any(|key| *key == order_key) {
-        state.crossed.insert(order_key.clone());
+    if state.era == era {
+        if state.under_way.values().any(|key| *key == order_key) {
+            state.crossed.insert(order_key.clone());
+        }
+        state.under_way.insert(number, order_key.clone());
+        state.keys_most = state.keys_most.max(state.under_way.len());
+        state.last_at = Some(Instant::now());
     }
-    state.under_way.insert(number, order_key.clone());
-    state.keys_most = state.keys_most.max(state.under_way.len());
-    let life = state.life;
-    state.calls.push(Call { id, order_key, stored: None, answered: false, life });
-    state.last_at = Some(Instant::now());
-    (number, state.era)
+    state.calls.push(Call { id, order_key, stored: None, answered: false, life: state.life });
+    number
 }
 
 /// Whether the agent is to hear the answer.

@@ -98,8 +98,6 @@ impl Story {
 
     async fn tell(&mut self) {
         self.flow().await;
-        self.gate.swallow(SWALLOWED);
-        self.flow().await;
         self.lose_replies().await;
         self.flow().await;
         self.restart_proxy().await;
@@ -109,6 +107,8 @@ impl Story {
         self.restart_proxy().await;
         self.flow().await;
         self.lose_replies().await;
+        self.flow().await;
+        self.gate.swallow(SWALLOWED);
         self.gateway.until_delivered(PATIENCE).await;
     }
 }
