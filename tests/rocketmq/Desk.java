@@ -45,6 +45,8 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  */
 public class Desk {
     private static final int QUEUES = 8;
+    /** A broker on a machine that is busy with builds is slow. */
+    private static final long ANSWER_MILLIS = 30_000;
     private static final long AWAIT_NANOS = 120_000_000_000L;
 
     private final String namesrv;
@@ -61,7 +63,7 @@ public class Desk {
         this.namesrv = namesrv;
         this.broker = broker;
         this.signer = signer;
-        admin = new DefaultMQAdminExt(signer);
+        admin = new DefaultMQAdminExt(signer, ANSWER_MILLIS);
         admin.setNamesrvAddr(namesrv);
         admin.setInstanceName("desk-admin");
         admin.start();
