@@ -27,6 +27,8 @@ pub struct Seen {
     /// Every delivery that was parked, with the reason.
     pub parked: Vec<(Delivery, String)>,
     times: BTreeMap<String, u32>,
+    /// By id, how many deliveries had been handled when it was first parked.
+    parked_after: BTreeMap<String, usize>,
 }
 
 impl Seen {
@@ -116,7 +118,9 @@ impl Handler for Collector {
     }
 
     async fn park(&self, delivery: &Delivery, reason: &str) -> Result<(), String> {
-        self.seen.lock().unwrap().parked.push((delivery.clone(), reason.to_owned()));
+        let seen = &mut *self.seen.lock().unwrap();
+        seen.parked_after.entry(delivery.id().to_owned()).or_insert(seen.handled.len());
+        seen.parked.push((delivery.clone(), reason.to_owned()));
         self.changes.send_replace(());
         Ok(())
     }
@@ -177,15 +181,16 @@ pub fn options(seed: u64) -> Options {
 }
 
 /// Whether the deliveries of each order key were done in the order of their numbers; repeats of
-/// what was done are none of its business.
+/// what was done or parked are none of its business.
 pub fn in_order(seen: &Seen) -> Result<(), String> {
     let mut last: BTreeMap<&str, u64> = BTreeMap::new();
     let mut done: BTreeSet<&str> = BTreeSet::new();
-    for (delivery, verdict) in &seen.handled {
+    for (nth, (delivery, verdict)) in seen.handled.iter().enumerate() {
         let (Some(key), Some(origin)) = (delivery.order_key.as_deref(), &delivery.origin) else {
             return Err(format!("{} has no order key or no origin", delivery.id()));
         };
-        if done.contains(delivery.id()) {
+        let parked = seen.parked_after.get(delivery.id()).is_some_and(|after| nth >= *after);
+        if parked || done.contains(delivery.id()) {
             continue;
         }
         let before = last.get(key).copied().unwrap_or(0);
