@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use http::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use super::carried::Counted;
 use super::names::Names;
-use super::{Endpoint, Proxy, chain};
+use super::{Carried, Endpoint, Proxy, chain};
 
 /// Quiet connections are tested this often, so that NAT keeps them and a dead peer is noticed.
 /// HTTP/2 pings would do the same, but RocketMQ's proxy punishes them with a GOAWAY.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
+pub(super) const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 const TCP_KEEPALIVE_RETRIES: u32 = 3;
 /// A connection whose bytes are not even acknowledged for so long is dead.
@@ -26,16 +26,23 @@ const TCP_UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 pub struct Dialer {
     proxy: Option<Arc<Proxy>>,
     names: Names,
+    carried: Carried,
 }
 
 impl Dialer {
     /// Connections go through `proxy`, where there is one.
     pub fn new(proxy: Option<Proxy>) -> Self {
-        let dialer = Self { proxy: proxy.map(Arc::new), names: Names::default() };
+        let dialer = Self { proxy: proxy.map(Arc::new), ..Self::default() };
         if let Some(proxy) = &dialer.proxy {
             dialer.expect(&proxy.endpoint().host);
         }
         dialer
+    }
+
+    /// What its connections carry is counted there.
+    #[must_use]
+    pub fn counting(self, carried: Carried) -> Self {
+        Self { carried, ..self }
     }
 
     /// The proxy on the way.
@@ -77,7 +84,7 @@ impl Dialer {
         &self,
         endpoint: &Endpoint,
         deadline: Duration,
-    ) -> Result<TcpStream, String> {
+    ) -> Result<Counted<TcpStream>, String> {
         let Some(proxy) = &self.proxy else {
             return self.tcp(endpoint, deadline).await;
         };
@@ -87,7 +94,11 @@ impl Dialer {
         Ok(stream)
     }
 
-    async fn tcp(&self, hop: &Endpoint, deadline: Duration) -> Result<TcpStream, String> {
+    async fn tcp(
+        &self,
+        hop: &Endpoint,
+        deadline: Duration,
+    ) -> Result<Counted<TcpStream>, String> {
         let mut connector = HttpConnector::new_with_resolver(self.names.clone());
         connector.set_nodelay(true);
         connector.set_keepalive(Some(TCP_KEEPALIVE));
@@ -98,7 +109,8 @@ impl Dialer {
         connector.set_connect_timeout(Some(deadline));
         let uri = Uri::try_from(format!("http://{}", hop.authority()));
         let uri = uri.map_err(|_| format!("{} is not a host and a port", hop.authority()))?;
-        let stream = connector.call(uri).await;
-        stream.map(TokioIo::into_inner).map_err(|error| chain(&error))
+        self.carried.opening();
+        let stream = connector.call(uri).await.map_err(|error| chain(&error))?;
+        Ok(Counted::new(stream.into_inner(), self.carried.clone()))
     }
 }

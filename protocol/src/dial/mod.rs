@@ -1,6 +1,7 @@
 //! The way to a far end: its address, whom to trust there, and a byte stream to it. The agent and
 //! the consumer library dial alike.
 
+mod carried;
 mod connector;
 mod dialer;
 mod endpoint;
@@ -12,6 +13,7 @@ pub mod tls;
 #[cfg(feature = "grpc")]
 pub mod wire;
 
+pub use self::carried::{Carried, Reading, headers_bytes};
 pub use self::connector::Connector;
 pub use self::dialer::Dialer;
 pub use self::endpoint::{Endpoint, is_loopback};

@@ -156,13 +156,15 @@ impl Target {
     }
 
     async fn dial_patiently(&self, deadline: Duration) -> Result<Box<dyn ByteStream>, DialProblem> {
-        let stream = self.dialer.dial(&self.endpoint, deadline).await.map_err(DialProblem::Way)?;
-        match &self.tls {
-            None => Ok(Box::new(stream)),
-            Some((connector, name)) => {
-                let handshake = connector.connect(name.clone(), stream).await;
-                Ok(Box::new(handshake.map_err(DialProblem::Tls)?))
-            }
-        }
+        let dialled = self.dialer.dial(&self.endpoint, deadline).await;
+        let mut stream = dialled.map_err(DialProblem::Way)?;
+        let Some((connector, name)) = &self.tls else {
+            stream.establish();
+            return Ok(Box::new(stream));
+        };
+        let handshake = connector.connect(name.clone(), stream).await;
+        let mut stream = handshake.map_err(DialProblem::Tls)?;
+        stream.get_mut().0.establish();
+        Ok(Box::new(stream))
     }
 }
