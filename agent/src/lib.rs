@@ -8,6 +8,7 @@
 //!    last sync, gives numbers, writes, syncs, and only then answers: the app has its receipt.
 //! 3. [`drain`] wakes. It knows the [`link`]'s state, what the [`pace`] allows and what is held, and
 //!    asks [`queue::Queue::lease`] for a record that may be sent.
+//!    [`budget`] says whether today's bytes allow it.
 //! 4. The record becomes a [`Message`](spillway_protocol::message::Message) with the agent's own
 //!    properties, and [`upstream`] sends it, over HTTP or gRPC.
 //! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
@@ -25,6 +26,7 @@ pub mod allocator;
 pub mod app;
 pub mod attendance;
 pub mod broker;
+pub mod budget;
 pub mod centre;
 pub mod cli;
 pub mod clock;

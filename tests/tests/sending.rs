@@ -88,6 +88,7 @@ impl Intaking for Behind {
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,
+            budget: None,
         }
     }
 }

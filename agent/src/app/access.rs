@@ -22,7 +22,7 @@ pub(super) fn source(file: PathBuf) -> CredentialsSource {
 mod tests {
     use std::path::Path;
 
-    use spillway_protocol::dial::CertificateTime;
+    use spillway_protocol::dial::{Carried, CertificateTime};
     use spillway_protocol::message::Message;
     use spillway_protocol::record::{RecordId, Topic};
 
@@ -68,9 +68,9 @@ mod tests {
         let (config, _) = config::load(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let source = Some(source(file));
-        let upstream =
-            app::connected(&config.upstream.unwrap(), &clock, &CertificateTime::default(), source)
-                .unwrap();
+        let (time, carried) = (CertificateTime::default(), Carried::default());
+        let far = app::Far { clock: &clock, time: &time, carried: &carried };
+        let upstream = far.connected(&config.upstream.unwrap(), source).unwrap();
         // The second one has read the wrong secret again, and then the secret is gone.
         for _ in 0..2 {
             let outcome = upstream.send(&message()).await;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use spillway_protocol::dial::{CertificateTime, TlsError, tls};
+use spillway_protocol::dial::{Carried, CertificateTime, TlsError, tls};
 
 use super::own;
-use crate::centre::{self, Board, BuildError, Centre, Means};
+use crate::centre::{Board, BuildError, Centre, Client, Means};
 use crate::clock::WallClock;
 use crate::config::{Config, Control, Tls};
 use crate::drain::DrainHandle;
@@ -19,27 +19,28 @@ pub enum ClientError {
     /// No authority to trust.
     #[error("control.ca: {0}")]
     Tls(#[from] TlsError),
-    /// The client.
+    /// Its address.
     #[error(transparent)]
     Build(#[from] BuildError),
 }
 
-/// An HTTP client for the centre's page.
+/// The way to the centre's page; what it carries is counted at `carried`.
 pub(super) fn client(
     control: &Control,
     time: &CertificateTime,
-) -> Result<reqwest::Client, ClientError> {
+    carried: &Carried,
+) -> Result<Client, ClientError> {
     let tls = match control.url.starts_with("https:") {
         true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() }, time)?,
         false => tls::no_tls()?,
     };
-    Ok(centre::client(tls)?)
+    Ok(Client::new(&control.url, tls, carried)?)
 }
 
 /// Starts it, where it is configured.
 pub(super) fn start(
     config: &Config,
-    client: reqwest::Client,
+    client: Client,
     queue: &Queue,
     drain: &DrainHandle,
     board: Board,

@@ -1,6 +1,7 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
 mod access;
+mod budget;
 mod centre;
 mod front;
 mod meter;
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spillway_protocol::dial::CertificateTime;
+use spillway_protocol::dial::{Carried, CertificateTime};
 use spillway_protocol::local::status::Configuration;
 use spillway_protocol::record::RecordId;
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::budget::BudgetFile;
 use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
@@ -83,6 +85,7 @@ pub struct Agent {
     report: Arc<Report>,
     own: Option<Own>,
     centre: Option<Centre>,
+    budget_file: BudgetFile,
     /// Removed when the agent is gone.
     _sockets: [SocketFile; 2],
 }
@@ -101,8 +104,11 @@ impl Agent {
         let upstream = config.upstream.as_ref();
         let known_time = KnownTime::load(&config.gateway.data_dir);
         let time = known_time.certificates();
-        let upstream = upstream.map(|u| connected(u, &clock, &time, Some(source))).transpose()?;
-        let centre_client = config.control.as_ref().map(|control| centre::client(control, &time));
+        let carried = Carried::default();
+        let far = Far { clock: &clock, time: &time, carried: &carried };
+        let upstream = upstream.map(|u| far.connected(u, Some(source))).transpose()?;
+        let control = config.control.as_ref();
+        let centre_client = control.map(|control| centre::client(control, &time, &carried));
         let centre_client = centre_client.transpose()?;
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
@@ -112,8 +118,11 @@ impl Agent {
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
         let pace_file = PaceFile::new(&config.gateway.data_dir);
+        let budget_file = BudgetFile::new(&config.gateway.data_dir, config.budget.is_some());
+        let stored = budget_file.load();
+        let budget = crate::budget::Options { settings: config.budget, stored, carried };
         let drain = Drain::spawn(
-            drain::Options::new(&config, recovery.fresh, pace_file.load()),
+            drain::Options::new(&config, recovery.fresh, pace_file.load(), budget),
             Arc::new(queue.clone()),
             upstream.clone(),
             entropy::seed(),
@@ -146,6 +155,7 @@ impl Agent {
             tokio::spawn(report::sample(report.clone(), stop.clone())),
             tokio::spawn(remember(known_time, stop.clone())),
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
+            tokio::spawn(budget_file.clone().keep(drain.clone(), stop.clone())),
         ];
         if let Some(upstream) = upstream {
             let following = network::follow(upstream, drain.clone(), stop.clone());
@@ -155,7 +165,17 @@ impl Agent {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
         let sockets = [socket, desk_socket];
-        Ok(Self { queue, drain, stop, servers, report, own, centre, _sockets: sockets })
+        Ok(Self {
+            queue,
+            drain,
+            stop,
+            servers,
+            report,
+            own,
+            centre,
+            budget_file,
+            _sockets: sockets,
+        })
     }
 
     /// The same as `GET /v1/status`.
@@ -188,8 +208,12 @@ impl Agent {
                 Err(_) => server.abort(),
             }
         }
-        let queue = self.queue.clone();
-        if tokio::task::spawn_blocking(move || queue.close()).await.is_err() {
+        let (queue, stored) = (self.queue.clone(), self.drain.count());
+        let close = move || {
+            self.budget_file.save(&stored);
+            queue.close();
+        };
+        if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("the queue could not be closed; what was acknowledged is safe");
         }
     }
@@ -202,33 +226,44 @@ pub fn upstream(
     clock: &Arc<dyn WallClock>,
 ) -> Result<Arc<dyn Upstream>, UpstreamError> {
     let time = KnownTime::load(&config.gateway.data_dir).certificates();
-    connected(upstream, clock, &time, None)
+    Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, None)
 }
 
-/// The same; refused credentials are read again from `source`.
-fn connected(
-    upstream: &crate::config::Upstream,
-    clock: &Arc<dyn WallClock>,
-    time: &CertificateTime,
-    source: Option<CredentialsSource>,
-) -> Result<Arc<dyn Upstream>, UpstreamError> {
-    Ok(match upstream.transport {
-        Transport::Http => {
-            let http = HttpUpstream::with_time(upstream, clock.clone(), time.clone())?;
-            match source {
-                Some(source) => Arc::new(http.reading_credentials(source)),
-                None => Arc::new(http),
+/// What ways to the far end are made with.
+struct Far<'a> {
+    clock: &'a Arc<dyn WallClock>,
+    /// By which certificates are judged.
+    time: &'a CertificateTime,
+    /// Where bytes are counted.
+    carried: &'a Carried,
+}
+
+impl Far<'_> {
+    /// The way to RocketMQ; refused credentials are read again from `source`.
+    fn connected(
+        &self,
+        upstream: &crate::config::Upstream,
+        source: Option<CredentialsSource>,
+    ) -> Result<Arc<dyn Upstream>, UpstreamError> {
+        let (clock, time, carried) = (self.clock.clone(), self.time.clone(), self.carried.clone());
+        Ok(match upstream.transport {
+            Transport::Http => {
+                let http = HttpUpstream::with_time(upstream, clock, time, carried)?;
+                match source {
+                    Some(source) => Arc::new(http.reading_credentials(source)),
+                    None => Arc::new(http),
+                }
             }
-        }
-        Transport::Grpc => {
-            let client_id = format!("spillway@{}", Uuid::new_v4().simple());
-            let grpc = GrpcUpstream::with_time(upstream, client_id, clock.clone(), time.clone())?;
-            match source {
-                Some(source) => Arc::new(grpc.reading_credentials(source)),
-                None => Arc::new(grpc),
+            Transport::Grpc => {
+                let client_id = format!("spillway@{}", Uuid::new_v4().simple());
+                let grpc = GrpcUpstream::with_time(upstream, client_id, clock, time, carried)?;
+                match source {
+                    Some(source) => Arc::new(grpc.reading_credentials(source)),
+                    None => Arc::new(grpc),
+                }
             }
-        }
-    })
+        })
+    }
 }
 
 /// The queue that the configuration describes.

@@ -82,6 +82,7 @@ impl Report {
                 delivered_per_s: drain.delivered_per_s,
                 delivered_bytes_per_s: drain.delivered_bytes_per_s,
             },
+            budget: Some(drain.budget.clone()),
             pace: drain.pace.clone(),
             drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
             first_send_in_s: drain.first_send_in_s,

@@ -38,7 +38,7 @@ use schedule::Schedule;
 use worker::Worker;
 
 pub use board::Board;
-pub use pull::{BuildError, client};
+pub use pull::{BuildError, Client};
 
 /// Who works for whom.
 pub struct Means {
@@ -86,10 +86,10 @@ enum PageError {
 
 impl Centre {
     /// Starts it. Must be called within a tokio runtime.
-    pub fn start(config: Control, client: reqwest::Client, means: Means) -> Self {
+    pub fn start(config: Control, client: Client, means: Means) -> Self {
         let stop = CancellationToken::new();
         let schedule = Schedule::new(config.every, means.connection.clone(), means.seed);
-        let puller = Puller::new(client, config.url);
+        let puller = Puller::new(client);
         let (gateway, board) = (means.gateway.clone(), means.board.clone());
         let worker = Worker::new(means, config.records_per_day, stop.clone());
         let key = config.public_key;

@@ -8,11 +8,9 @@ use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
 use super::{
-    Config, Listen, basic, client, control, environment, lane, merge, own, route, tree, upstream,
+    Config, Listen, basic, budget, client, control, environment, lane, merge, own, route, tree,
+    upstream,
 };
-
-/// The sections of later versions; each is refused by name.
-const NOT_BUILT: [&str; 1] = ["budget"];
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -155,6 +153,7 @@ pub(super) fn prove(
     let config = Config {
         control: control.and_then(|section| control::read(section, &gateway.id, surroundings)),
         gateway,
+        budget: root.section("budget").and_then(|section| budget::read(section, &lanes)),
         limits: basic::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
         clients: client::read_all(&root, &reading, &lanes),
@@ -173,7 +172,6 @@ pub(super) fn prove(
         root.warn("upstream", message);
     }
     control::needs(&root);
-    NOT_BUILT.iter().for_each(|name| root.not_built_at_all(name));
     root.finish();
     let (findings, known) = reading.finish();
     (config, findings, known)

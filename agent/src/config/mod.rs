@@ -4,6 +4,7 @@
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
 mod basic;
+mod budget;
 mod client;
 mod company;
 mod control;
@@ -88,6 +89,8 @@ pub struct Config {
     pub drain: Drain,
     /// `[backoff]`
     pub backoff: Backoff,
+    /// `[budget]`
+    pub budget: Option<Budget>,
     /// `[report]`
     pub report: Option<Report>,
     /// `[presence]`
@@ -306,6 +309,15 @@ pub struct Backoff {
     pub initial: Duration,
     /// Bound of every wait.
     pub max: Duration,
+}
+
+/// `[budget]`: bytes on the wire in a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Most bytes in a day, both ways, with all that is needed to carry records.
+    pub bytes_per_day: u64,
+    /// Percent of them that only the lanes of the first priority may use, below 100.
+    pub reserve_percent: u32,
 }
 
 /// `[report]`: the gateway's own state, and its tombstones.

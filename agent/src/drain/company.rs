@@ -140,6 +140,11 @@ impl Cargo {
         self.messages.iter().map(size).sum()
     }
 
+    /// Bytes on the wire, about, on its way out.
+    pub(super) fn wire_bytes(&self, upstream: &dyn Upstream) -> usize {
+        self.messages.iter().map(|message| upstream.wire_bytes(message)).sum()
+    }
+
     /// Sends it.
     pub(super) fn send(self, upstream: &dyn Upstream) -> BoxFuture<'_, Outcome> {
         Box::pin(async move {

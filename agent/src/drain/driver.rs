@@ -2,6 +2,7 @@
 
 mod landing;
 mod leasing;
+mod purse;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use super::plan::{LaneView, Readiness, Step};
 use super::source::{self, Parcel, Source};
 use super::state::{Facts, Flight, State};
 use super::stock::{Mark, Stock};
+use crate::budget::request_bytes;
 use crate::config::Order;
 use crate::link::Permit;
 use crate::pace::Urgency;
@@ -49,6 +51,8 @@ pub(super) struct Driver<S: Source> {
     tasks: JoinSet<Done>,
     jobs: HashMap<Id, Job<S::Parcel>>,
     flowing: bool,
+    /// Connections were closed because the day's bytes are used.
+    closed: bool,
     noted_at: Option<Instant>,
 }
 
@@ -93,6 +97,7 @@ impl<S: Source> Driver<S> {
             tasks: JoinSet::new(),
             jobs: HashMap::new(),
             flowing: false,
+            closed: false,
             noted_at: None,
         }
     }
@@ -145,6 +150,7 @@ impl<S: Source> Driver<S> {
         loop {
             let now = Instant::now();
             self.note(now);
+            self.count(now);
             self.lease_more(now);
             match self.decide(now) {
                 (Step::Send(lane), views) => self.send(lane, &views, now),
@@ -194,6 +200,7 @@ impl<S: Source> Driver<S> {
         self.shared.state().note_ramp(false, now);
         let mut views: Vec<LaneView> =
             (0..self.stocks.len()).map(|lane| self.view(lane, now)).collect();
+        self.ration(&mut views, now);
         let mut state = self.shared.state();
         let permit = state.permit(&mut views, now);
         let urgency = self.urgency(&state, &views);
@@ -231,6 +238,7 @@ impl<S: Source> Driver<S> {
         if self.jobs.is_empty() && self.lease.is_none() {
             self.shared.state().note_ramp(true, now);
             self.flow(false);
+            self.close();
         }
     }
 
@@ -260,7 +268,9 @@ impl<S: Source> Driver<S> {
             body_bytes: group.iter().map(|(facts, _)| facts.body_bytes).sum(),
             ..group[0].0.clone()
         };
-        let flight = state.depart(facts, positions, views, now);
+        let mut flight = state.depart(facts, positions, views, now);
+        flight.cost_bytes = request_bytes(cargo.wire_bytes(&*upstream));
+        state.budget.grant(lane, flight.cost_bytes);
         drop(state);
         self.flow(true);
         let task = async move { Done::Sent(cargo.send(&*upstream).await) };

@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use spillway_protocol::dial::Carried;
+use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::LaneName;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -14,6 +16,7 @@ use super::driver::Driver;
 use super::source::{Source, standing_of_all};
 use super::state::State;
 use super::{DrainStatus, Options};
+use crate::budget;
 use crate::clock::WallClock;
 use crate::pace;
 use crate::upstream::Upstream;
@@ -31,10 +34,13 @@ impl Drain {
         seed: u64,
         clock: Arc<dyn WallClock>,
     ) -> DrainHandle {
+        let carried = options.budget.carried.clone();
         let standing = standing_of_all(source.as_ref(), &options.lanes);
         let state = State::new(&options, upstream.is_some(), standing, seed, Instant::now());
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
+            carried,
+            clock: clock.clone(),
             poke: Notify::new(),
             end: watch::Sender::new(None),
             connection: watch::Sender::default(),
@@ -91,13 +97,29 @@ pub struct DrainHandle {
 impl DrainHandle {
     /// How it stands.
     pub fn status(&self) -> DrainStatus {
-        let wall_ms = self.clock.now_ms();
-        self.shared.state().status(Instant::now(), wall_ms)
+        let (now, wall_ms) = (Instant::now(), self.clock.now_ms());
+        self.shared.look(now).status(now, wall_ms)
     }
 
     /// What the pace has learned, worth keeping over a restart.
     pub fn memory(&self) -> pace::Memory {
         self.shared.state().pacer.memory()
+    }
+
+    /// Counts what connections have carried meanwhile, for a day's bytes may be used up by what is
+    /// no record's; what is worth keeping over a restart.
+    pub fn count(&self) -> budget::Stored {
+        let state = self.shared.look(Instant::now());
+        let rests = state.link.state() == LinkState::Budget;
+        if state.budget.is_spent() != rests {
+            self.shared.poke.notify_one();
+        }
+        state.budget.stored()
+    }
+
+    /// How much of the day's bytes is used, from 0 to 1; 0 without `[budget]`. Cheap.
+    pub fn budget_used(&self) -> f64 {
+        self.shared.state().budget.used_share()
     }
 
     /// Whether the far end can be reached, now and whenever that changes.
@@ -154,6 +176,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// An operator or the kernel changed something.
     pub(super) poke: Notify,
+    carried: Carried,
+    clock: Arc<dyn WallClock>,
     end: watch::Sender<Option<Ended>>,
     connection: watch::Sender<Connection>,
 }
@@ -161,6 +185,15 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         locked(&self.state)
+    }
+
+    /// The state, once it knows what connections have carried.
+    pub(super) fn look(&self, now: Instant) -> MutexGuard<'_, State> {
+        let wall_ms = self.clock.is_set().then(|| self.clock.now_ms());
+        let mut state = self.state();
+        // Read under the lock: an older reading must not follow a newer one.
+        state.budget.look(self.carried.read(), wall_ms, now);
+        state
     }
 
     /// Tells those who want to know whether the link is up, if that changed.

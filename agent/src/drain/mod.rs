@@ -30,6 +30,7 @@ pub use status::{DrainStatus, LaneDrain};
 
 use spillway_protocol::record::{BODY_MAX, LaneName};
 
+use crate::budget;
 use crate::config::{self, Config};
 use crate::pace;
 
@@ -49,13 +50,20 @@ pub struct Options {
     pub fresh: bool,
     /// What the pace learned in an earlier run.
     pub memory: pace::Memory,
+    /// What connections may cost and have cost today.
+    pub budget: budget::Options,
     /// Bytes of messages in flight; the first requests of topics may go up to twice that.
     pub in_flight_bytes: usize,
 }
 
 impl Options {
     /// What `config` says.
-    pub fn new(config: &Config, fresh: bool, memory: pace::Memory) -> Self {
+    pub fn new(
+        config: &Config,
+        fresh: bool,
+        memory: pace::Memory,
+        budget: budget::Options,
+    ) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
             lanes: config.all_lanes().collect(),
@@ -63,6 +71,7 @@ impl Options {
             backoff: config.backoff.clone(),
             fresh,
             memory,
+            budget,
             in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
         }
     }

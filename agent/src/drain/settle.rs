@@ -45,6 +45,9 @@ impl State {
         let (link, lane) = (self.link.state(), flight.facts.lane);
         let held = self.hold_code(flight);
         self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
+        let delivered = matches!(outcome, Outcome::Delivered { .. });
+        let delivered = if delivered { flight.count() } else { 0 };
+        self.budget.settle(lane, flight.cost_bytes, delivered);
         if !matches!(outcome, Outcome::LinkDown { .. } | Outcome::Unknown { link: true, .. }) {
             self.proofs += 1;
             flight.positions().for_each(|at| self.lanes[lane].breakages.passed(at));

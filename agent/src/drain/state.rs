@@ -18,6 +18,7 @@ use super::load::Load;
 use super::meter::Meter;
 use super::notice::Notices;
 use super::plan::{LaneView, Plan, Readiness};
+use crate::budget::Budget;
 use crate::config;
 use crate::link::{Backoff, Link, Permit, Start};
 use crate::pace::{Pacer, Standing, spread};
@@ -39,6 +40,8 @@ pub(super) struct State {
     /// Its place in that window, in [0, 1).
     place: f64,
     pub(super) load: Load,
+    /// What connections may cost today.
+    pub(super) budget: Budget,
     pub(super) meter: Meter,
     pub(super) notices: Notices,
     pub(super) rng: StdRng,
@@ -114,6 +117,8 @@ pub(super) struct Flight {
     pub(super) number: u64,
     pub(super) era: u64,
     pub(super) sent_at: Instant,
+    /// What it was estimated to cost on the wire.
+    pub(super) cost_bytes: u64,
 }
 
 impl Flight {
@@ -174,6 +179,7 @@ impl State {
             lanes,
             slot,
             load: Load::new(options.in_flight_bytes),
+            budget: Budget::new(&options.budget, &options.lanes, now),
             meter: Meter::new(now),
             notices: Notices::default(),
             rng,
@@ -284,7 +290,8 @@ impl State {
         // what the far side has to work off, so there each record counts.
         self.pacer.spend(facts.bytes, now, &mut self.rng);
         self.pacer.spend_records(others.len() as u64);
-        Flight { facts, others, number: self.issued, era: self.link.era(), sent_at: now }
+        let (number, era) = (self.issued, self.link.era());
+        Flight { facts, others, number, era, sent_at: now, cost_bytes: 0 }
     }
 
     /// An operator accepts that what is refused in the lane is dead.
@@ -315,6 +322,17 @@ impl State {
         self.link.way_came(now, &mut self.rng);
     }
 
+    /// Once the day's bytes are used the link rests, until there are others.
+    pub(super) fn heed_budget(&mut self, now: Instant) {
+        let before = self.link.state();
+        match (self.budget.is_spent(), before == LinkState::Budget) {
+            (true, _) => self.link.spent(&self.budget.reason(), self.budget.ends_at(), now),
+            (false, true) => self.link.replenished(now),
+            (false, false) => {}
+        }
+        self.log_link(before);
+    }
+
     /// Notes that slow start is over: the pace is at its bound, or nothing is left to send.
     pub(super) fn note_ramp(&mut self, idle: bool, now: Instant) {
         let before = self.link.state();
@@ -334,6 +352,7 @@ impl State {
             LinkState::Online => tracing::info!("link online"),
             LinkState::Ramping => tracing::info!("link back: {reason}"),
             LinkState::Held => tracing::warn!("link held: {reason}"),
+            LinkState::Budget => tracing::warn!("link rests: {reason}"),
             // A failed probe is no news.
             _ if before == LinkState::Probing => tracing::debug!("link offline: {reason}"),
             _ => tracing::warn!("link offline: {reason}"),

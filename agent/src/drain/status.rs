@@ -25,6 +25,8 @@ pub struct DrainStatus {
     pub delivered_bytes_per_s: f64,
     /// Seconds until the first send after a start or an outage is due.
     pub first_send_in_s: Option<u64>,
+    /// Bytes on the wire today.
+    pub budget: status::Budget,
     /// What the pace thinks.
     pub pace: status::Pace,
 }
@@ -66,6 +68,7 @@ impl State {
             link,
             delivered_per_s,
             delivered_bytes_per_s,
+            budget: self.budget.status(now, wall_ms),
             pace: pace(&self.pacer.view(now), self.slot),
             first_send_in_s: first.map(|at| at.duration_since(now).as_secs_f64().ceil() as u64),
         }

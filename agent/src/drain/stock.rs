@@ -227,6 +227,13 @@ impl<P: Parcel> Stock<P> {
         self.parcels.remove(index.unwrap_or(first))
     }
 
+    /// Bytes of the first record that may leave.
+    pub(super) fn head_bytes(&self, state: &State, now: Instant) -> usize {
+        let ready = |facts: &Facts| state.readiness(facts, now) == Readiness::Ready;
+        let head = self.parcels.iter().find(|(facts, _)| ready(facts));
+        head.map_or(0, |(facts, _)| facts.bytes)
+    }
+
     /// Takes what leaves with `head`, which has just been taken. Of what was leased to leave with
     /// it, the rest goes back.
     pub(super) fn take_company(

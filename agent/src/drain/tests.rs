@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep};
 
 use self::fake::{FakeQueue, FakeUpstream};
 use super::{Connection, Drain, DrainHandle, Options};
+use crate::budget;
 use crate::clock::SystemClock;
 use crate::config::{self, OnReject, Order};
 use crate::pace::{Memory, spread};
@@ -54,6 +55,7 @@ fn options(lanes: Vec<config::Lane>) -> Options {
         backoff: config::Backoff { initial: Duration::from_secs(5), max: Duration::from_secs(120) },
         fresh: true,
         memory: Memory::default(),
+        budget: budget::Options::default(),
         in_flight_bytes: 8 << 20,
     }
 }

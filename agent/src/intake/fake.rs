@@ -173,6 +173,7 @@ impl Intaking for Fake {
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,
+            budget: None,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! States, verdicts and times of the link.
 
+mod spent;
 mod way;
 
 use std::time::Duration;
@@ -208,6 +209,7 @@ impl Link {
                 _ => Permit::Flow,
             },
             _ => match self.next_attempt_at {
+                Some(at) if self.state == LinkState::Budget => Permit::Wait(at),
                 None => Permit::Never,
                 Some(at) if at > now => Permit::Wait(at),
                 Some(_) if self.bare_next => Permit::Bare,

@@ -5,6 +5,7 @@
 //!    ▲                    │                   │                                        │
 //!    └────── silence ─────┴───────────────────┴──────────── silence ───────────────────┘
 //! Held: an operator's mistake stops everything; one record a minute asks whether it is put right
+//! Budget: the day's bytes are used up; nothing leaves before the next day
 //! ```
 //! What the kernel knows of routes only makes it react sooner (`machine::way`).
 //! Trouble with the link is nobody's fault: it never costs a record an attempt.

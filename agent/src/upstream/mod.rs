@@ -62,6 +62,11 @@ pub trait Upstream: Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Nothing will be sent for long: connections without requests under way are closed.
+    fn close(&self) {
+        self.reconnect();
+    }
+
     /// The way that connections took is gone: what is sent from now on takes new ones. Requests
     /// under way keep theirs.
     fn reconnect(&self) {}

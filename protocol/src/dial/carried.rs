@@ -64,11 +64,7 @@ impl Carried {
     pub fn read(&self) -> Reading {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let Counts { setup, traffic, headers } = &*self.counts;
-        Reading {
-            setup_bytes: of(setup),
-            traffic_bytes: of(traffic),
-            headers_bytes: of(headers),
-        }
+        Reading { setup_bytes: of(setup), traffic_bytes: of(traffic), headers_bytes: of(headers) }
     }
 
     /// The same count for connections that carry no records: whatever they carry is setup.
@@ -205,7 +201,10 @@ mod tests {
         assert_eq!(carried.read(), begun);
 
         counted.establish();
-        counted.write_vectored(&[IoSlice::new(&[1; 1000]), IoSlice::new(&[2; 1000])]).await.unwrap();
+        counted
+            .write_vectored(&[IoSlice::new(&[1; 1000]), IoSlice::new(&[2; 1000])])
+            .await
+            .unwrap();
         far.write_all(&[3; 5]).await.unwrap();
         counted.read_buf(&mut Vec::new()).await.unwrap();
         // Two segments and what acknowledges them; one, and its acknowledgement.

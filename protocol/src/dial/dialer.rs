@@ -94,11 +94,7 @@ impl Dialer {
         Ok(stream)
     }
 
-    async fn tcp(
-        &self,
-        hop: &Endpoint,
-        deadline: Duration,
-    ) -> Result<Counted<TcpStream>, String> {
+    async fn tcp(&self, hop: &Endpoint, deadline: Duration) -> Result<Counted<TcpStream>, String> {
         let mut connector = HttpConnector::new_with_resolver(self.names.clone());
         connector.set_nodelay(true);
         connector.set_keepalive(Some(TCP_KEEPALIVE));

@@ -29,6 +29,9 @@ pub struct Status {
     pub control: Option<Control>,
     /// What went in and out lately.
     pub rates: Rates,
+    /// Bytes on the wire today, and the day's bound; absent from agents before they were counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// What the pace allows, and why; absent from agents before it was told.
     #[serde(default)]
     pub pace: Pace,
@@ -38,6 +41,43 @@ pub struct Status {
     pub first_send_in_s: Option<u64>,
     /// Seconds the server's clock is ahead of this machine's; `null` until a server answered.
     pub clock_offset_s: Option<i64>,
+}
+
+/// Bytes of this day on the wire, both ways, as counted below TLS, with an estimate of what TCP and
+/// IP add. `bytes_today` is `overhead` and the bytes of all `lanes`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// All of them.
+    pub bytes_today: u64,
+    /// The part of them that is estimated: headers of TCP and IP.
+    pub headers_today: u64,
+    /// The bound of `[budget]`; `null` where there is none.
+    pub bytes_per_day: Option<u64>,
+    /// Bytes of the bound that are kept for lanes of the first priority.
+    pub reserve: Option<u64>,
+    /// What no lane caused: connections, handshakes, probes, heartbeats, pulls.
+    pub overhead: u64,
+    /// All lanes, those of the agent too; each by what its requests cost.
+    pub lanes: Vec<LaneBudget>,
+    /// When the count begins anew, ms since 1970 by this machine's clock.
+    pub resets_at: u64,
+    /// The same in seconds from now.
+    pub resets_in_s: u64,
+}
+
+/// A lane's part of [`Budget`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneBudget {
+    /// Name.
+    pub name: String,
+    /// Bytes on the wire today, those of failed attempts too.
+    pub bytes_today: u64,
+    /// Records delivered today.
+    pub delivered_today: u64,
+    /// The one divided by the other; `null` before the first.
+    pub bytes_per_record: Option<u64>,
+    /// Nothing more of it leaves today: what is left is too little, or not for it.
+    pub stopped: bool,
 }
 
 /// State of `[control]`.

@@ -51,6 +51,7 @@ fn state(link: LinkState, lane: Lane) -> State {
         drained_in_s: None,
         first_send_in_s: None,
         clock_offset_s: Some(3),
+        budget: None,
     }
 }
 

@@ -74,6 +74,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         })
         .collect();
     // What later versions build comes into the file then; `namespace` is instance_id's other name.
-    let expected = ["admin", "budget", "credential_command", "credentials", "http", "namespace"];
+    let expected = ["admin", "credential_command", "credentials", "http", "namespace"];
     assert_eq!(left_out, expected.into());
 }

@@ -55,7 +55,7 @@ impl<S: Source> Driver<S> {
         now: Instant,
     ) {
         let lane = flight.facts.lane;
-        let mut state = self.shared.state();
+        let mut state = self.shared.look(now);
         let settlement = state.judge(&flight, outcome, now);
         let (up, era) = (state.link.is_up(), state.link.era());
         let doubt = std::mem::take(&mut state.doubt);

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use spillway_protocol::dial::{CertificateTime, TargetError, wire};
+use spillway_protocol::dial::{Carried, CertificateTime, TargetError, wire};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::{START_DELIVER_TIME, Topic};
 use spillway_protocol::rocketmq::grpc::{request, v2};
@@ -82,17 +82,20 @@ impl GrpcUpstream {
         client_id: String,
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, BuildError> {
-        Self::with_time(upstream, client_id, clock, CertificateTime::default())
+        let (time, carried) = (CertificateTime::default(), Carried::default());
+        Self::with_time(upstream, client_id, clock, time, carried)
     }
 
-    /// The same; certificates have to be good at `time`, which learns from the server.
+    /// The same; certificates have to be good at `time`, which learns from the server, and what
+    /// connections carry is counted at `carried`.
     pub fn with_time(
         upstream: &config::Upstream,
         client_id: String,
         clock: Arc<dyn WallClock>,
         time: CertificateTime,
+        carried: Carried,
     ) -> Result<Self, BuildError> {
-        Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock, time)?) })
+        Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock, time, carried)?) })
     }
 
     /// Refused credentials are read again from `source` before the next send.
@@ -227,6 +230,12 @@ impl Upstream for GrpcUpstream {
 
     fn reconnect(&self) {
         self.pool.reconnect();
+    }
+
+    fn close(&self) {
+        self.pool.reconnect();
+        // Its session ends with the last that holds it.
+        drop(self.pool.take());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use spillway_protocol::dial::{self, ByteStream, CertificateTime, Dialer, Target};
+use spillway_protocol::dial::{self, ByteStream, Carried, CertificateTime, Dialer, Target};
 use tokio::sync::{Mutex, watch};
 
 use super::BuildError;
@@ -52,8 +52,9 @@ impl Pool {
         client_id: String,
         clock: Arc<dyn WallClock>,
         time: CertificateTime,
+        carried: Carried,
     ) -> Result<Self, BuildError> {
-        let dialer = Dialer::new(upstream.proxy.clone());
+        let dialer = Dialer::new(upstream.proxy.clone()).counting(carried);
         Ok(Self {
             targets: targets(upstream, &time, &dialer)?,
             dialer,

@@ -21,7 +21,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy as client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use spillway_protocol::dial::{
-    CertificateTime, Connector, Dialer, Target, TargetError, TlsError, tls,
+    Carried, CertificateTime, Connector, Dialer, Target, TargetError, TlsError, tls,
 };
 use spillway_protocol::message::{Message, xml_safe};
 use spillway_protocol::record::Topic;
@@ -104,17 +104,19 @@ fn client(target: &Arc<Target>, connect: Duration) -> Client {
 impl HttpUpstream {
     /// Builds it from `[upstream]`; opens no connection yet.
     pub fn new(upstream: &config::Upstream, clock: Arc<dyn WallClock>) -> Result<Self, BuildError> {
-        Self::with_time(upstream, clock, CertificateTime::default())
+        Self::with_time(upstream, clock, CertificateTime::default(), Carried::default())
     }
 
-    /// The same; certificates have to be good at `time`, which learns from the server.
+    /// The same; certificates have to be good at `time`, which learns from the server, and what
+    /// connections carry is counted at `carried`.
     pub fn with_time(
         upstream: &config::Upstream,
         clock: Arc<dyn WallClock>,
         time: CertificateTime,
+        carried: Carried,
     ) -> Result<Self, BuildError> {
         let deadlines = Deadlines { connect: CONNECT_DEADLINE, request: REQUEST_DEADLINE };
-        Self::with_deadlines(upstream, clock, time, deadlines)
+        Self::with_deadlines(upstream, clock, time, deadlines, carried)
     }
 
     fn with_deadlines(
@@ -122,6 +124,7 @@ impl HttpUpstream {
         clock: Arc<dyn WallClock>,
         time: CertificateTime,
         deadlines: Deadlines,
+        carried: Carried,
     ) -> Result<Self, BuildError> {
         let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
         let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
@@ -129,7 +132,7 @@ impl HttpUpstream {
             true => Some(Arc::new(tls::client_config(&upstream.tls, &time)?)),
             false => None,
         };
-        let dialer = Dialer::new(upstream.proxy.clone());
+        let dialer = Dialer::new(upstream.proxy.clone()).counting(carried);
         let target = Arc::new(Target::new(&endpoint, tls.as_ref(), &dialer)?);
         Ok(Self {
             client: RwLock::new(client(&target, deadlines.connect)),

@@ -165,7 +165,14 @@ fn impatient(settings: &config::Upstream) -> HttpUpstream {
     let (connect, request) = (Duration::from_millis(100), Duration::from_millis(300));
     let deadlines = Deadlines { connect, request };
     let time = CertificateTime::default();
-    HttpUpstream::with_deadlines(settings, Arc::new(SystemClock), time, deadlines).unwrap()
+    HttpUpstream::with_deadlines(
+        settings,
+        Arc::new(SystemClock),
+        time,
+        deadlines,
+        Carried::default(),
+    )
+    .unwrap()
 }
 
 #[tokio::test]

@@ -103,7 +103,8 @@ fn at(time: CertificateTime, port: u16, host: &str, tls: Tls) -> HttpUpstream {
     let mut settings = settings(port);
     settings.endpoints[0] = Endpoint { host: host.into(), port, tls: true };
     settings.tls = tls;
-    HttpUpstream::with_time(&settings, Arc::new(SystemClock), time).unwrap()
+    let clock = Arc::new(SystemClock);
+    HttpUpstream::with_time(&settings, clock, time, Carried::default()).unwrap()
 }
 
 fn trusting(authority: &Authority) -> Tls {
@@ -176,7 +177,8 @@ async fn the_time_is_learned_from_a_server_that_proved_itself_and_from_no_other(
     let (port, _) = terminate(authority.server("localhost", false), &broker).await;
     let time = CertificateTime::since(1_767_225_600);
     let plain = settings(broker.address().port());
-    let plain = HttpUpstream::with_time(&plain, Arc::new(SystemClock), time.clone()).unwrap();
+    let clock = Arc::new(SystemClock);
+    let plain = HttpUpstream::with_time(&plain, clock, time.clone(), Carried::default()).unwrap();
     assert!(is_delivered(&plain.send(&message("x")).await));
     assert_eq!(time.floor_s(), 1_767_225_600);
     let proved = at(time.clone(), port, "localhost", trusting(&authority));
