@@ -16,12 +16,12 @@ const EMPTY_NAMES: [&str; 4] = ["utils", "util", "common", "helpers"];
 fn allowed(module: &str) -> Option<&'static [&'static str]> {
     Some(match module {
         "attendance" | "clock" | "allocator" | "entropy" | "config" | "small_file" => &[],
-        "queue" | "upstream" | "link" | "network" => &[],
+        "queue" | "upstream" | "link" | "network" | "budget" => &[],
         "mq_http" => &[],
         "intake" => &["queue", "mq_http"],
         "broker" => &["mq_http"],
         "pace" => &[],
-        "drain" => &["queue", "link", "upstream", "pace"],
+        "drain" => &["queue", "link", "upstream", "pace", "budget"],
         "fleet" => &["link", "pace"],
         "control" => &["queue"],
         "own" => &["queue", "drain"],
@@ -136,8 +136,8 @@ fn sources(below: &str) -> Vec<Source> {
 fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
-        "intake", "drain", "queue", "upstream", "link", "network", "pace", "fleet", "control",
-        "mq_http", "broker", "own", "centre",
+        "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet",
+        "control", "mq_http", "broker", "own", "centre",
     ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");

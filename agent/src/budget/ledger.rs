@@ -9,9 +9,12 @@ use tokio::time::Instant;
 use super::{Day, Stored, StoredLane};
 use crate::config::{self, Lane, RESEND_LANE};
 
-/// With less than this left, all is taken as used: it is about a connection with TLS and a small
-/// record.
-const LEAST_BYTES: u64 = 4 << 10;
+/// With less than this left, and what a connection costs where none is open, all is taken as used:
+/// it is about a small record.
+const LEAST_BYTES: u64 = 2 << 10;
+/// What it may cost to open a connection: without TLS, and with a handshake and a long chain of
+/// certificates, which is also what is expected before one was opened.
+const CONNECTION_BYTES: (u64, u64) = (400, 8 << 10);
 /// An answer with its headers, about: over HTTP; over gRPC it is less.
 const ANSWER_BYTES: u64 = 500;
 
@@ -42,6 +45,10 @@ pub struct Budget {
     looked_at: Instant,
     ends_at: Instant,
     reading: Reading,
+    /// What was read at the start.
+    first: Reading,
+    /// Requests under way.
+    requests: u64,
     bytes: u64,
     headers_bytes: u64,
     overhead_bytes: u64,
@@ -84,6 +91,8 @@ impl Budget {
             looked_at: now,
             ends_at: now,
             reading: options.carried.read(),
+            first: options.carried.read(),
+            requests: 0,
             bytes: stored.bytes,
             headers_bytes: stored.headers_bytes,
             overhead_bytes: stored.overhead_bytes + gone,
@@ -109,6 +118,7 @@ impl Budget {
 
     /// A request of the lane leaves that was estimated to cost `bytes`.
     pub fn grant(&mut self, lane: usize, bytes: u64) {
+        self.requests += 1;
         let lane = &mut self.lanes[lane];
         lane.flying += bytes;
         lane.claim += bytes;
@@ -116,6 +126,7 @@ impl Budget {
 
     /// It has ended, and delivered so many records. What it carried was looked at before.
     pub fn settle(&mut self, lane: usize, bytes: u64, delivered: usize) {
+        self.requests = self.requests.saturating_sub(1);
         let lane = &mut self.lanes[lane];
         lane.flying = lane.flying.saturating_sub(bytes);
         lane.claim = lane.claim.min(lane.flying);
@@ -131,15 +142,17 @@ impl Budget {
     pub fn admits(&mut self, lane: usize, bytes: u64) -> bool {
         let Some(most) = self.most(lane) else { return true };
         let flying: u64 = self.lanes.iter().map(|lane| lane.flying).sum();
-        let used = self.bytes + flying;
+        // Each request may need a connection of its own.
+        let missing = (self.requests + 1).saturating_sub(self.open());
+        let used = self.bytes + flying + missing * self.connection_bytes();
         let admitted = used + bytes <= most || (bytes > most && used < most / 2);
-        self.lanes[lane].stopped = !admitted && flying == 0;
+        self.lanes[lane].stopped = !admitted && self.requests == 0;
         admitted
     }
 
     /// Whether the day's bytes are used up for everybody.
     pub fn is_spent(&self) -> bool {
-        self.settings.is_some_and(|settings| self.bytes + LEAST_BYTES > settings.bytes_per_day)
+        self.settings.is_some_and(|settings| self.is_out(settings.bytes_per_day))
     }
 
     /// How much of the day's bytes is used, from 0 to 1; 0 where there is no bound.
@@ -199,8 +212,28 @@ impl Budget {
             bytes_today: bytes,
             delivered_today: delivered,
             bytes_per_record: bytes.checked_div(delivered),
-            stopped: lane.stopped || most.is_some_and(|most| self.bytes + LEAST_BYTES > most),
+            stopped: lane.flying == 0
+                && (lane.stopped || most.is_some_and(|most| self.is_out(most))),
         }
+    }
+
+    /// Connections that stand.
+    fn open(&self) -> u64 {
+        self.reading.opened.saturating_sub(self.reading.ended)
+    }
+
+    /// What it costs to open one, by those that were opened so far.
+    fn connection_bytes(&self) -> u64 {
+        let (least, most) = CONNECTION_BYTES;
+        let setup = self.reading.setup_bytes - self.first.setup_bytes;
+        let each = setup.checked_div(self.reading.opened - self.first.opened);
+        each.map_or(most, |each| each.clamp(least, most))
+    }
+
+    /// Whether what is left of `most` is too little for anything.
+    fn is_out(&self, most: u64) -> bool {
+        let connection = if self.open() == 0 { self.connection_bytes() } else { 0 };
+        self.bytes + connection + LEAST_BYTES > most
     }
 
     fn most(&self, lane: usize) -> Option<u64> {

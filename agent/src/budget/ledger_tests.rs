@@ -33,14 +33,15 @@ fn lanes() -> [Lane; 4] {
     [lane("bulk", 2), lane("first", 1), lane("_agent", u32::MAX), lane("_resend", u32::MAX)]
 }
 
+/// Over many connections, which cost nothing.
 fn traffic(traffic_bytes: u64) -> Reading {
-    Reading { traffic_bytes, ..Reading::default() }
+    Reading { traffic_bytes, opened: 100, ..Reading::default() }
 }
 
 fn budget(bytes_per_day: u64) -> Budget {
     let now = Instant::now();
     let mut budget = Budget::new(&options(bytes_per_day), &lanes(), now);
-    assert!(!budget.look(Reading::default(), Some(NOON_MS), now));
+    assert!(!budget.look(traffic(0), Some(NOON_MS), now));
     budget
 }
 
@@ -59,7 +60,7 @@ fn the_reserve_is_for_the_first_lanes_and_for_the_agents_own() {
     budget.look(traffic(95_000), Some(NOON_MS), now);
     assert_eq!(admitted(&mut budget, 1_000), [false, true, true, false]);
     assert!(!budget.is_spent());
-    budget.look(traffic(96_000), Some(NOON_MS), now);
+    budget.look(traffic(98_000), Some(NOON_MS), now);
     assert!(budget.is_spent());
     let stopped: Vec<bool> =
         budget.status(now, NOON_MS).lanes.iter().map(|lane| lane.stopped).collect();
@@ -83,6 +84,23 @@ fn what_is_under_way_counts_before_it_is_carried() {
     assert_eq!(admitted(&mut budget, 3_000), [false, true, true, false]);
     budget.settle(0, 3_000, 1);
     assert_eq!(admitted(&mut budget, 3_000), [true; 4]);
+}
+
+#[test]
+fn connections_that_requests_may_still_open_count_too() {
+    let (mut budget, now) = (budget(100_000), Instant::now());
+    // Ten have cost 5,000 each; two of them stand.
+    let reading = Reading { setup_bytes: 50_000, opened: 10, ended: 8, ..Reading::default() };
+    budget.look(reading, Some(NOON_MS), now);
+    assert!(budget.admits(0, 25_000) && !budget.admits(0, 25_001));
+    budget.grant(0, 1_000);
+    assert!(budget.admits(0, 24_000) && !budget.admits(0, 24_001));
+    budget.grant(0, 1_000);
+    assert!(budget.admits(0, 18_000) && !budget.admits(0, 18_001), "a third connection");
+    budget.look(Reading { setup_bytes: 93_000, ..reading }, Some(NOON_MS), now);
+    assert!(!budget.is_spent());
+    budget.look(Reading { setup_bytes: 93_000, ended: 10, ..reading }, Some(NOON_MS), now);
+    assert!(budget.is_spent(), "too little for a connection");
 }
 
 #[test]
@@ -131,7 +149,7 @@ fn it_outlives_a_restart_and_ends_with_the_day() {
     let stored = budget.stored();
     assert_eq!(stored.lanes["bulk"], StoredLane { bytes: 5_000, delivered: 1 });
 
-    let again = Options { stored: stored.clone(), ..options(6_000) };
+    let again = Options { stored: stored.clone(), ..options(14_000) };
     let mut next = Budget::new(&again, &lanes()[1..], now);
     assert!(!next.look(Reading::default(), Some(NOON_MS + 1), now));
     assert!(next.is_spent());

@@ -7,8 +7,9 @@
 //! outlives a restart. Everything here is pure: readings and times are passed in.
 //!
 //! A request is granted if its estimate fits in what is left, less the estimates of what is under
-//! way. So a bound is exceeded at most by what estimates were too low, by a handshake, and by the
-//! records that leave together with the one that was looked at (one bundle or batch). A record
+//! way and of the connections that this may still open. So a bound is exceeded at most by what
+//! these were too low (TCP's repetitions, a long answer), by one pull of the centre's page, and by
+//! the records that leave together with the one that was looked at (one bundle or batch). A record
 //! that costs more than a lane may use in a whole day leaves while less than half of that is used.
 
 mod day;

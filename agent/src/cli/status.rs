@@ -1,7 +1,9 @@
 //! `spillway status`.
 
 use clap::Args;
-use spillway_protocol::local::status::{Control, Lane, LinkState, Pace, Status as State};
+use spillway_protocol::local::status::{
+    Budget, Control, Lane, LaneBudget, LinkState, Pace, Status as State,
+};
 
 use super::exit::finish;
 use super::human::{self, Column, duration};
@@ -83,6 +85,35 @@ fn pace(pace: &Pace) -> String {
     format!("{allowed}: {}{paused}{late}", pace.reason)
 }
 
+/// `9.3 MiB today of 20.0 MiB, 1.0 MiB of them overhead; anew in 5h`.
+fn wire(budget: &Budget) -> String {
+    let bound = budget.bytes_per_day.map(|bytes| format!(" of {}", human::bytes(bytes)));
+    format!(
+        "{} today{}, {} of them overhead; anew in {}",
+        human::bytes(budget.bytes_today),
+        bound.unwrap_or_default(),
+        human::bytes(budget.overhead),
+        duration(budget.resets_in_s)
+    )
+}
+
+/// The lane's part of the day's bytes.
+fn part<'a>(state: &'a State, lane: &Lane) -> Option<&'a LaneBudget> {
+    let mut lanes = state.budget.iter().flat_map(|budget| &budget.lanes);
+    lanes.find(|part| part.name == lane.name)
+}
+
+/// Lanes whose records wait for the next day's bytes.
+fn stopped(state: &State) -> Vec<String> {
+    let lanes = state.lanes.iter().chain(&state.own).filter(|lane| lane.waiting > 0);
+    let stopped = lanes.filter(|lane| part(state, lane).is_some_and(|part| part.stopped));
+    let anew_s = state.budget.as_ref().map_or(0, |budget| budget.resets_in_s);
+    let words = |lane: &Lane| {
+        format!("lane {}: today's bytes are used, anew in {}", lane.name, duration(anew_s))
+    };
+    stopped.map(words).collect()
+}
+
 fn show(state: &State) -> String {
     let rates = &state.rates;
     let mut lines = vec![
@@ -111,6 +142,9 @@ fn show(state: &State) -> String {
     if !state.pace.reason.is_empty() {
         lines.push(("pace", pace(&state.pace)));
     }
+    if let Some(budget) = &state.budget {
+        lines.push(("wire", wire(budget)));
+    }
     if let Some(s) = state.first_send_in_s {
         lines.push(("first send", format!("in {}", duration(s))));
     }
@@ -131,7 +165,9 @@ fn show(state: &State) -> String {
     let head: String =
         lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();
     let notes: String = state.lanes.iter().chain(&state.own).map(notes).collect();
-    format!("{head}\n{}{notes}", lanes(&state.lanes))
+    let stopped = stopped(state).into_iter().map(|words| format!("{words}\n"));
+    let stopped: String = stopped.collect();
+    format!("{head}\n{}{notes}{stopped}", lanes(state))
 }
 
 fn link(state: &State) -> String {
@@ -158,7 +194,7 @@ fn word(state: LinkState) -> &'static str {
     }
 }
 
-fn lanes(lanes: &[Lane]) -> String {
+fn lanes(state: &State) -> String {
     let columns = [
         Column::Left("LANE"),
         Column::Right("ACCEPTED"),
@@ -171,7 +207,10 @@ fn lanes(lanes: &[Lane]) -> String {
         Column::Right("OLDEST"),
         Column::Right("SIZE"),
         Column::Right("DISK"),
+        Column::Right("WIRE TODAY"),
+        Column::Right("PER RECORD"),
     ];
+    let nothing = || "-".to_owned();
     let row = |lane: &Lane| {
         vec![
             lane.name.clone(),
@@ -185,9 +224,13 @@ fn lanes(lanes: &[Lane]) -> String {
             lane.oldest_age_s.map_or_else(|| "-".to_owned(), duration),
             human::bytes(lane.live_bytes),
             human::bytes(lane.disk_bytes),
+            part(state, lane).map_or_else(nothing, |part| human::bytes(part.bytes_today)),
+            part(state, lane)
+                .and_then(|part| part.bytes_per_record)
+                .map_or_else(nothing, human::bytes),
         ]
     };
-    human::table(&columns, &lanes.iter().map(row).collect::<Vec<_>>())
+    human::table(&columns, &state.lanes.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Holds and last errors, below the table.
@@ -237,6 +280,7 @@ fn verdict(state: &State) -> (Exit, String) {
             }
         }
     }
+    warning.extend(stopped(state));
     let (exit, grade) = match (critical.is_empty(), warning.is_empty()) {
         (false, _) => (Exit::Critical, "CRITICAL"),
         (true, false) => (Exit::Warning, "WARNING"),

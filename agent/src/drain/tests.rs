@@ -5,6 +5,7 @@ mod fake;
 mod faults;
 mod flow;
 mod random;
+mod rations;
 mod together;
 mod way;
 

@@ -3,9 +3,9 @@
 //!
 //! The estimate: [`PACKET_BYTES`] for each segment, and the same for every second one as its
 //! acknowledgement. Each read and each write is taken as full segments of [`SEGMENT_BYTES`] and a
-//! last one. A connection costs [`OPENING_BYTES`] when it is tried, [`CLOSING_BYTES`] when it ends,
-//! and two packets for each whole minute in which it was quiet, since quiet connections are tested
-//! that often. TCP's own repetitions and the questions for names are not in it.
+//! last one. A connection costs [`OPENING_BYTES`] when it is tried, [`CLOSING_BYTES`] for its end as
+//! soon as it stands, and two packets for each whole minute in which it was quiet, since quiet
+//! connections are tested that often. TCP's own repetitions and the questions for names are not in it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -42,6 +42,10 @@ pub struct Reading {
     pub traffic_bytes: u64,
     /// The part of both that is estimated: headers of TCP and IP.
     pub headers_bytes: u64,
+    /// Connections that were ready for requests.
+    pub opened: u64,
+    /// Those of them that have ended.
+    pub ended: u64,
 }
 
 /// A count of bytes; clones share it. It only grows.
@@ -57,14 +61,22 @@ struct Counts {
     setup: AtomicU64,
     traffic: AtomicU64,
     headers: AtomicU64,
+    opened: AtomicU64,
+    ended: AtomicU64,
 }
 
 impl Carried {
     /// What has been carried so far.
     pub fn read(&self) -> Reading {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let Counts { setup, traffic, headers } = &*self.counts;
-        Reading { setup_bytes: of(setup), traffic_bytes: of(traffic), headers_bytes: of(headers) }
+        let Counts { setup, traffic, headers, opened, ended } = &*self.counts;
+        Reading {
+            setup_bytes: of(setup),
+            traffic_bytes: of(traffic),
+            headers_bytes: of(headers),
+            opened: of(opened),
+            ended: of(ended),
+        }
     }
 
     /// The same count for connections that carry no records: whatever they carry is setup.
@@ -79,7 +91,7 @@ impl Carried {
     }
 
     fn add(&self, bytes: u64, headers: u64, setup: bool) {
-        let Counts { setup: before, traffic, headers: all } = &*self.counts;
+        let Counts { setup: before, traffic, headers: all, .. } = &*self.counts;
         let part = if setup { before } else { traffic };
         part.fetch_add(bytes + headers, Ordering::Relaxed);
         all.fetch_add(headers, Ordering::Relaxed);
@@ -98,19 +110,23 @@ pub(super) struct Counted<S> {
 
 impl<S> Counted<S> {
     pub(super) fn new(stream: S, carried: Carried) -> Self {
+        carried.add(0, CLOSING_BYTES, true);
         Self { stream, carried, established: false, carried_at: Instant::now() }
     }
 
     /// What it carries from now on was caused by requests.
     pub(super) fn establish(&mut self) {
-        self.established = true;
+        if !self.carried.aside {
+            self.established = true;
+            self.carried.counts.opened.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn count(&mut self, bytes: usize) {
         if bytes > 0 {
             self.note_quiet();
-            let (bytes, setup) = (bytes as u64, !self.established || self.carried.aside);
-            self.carried.add(bytes, headers_bytes(bytes), setup);
+            let bytes = bytes as u64;
+            self.carried.add(bytes, headers_bytes(bytes), !self.established);
         }
     }
 
@@ -129,7 +145,8 @@ impl<S> Counted<S> {
 impl<S> Drop for Counted<S> {
     fn drop(&mut self) {
         self.note_quiet();
-        self.carried.add(0, CLOSING_BYTES, true);
+        let ended = u64::from(self.established);
+        self.carried.counts.ended.fetch_add(ended, Ordering::Relaxed);
     }
 }
 
@@ -195,9 +212,9 @@ mod tests {
         carried.opening();
         let mut counted = Counted::new(near, carried.clone());
         counted.write_all(&[0; 10]).await.unwrap();
-        let headers = OPENING_BYTES + 2 * PACKET_BYTES;
+        let headers = OPENING_BYTES + CLOSING_BYTES + 2 * PACKET_BYTES;
         let setup_bytes = 10 + headers;
-        let begun = Reading { setup_bytes, traffic_bytes: 0, headers_bytes: headers };
+        let begun = Reading { setup_bytes, headers_bytes: headers, ..Reading::default() };
         assert_eq!(carried.read(), begun);
 
         counted.establish();
@@ -213,11 +230,13 @@ mod tests {
         assert_eq!(then.setup_bytes, setup_bytes);
         assert_eq!(then.traffic_bytes, traffic + headers);
         assert_eq!(then.headers_bytes, begun.headers_bytes + headers);
+        assert_eq!((then.opened, then.ended), (1, 0));
 
         tokio::time::advance(Duration::from_secs(125)).await;
         drop(counted);
-        let quiet = 2 * 2 * PACKET_BYTES + CLOSING_BYTES;
-        assert_eq!(carried.read().setup_bytes, setup_bytes + quiet);
+        let end = carried.read();
+        assert_eq!(end.setup_bytes, setup_bytes + 2 * 2 * PACKET_BYTES);
+        assert_eq!((end.opened, end.ended), (1, 1));
     }
 
     #[tokio::test]
@@ -227,8 +246,10 @@ mod tests {
         let mut counted = Counted::new(near, carried.aside());
         counted.establish();
         counted.write_all(&[0; 10]).await.unwrap();
-        assert_eq!(carried.read().traffic_bytes, 0);
-        assert_eq!(carried.read().setup_bytes, 10 + 2 * PACKET_BYTES);
+        let setup_bytes = 10 + 2 * PACKET_BYTES + CLOSING_BYTES;
+        let headers_bytes = setup_bytes - 10;
+        let wanted = Reading { setup_bytes, headers_bytes, ..Reading::default() };
+        assert_eq!(carried.read(), wanted);
     }
 
     #[test]

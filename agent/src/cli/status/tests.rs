@@ -73,7 +73,7 @@ fn a_person_sees_link_accounts_and_holds() {
         "configuration /etc/s.toml: in force",
         "link          offline for 1m: connection refused; next attempt in 12s",
         "clock         3s behind the server's",
-        "critical        10          6        4     0        0        0        0   2h 5m  2.0 KiB  8.0 MiB",
+        "critical        10          6        4     0        0        0        0   2h 5m  2.0 KiB  8.0 MiB           -           -",
         "lane critical held for 30s: topic_missing: No topic route | x; create the topic",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
@@ -89,6 +89,37 @@ fn what_the_centre_asks_is_shown_with_its_fault() {
     state.control = Some(Control { fault: Some("the answer is 500".into()), ..Control::default() });
     let wanted = "0 requests open, page not pulled yet; the answer is 500\n";
     assert!(show(&state).contains(wanted), "{}", show(&state));
+}
+
+#[test]
+fn the_days_bytes_are_shown_with_what_waits_for_the_next() {
+    let part = LaneBudget {
+        name: "critical".into(),
+        bytes_today: 3 << 20,
+        delivered_today: 2048,
+        bytes_per_record: Some(1536),
+        stopped: true,
+    };
+    let budget = Budget {
+        bytes_today: 4 << 20,
+        bytes_per_day: Some(5 << 20),
+        overhead: 1 << 20,
+        lanes: vec![part],
+        resets_in_s: 7_200,
+        ..Budget::default()
+    };
+    let state = State { budget: Some(budget), ..state(LinkState::Online, lane()) };
+    let text = show(&state);
+    for line in [
+        "wire          4.0 MiB today of 5.0 MiB, 1.0 MiB of them overhead; anew in 2h",
+        "lane critical: today's bytes are used, anew in 2h",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
+    }
+    assert!(text.contains("  8.0 MiB     3.0 MiB     1.5 KiB\n"), "{text}");
+    let (exit, line) = verdict(&state);
+    assert_eq!(exit, Exit::Warning);
+    assert!(line.contains("lane critical: today's bytes are used"), "{line}");
 }
 
 #[test]

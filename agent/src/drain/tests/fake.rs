@@ -2,6 +2,7 @@
 //! script. Both write down what happened and fail on what must never happen.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -415,6 +416,8 @@ pub(super) struct FakeUpstream {
     in_flight: Mutex<Vec<String>>,
     pub(super) most_in_flight: Mutex<usize>,
     pub(super) flowing: Mutex<Vec<bool>>,
+    probes: AtomicUsize,
+    closed: AtomicUsize,
     /// Sizes of batches.
     pub(super) batches: Mutex<Vec<usize>>,
 }
@@ -439,7 +442,19 @@ impl FakeUpstream {
             most_in_flight: Mutex::default(),
             flowing: Mutex::default(),
             batches: Mutex::default(),
+            probes: AtomicUsize::new(0),
+            closed: AtomicUsize::new(0),
         })
+    }
+
+    /// Probes without a record.
+    pub(super) fn probes(&self) -> usize {
+        self.probes.load(Relaxed)
+    }
+
+    /// How often its connections were closed.
+    pub(super) fn closed(&self) -> usize {
+        self.closed.load(Relaxed)
     }
 
     pub(super) fn start_elapsed(&self) -> Duration {
@@ -521,6 +536,7 @@ impl Upstream for FakeUpstream {
     }
 
     fn probe(&self) -> BoxFuture<'_, Result<(), String>> {
+        self.probes.fetch_add(1, Relaxed);
         let reachable = (self.reachable)(self.start.elapsed());
         async move {
             sleep(Duration::from_millis(20)).await;
@@ -535,6 +551,10 @@ impl Upstream for FakeUpstream {
 
     fn clock_offset_s(&self) -> Option<i64> {
         None
+    }
+
+    fn close(&self) {
+        self.closed.fetch_add(1, Relaxed);
     }
 
     fn flowing(&self, flowing: bool) {

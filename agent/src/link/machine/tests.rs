@@ -395,3 +395,45 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_link_without_bytes_rests_whatever_happens_and_then_begins_as_after_a_start() {
+    let mut bench = Bench::online();
+    let era = bench.link.era();
+    let until = bench.now + SECOND * 1000;
+    bench.link.spent("all is used", until, bench.now);
+    assert_eq!(bench.link.state(), LinkState::Budget);
+    let (link, now, rng) = (&mut bench.link, bench.now, &mut bench.rng);
+    // What was under way ends in all ways there are.
+    link.answered(era, now);
+    link.reached(era, now);
+    link.down(era, "cut", now, rng);
+    link.silent(era, "deadline", now, rng);
+    link.misconfigured(era, "credentials", "no", now, rng);
+    link.unrouted("no route", now, rng);
+    link.way_came(now, rng);
+    assert_eq!((link.state(), link.permit(now)), (LinkState::Budget, Permit::Wait(until)));
+    // The clock was put right.
+    link.spent("all is used", now + SECOND, now);
+    assert_eq!(link.permit(now), Permit::Wait(now + SECOND));
+    assert!(!link.is_up() && link.held().is_none());
+
+    bench.pass(SECOND);
+    bench.link.replenished(bench.now);
+    assert_eq!(bench.link.state(), LinkState::Offline);
+    assert_eq!(bench.link.first_send_at(bench.now), Some(bench.now + SPREAD));
+    bench.probe();
+    bench.answered();
+    assert_eq!(bench.link.permit(bench.now), Permit::Flow);
+}
+
+#[test]
+fn nothing_rests_that_is_not_configured_and_only_what_rests_is_replenished() {
+    let mut bench = Bench::online();
+    bench.link.replenished(bench.now);
+    assert_eq!(bench.link.state(), LinkState::Online);
+    let backoff = bench.link.backoff.clone();
+    let mut link = Link::new(backoff, SPREAD, Start::Unconfigured, bench.now);
+    link.spent("all is used", bench.now + SECOND, bench.now);
+    assert_eq!((link.state(), link.permit(bench.now)), (LinkState::Unconfigured, Permit::Never));
+}

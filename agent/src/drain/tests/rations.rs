@@ -1,0 +1,81 @@
+//! The day's bytes.
+
+use spillway_protocol::dial::Carried;
+
+use super::*;
+use crate::budget::Stored;
+use crate::clock::WallClock;
+
+const DAY_S: u64 = 24 * 3600;
+/// Noon of some day.
+const NOON_MS: u64 = (20_600 * 24 + 12) * 3_600_000;
+
+/// A wall clock that goes with the paused one.
+struct Noon(Instant);
+
+impl WallClock for Noon {
+    fn now_ms(&self) -> u64 {
+        NOON_MS + u64::try_from(self.0.elapsed().as_millis()).unwrap()
+    }
+}
+
+/// Two lanes, of which the second goes first, and `used` of 1,000,000 bytes used today.
+fn start(used: u64, per_lane: usize) -> (DrainHandle, FakeQueue, Arc<FakeUpstream>) {
+    let first = config::Lane { priority: 0, ..lane("first", Order::None) };
+    let mut options = options(vec![lane("bulk", Order::None), first]);
+    let settings = config::Budget { bytes_per_day: 1_000_000, reserve_percent: 25 };
+    let stored = Stored { bytes: used, date: Some(20_600), ..Stored::default() };
+    options.budget =
+        budget::Options { settings: Some(settings), stored, carried: Carried::default() };
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
+    queue.fill(0, per_lane);
+    queue.fill(1, per_lane);
+    let (clock, far) = (Arc::new(Noon(Instant::now())), upstream.clone());
+    let handle = Drain::spawn(options, Arc::new(queue.clone()), Some(far), 7, clock);
+    (handle, queue, upstream)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_beyond_its_part_waits_for_the_next_day_while_the_first_goes_on() {
+    let (handle, queue, upstream) = start(750_000, 40);
+    sleep(SECOND * 60).await;
+    assert_eq!(upstream.seen().len(), 40);
+    assert!(upstream.seen().iter().all(|seen| seen.id.starts_with("1-")));
+    let status = handle.status();
+    assert_eq!(status.link.state, LinkState::Online);
+    assert_eq!(status.budget.lanes.iter().map(|l| l.stopped).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(status.budget.lanes[1].delivered_today, 40);
+    assert_eq!((queue.waiting(), queue.most_attempts()), (40, 0));
+    assert!((handle.budget_used() - 0.75).abs() < 1e-9);
+    // Nothing keeps heartbeats going meanwhile.
+    assert_eq!(upstream.flowing.lock().unwrap().last(), Some(&false));
+
+    sleep(SECOND * 12 * 3600).await;
+    drained(&queue, SECOND * 60).await;
+    assert_eq!(handle.budget_used(), 0.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_all_is_used_the_link_rests_until_the_next_day() {
+    let (handle, queue, upstream) = start(999_000, 10);
+    sleep(SECOND * 60).await;
+    let status = handle.status();
+    assert_eq!(status.link.state, LinkState::Budget);
+    assert_eq!(status.link.next_attempt_in_s, Some(DAY_S / 2 - 60));
+    assert!(status.link.reason.contains("1000000 bytes are used"), "{}", status.link.reason);
+    assert!(!handle.connection().borrow().up);
+    assert!(upstream.seen().is_empty() && upstream.probes() == 0);
+    assert_eq!((queue.waiting(), queue.leased(), queue.most_attempts()), (20, 0, 0));
+    assert_eq!(upstream.closed(), 1);
+
+    // The kernel's word changes nothing.
+    handle.unrouted("eth0 has no carrier");
+    handle.way_came();
+    sleep(SECOND * (DAY_S as u32 / 2 - 120)).await;
+    assert_eq!(handle.status().link.state, LinkState::Budget);
+    sleep(SECOND * 60 + MS * 10).await;
+    assert_eq!(handle.status().link.state, LinkState::Offline);
+    drained(&queue, SECOND * 120).await;
+    assert_eq!(upstream.seen().iter().filter(|seen| seen.id.starts_with("0-")).count(), 10);
+}
