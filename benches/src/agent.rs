@@ -34,13 +34,21 @@ pub struct Setup {
     id: String,
     /// `[drain]` and `[backoff]`.
     drain: &'static str,
+    sections: String,
 }
 
 impl Setup {
     /// Everything in `folder`; `lanes` lanes, the first being the default; no `[upstream]`.
     pub fn new(folder: &Path, lanes: usize) -> Self {
-        let id = "gw-bench".to_owned();
-        Self { folder: folder.to_owned(), lanes, upstream: None, lane: None, id, drain: UNBOUNDED }
+        Self {
+            folder: folder.to_owned(),
+            lanes,
+            upstream: None,
+            lane: None,
+            id: "gw-bench".to_owned(),
+            drain: UNBOUNDED,
+            sections: String::new(),
+        }
     }
 
     /// With another topic and more settings for the first lane.
@@ -57,6 +65,12 @@ impl Setup {
     /// Its queue's folder.
     pub fn data_dir(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    /// With more sections.
+    pub fn with_sections(mut self, sections: &str) -> Self {
+        self.sections = sections.to_owned();
+        self
     }
 
     /// The same without an `[upstream]`.
@@ -92,6 +106,7 @@ impl Setup {
             text += "\n";
             text += if lane == 0 { "default = true\n" } else { "" };
         }
+        text += &self.sections;
         if let Some(upstream) = &self.upstream {
             text += &format!("[upstream]\n{upstream}\n{}", self.drain);
         }

@@ -66,6 +66,11 @@ fn bundles_over_http_are_counted_on_the_wire_and_timed() {
 }
 
 #[test]
+fn idle_counts_reports_and_pulls_over_both_transports() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_idle"), &[]), MACHINE_ROWS + 2 * 5);
+}
+
+#[test]
 fn bundles_and_batches_over_grpc_are_counted_and_timed_beside_both_java_clients() {
     let grpc = ["--transport", "grpc"];
     assert_eq!(rows(env!("CARGO_BIN_EXE_together"), &grpc), MACHINE_ROWS + 8 + 8 + 2);

@@ -148,6 +148,11 @@ impl Scripted {
         *found.expect("the agent asks in time").unwrap()
     }
 
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// What stands in `[control] url`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/page.json", self.port)

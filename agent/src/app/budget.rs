@@ -6,11 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::dial::Carried;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::Stored;
+use crate::budget::{Options, Stored};
+use crate::config::Config;
 use crate::drain::DrainHandle;
 use crate::small_file;
 
@@ -33,12 +35,19 @@ pub(super) struct BudgetFile {
 }
 
 impl BudgetFile {
-    pub(super) fn new(data_dir: &Path, bounded: bool) -> Self {
+    /// The file, and what the budget is told at the start; connections count at `carried`.
+    pub(super) fn open(config: &Config, carried: Carried) -> (Self, Options) {
+        let file = Self::new(&config.gateway.data_dir, config.budget.is_some());
+        let options = Options { settings: config.budget, stored: file.load(), carried };
+        (file, options)
+    }
+
+    fn new(data_dir: &Path, bounded: bool) -> Self {
         Self { path: data_dir.join("budget"), bounded }
     }
 
     /// What earlier runs have counted; nothing where there is no file, or one that is damaged.
-    pub(super) fn load(&self) -> Stored {
+    fn load(&self) -> Stored {
         let bytes = match fs::read(&self.path) {
             Ok(bytes) => bytes,
             Err(error) => {

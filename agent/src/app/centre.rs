@@ -7,7 +7,7 @@ use spillway_protocol::dial::{Carried, CertificateTime, TlsError, tls};
 use super::own;
 use crate::centre::{Board, BuildError, Centre, Client, Means};
 use crate::clock::WallClock;
-use crate::config::{Config, Control, Tls};
+use crate::config::{Config, Tls};
 use crate::drain::DrainHandle;
 use crate::entropy;
 use crate::own::Answers;
@@ -24,17 +24,18 @@ pub enum ClientError {
     Build(#[from] BuildError),
 }
 
-/// The way to the centre's page; what it carries is counted at `carried`.
+/// The way to the centre's page, where there is one; what it carries is counted at `carried`.
 pub(super) fn client(
-    control: &Control,
+    config: &Config,
     time: &CertificateTime,
     carried: &Carried,
-) -> Result<Client, ClientError> {
+) -> Result<Option<Client>, ClientError> {
+    let Some(control) = &config.control else { return Ok(None) };
     let tls = match control.url.starts_with("https:") {
         true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() }, time)?,
         false => tls::no_tls()?,
     };
-    Ok(Client::new(&control.url, tls, carried)?)
+    Ok(Some(Client::new(&control.url, tls, carried)?))
 }
 
 /// Starts it, where it is configured.

@@ -107,9 +107,7 @@ impl Agent {
         let carried = Carried::default();
         let far = Far { clock: &clock, time: &time, carried: &carried };
         let upstream = upstream.map(|u| far.connected(u, Some(source))).transpose()?;
-        let control = config.control.as_ref();
-        let centre_client = control.map(|control| centre::client(control, &time, &carried));
-        let centre_client = centre_client.transpose()?;
+        let centre_client = centre::client(&config, &time, &carried)?;
         let listen = &config.listen;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
@@ -118,9 +116,7 @@ impl Agent {
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
         let pace_file = PaceFile::new(&config.gateway.data_dir);
-        let budget_file = BudgetFile::new(&config.gateway.data_dir, config.budget.is_some());
-        let stored = budget_file.load();
-        let budget = crate::budget::Options { settings: config.budget, stored, carried };
+        let (budget_file, budget) = BudgetFile::open(&config, carried);
         let drain = Drain::spawn(
             drain::Options::new(&config, recovery.fresh, pace_file.load(), budget),
             Arc::new(queue.clone()),
@@ -164,18 +160,8 @@ impl Agent {
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
-        let sockets = [socket, desk_socket];
-        Ok(Self {
-            queue,
-            drain,
-            stop,
-            servers,
-            report,
-            own,
-            centre,
-            budget_file,
-            _sockets: sockets,
-        })
+        let _sockets = [socket, desk_socket];
+        Ok(Self { queue, drain, stop, servers, report, own, centre, budget_file, _sockets })
     }
 
     /// The same as `GET /v1/status`.

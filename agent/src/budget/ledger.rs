@@ -225,8 +225,9 @@ impl Budget {
     /// What it costs to open one, by those that were opened so far.
     fn connection_bytes(&self) -> u64 {
         let (least, most) = CONNECTION_BYTES;
-        let setup = self.reading.setup_bytes - self.first.setup_bytes;
-        let each = setup.checked_div(self.reading.opened - self.first.opened);
+        let setup = self.reading.setup_bytes.saturating_sub(self.first.setup_bytes);
+        let opened = self.reading.opened.saturating_sub(self.first.opened);
+        let each = setup.checked_div(opened);
         each.map_or(most, |each| each.clamp(least, most))
     }
 

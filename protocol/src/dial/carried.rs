@@ -12,6 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -31,6 +32,11 @@ const CLOSING_BYTES: u64 = 4 * PACKET_BYTES;
 pub fn headers_bytes(bytes: u64) -> u64 {
     let segments = bytes.div_ceil(SEGMENT_BYTES);
     (segments + segments.div_ceil(2)) * PACKET_BYTES
+}
+
+/// What TCP needs to test a connection that is quiet for so long.
+pub fn quiet_bytes(quiet: Duration) -> u64 {
+    quiet.as_secs() / TCP_KEEPALIVE.as_secs() * 2 * PACKET_BYTES
 }
 
 /// What has been carried so far, both ways, by all connections of one [`Carried`].
@@ -135,9 +141,8 @@ impl<S> Counted<S> {
         let now = Instant::now();
         let quiet = now.duration_since(self.carried_at);
         self.carried_at = now;
-        let tests = quiet.as_secs() / TCP_KEEPALIVE.as_secs();
-        if tests > 0 {
-            self.carried.add(0, tests * 2 * PACKET_BYTES, true);
+        if quiet >= TCP_KEEPALIVE {
+            self.carried.add(0, quiet_bytes(quiet), true);
         }
     }
 }
@@ -199,8 +204,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
@@ -218,10 +221,8 @@ mod tests {
         assert_eq!(carried.read(), begun);
 
         counted.establish();
-        counted
-            .write_vectored(&[IoSlice::new(&[1; 1000]), IoSlice::new(&[2; 1000])])
-            .await
-            .unwrap();
+        let parts = [IoSlice::new(&[1; 1000]), IoSlice::new(&[2; 1000])];
+        assert_eq!(counted.write_vectored(&parts).await.unwrap(), 2000);
         far.write_all(&[3; 5]).await.unwrap();
         counted.read_buf(&mut Vec::new()).await.unwrap();
         // Two segments and what acknowledges them; one, and its acknowledgement.

@@ -13,7 +13,7 @@ pub mod tls;
 #[cfg(feature = "grpc")]
 pub mod wire;
 
-pub use self::carried::{Carried, Reading, headers_bytes};
+pub use self::carried::{Carried, Reading, headers_bytes, quiet_bytes};
 pub use self::connector::Connector;
 pub use self::dialer::Dialer;
 pub use self::endpoint::{Endpoint, is_loopback};
