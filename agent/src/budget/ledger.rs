@@ -70,7 +70,7 @@ struct Account {
 }
 
 impl Budget {
-    /// `lanes` in their order; `reading` is what was carried before.
+    /// Of `lanes` in their order.
     pub fn new(options: &Options, lanes: &[Lane], now: Instant) -> Self {
         let stored = &options.stored;
         let mut others = stored.lanes.clone();

@@ -107,7 +107,7 @@ impl DrainHandle {
     }
 
     /// Counts what connections have carried meanwhile, for a day's bytes may be used up by what is
-    /// no record's; what is worth keeping over a restart.
+    /// no record's, and says what is worth keeping over a restart. To be called now and then.
     pub fn count(&self) -> budget::Stored {
         let state = self.shared.look(Instant::now());
         let rests = state.link.state() == LinkState::Budget;
@@ -192,7 +192,10 @@ impl Shared {
         let wall_ms = self.clock.is_set().then(|| self.clock.now_ms());
         let mut state = self.state();
         // Read under the lock: an older reading must not follow a newer one.
-        state.budget.look(self.carried.read(), wall_ms, now);
+        if state.budget.look(self.carried.read(), wall_ms, now) {
+            // Lanes may wait for a day that was to begin later: the clock was set.
+            self.poke.notify_one();
+        }
         state
     }
 

@@ -257,7 +257,7 @@ async fn until(agent: &Agent, wanted: impl Fn(&Status) -> bool) -> Result<Status
         if wanted(&status) {
             // An answer may still be read.
             sleep(Duration::from_secs(1)).await;
-            return Ok(agent.status().await?);
+            return agent.status().await;
         }
         if begun.elapsed() > BEGUN_MAX {
             return Err(format!("not idle: {:?}, {:?}", status.link, status.control).into());

@@ -1,5 +1,7 @@
 //! The day's bytes.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use spillway_protocol::dial::Carried;
 
 use super::*;
@@ -11,16 +13,20 @@ const DAY_S: u64 = 24 * 3600;
 const NOON_MS: u64 = (20_600 * 24 + 12) * 3_600_000;
 
 /// A wall clock that goes with the paused one.
-struct Noon(Instant);
+struct Noon {
+    start: Instant,
+    ahead_ms: AtomicU64,
+}
 
 impl WallClock for Noon {
     fn now_ms(&self) -> u64 {
-        NOON_MS + u64::try_from(self.0.elapsed().as_millis()).unwrap()
+        let passed_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap();
+        NOON_MS + passed_ms + self.ahead_ms.load(Relaxed)
     }
 }
 
 /// Two lanes, of which the second goes first, and `used` of 1,000,000 bytes used today.
-fn start(used: u64, per_lane: usize) -> (DrainHandle, FakeQueue, Arc<FakeUpstream>) {
+fn start(used: u64, per_lane: usize) -> (DrainHandle, FakeQueue, Arc<FakeUpstream>, Arc<Noon>) {
     let first = config::Lane { priority: 0, ..lane("first", Order::None) };
     let mut options = options(vec![lane("bulk", Order::None), first]);
     let settings = config::Budget { bytes_per_day: 1_000_000, reserve_percent: 25 };
@@ -31,14 +37,15 @@ fn start(used: u64, per_lane: usize) -> (DrainHandle, FakeQueue, Arc<FakeUpstrea
     let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
     queue.fill(0, per_lane);
     queue.fill(1, per_lane);
-    let (clock, far) = (Arc::new(Noon(Instant::now())), upstream.clone());
-    let handle = Drain::spawn(options, Arc::new(queue.clone()), Some(far), 7, clock);
-    (handle, queue, upstream)
+    let clock = Arc::new(Noon { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
+    let source = Arc::new(queue.clone());
+    let handle = Drain::spawn(options, source, Some(upstream.clone()), 7, clock.clone());
+    (handle, queue, upstream, clock)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_lane_beyond_its_part_waits_for_the_next_day_while_the_first_goes_on() {
-    let (handle, queue, upstream) = start(750_000, 40);
+    let (handle, queue, upstream, _) = start(750_000, 40);
     sleep(SECOND * 60).await;
     assert_eq!(upstream.seen().len(), 40);
     assert!(upstream.seen().iter().all(|seen| seen.id.starts_with("1-")));
@@ -58,7 +65,7 @@ async fn a_lane_beyond_its_part_waits_for_the_next_day_while_the_first_goes_on()
 
 #[tokio::test(start_paused = true)]
 async fn when_all_is_used_the_link_rests_until_the_next_day() {
-    let (handle, queue, upstream) = start(999_000, 10);
+    let (handle, queue, upstream, _) = start(999_000, 10);
     sleep(SECOND * 60).await;
     let status = handle.status();
     assert_eq!(status.link.state, LinkState::Budget);
@@ -78,4 +85,16 @@ async fn when_all_is_used_the_link_rests_until_the_next_day() {
     assert_eq!(handle.status().link.state, LinkState::Offline);
     drained(&queue, SECOND * 120).await;
     assert_eq!(upstream.seen().iter().filter(|seen| seen.id.starts_with("0-")).count(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_to_a_later_day_is_noticed() {
+    for used in [750_000, 999_000] {
+        let (handle, queue, _, clock) = start(used, 10);
+        sleep(SECOND * 60).await;
+        assert!(queue.waiting() >= 10);
+        clock.ahead_ms.store(DAY_S * 1000, Relaxed);
+        handle.count();
+        drained(&queue, SECOND * 120).await;
+    }
 }
