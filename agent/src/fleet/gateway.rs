@@ -18,8 +18,6 @@ use crate::pace::{Pacer, Standing, Urgency, spread};
 
 /// One record in so many is critical.
 const CRITICAL: u32 = 50;
-/// Requests in flight: as the agent's drain has it.
-const IN_FLIGHT: u32 = 64;
 /// How often the own rate is looked at: as the agent's drain does.
 const NOTE_EVERY_US: u64 = 10_000_000;
 
@@ -72,6 +70,8 @@ pub(super) struct Gateway {
     pacer: Option<Box<Pacer>>,
     baseline: Option<Box<Baseline>>,
     lanes: bool,
+    together: u32,
+    most_in_flight: u32,
     place: f64,
     /// The pending wake; others are stale.
     pub(super) wake_us: u64,
@@ -116,6 +116,8 @@ impl Gateway {
             pacer: pacer(scenario, policy, memory, clock.at(0)).map(Box::new),
             baseline: (policy != Policy::SelfAnchored).then(|| Box::new(Baseline::new(policy))),
             lanes: policy.is_ours_but_the_pace(),
+            together: scenario.together.max(1),
+            most_in_flight: scenario.in_flight.max(1),
             place,
             wake_us: u64::MAX,
             in_flight: 0,
@@ -269,7 +271,7 @@ impl Gateway {
         self.owed_below = made;
         self.owed = self.in_flight
             + self.again.len() as u32
-            + self.count(self.backlog, self.live_from)
+            + self.messages(self.backlog, self.live_from)
             + self.count(self.live, made)
             + made.div_ceil(CRITICAL).saturating_sub(self.critical / CRITICAL);
         self.note(now_us, true);
@@ -282,6 +284,29 @@ impl Gateway {
     fn count(&self, from: u32, to: u32) -> u32 {
         let critical = to.div_ceil(CRITICAL).saturating_sub(from.div_ceil(CRITICAL));
         to.saturating_sub(from).saturating_sub(critical)
+    }
+
+    /// Messages that a backlog leaves in.
+    fn messages(&self, from: u32, to: u32) -> u32 {
+        if self.together == 1 {
+            return self.count(from, to);
+        }
+        let firsts = std::iter::successors(Some(from), |index| Some(self.behind(*index)));
+        firsts.take_while(|index| *index < to).count() as u32
+    }
+
+    /// The first record of the backlog behind the message that begins with `index`.
+    fn behind(&self, index: u32) -> u32 {
+        let next = index + self.together;
+        next + u32::from(next.is_multiple_of(CRITICAL))
+    }
+
+    /// Records in the message that begins with `index`.
+    pub(super) fn records(&self, index: u32) -> u32 {
+        match self.rank(index) {
+            2 => self.count(index, self.behind(index).min(self.live_from)),
+            _ => 1,
+        }
     }
 
     /// As the drain does: the own rate follows the queue, the slot follows the own rate.
@@ -313,7 +338,7 @@ impl Gateway {
 
     /// Whether another request may be made.
     pub(super) fn has_room(&mut self) -> bool {
-        let room = self.in_flight < IN_FLIGHT;
+        let room = self.in_flight < self.most_in_flight;
         match &mut self.baseline {
             Some(baseline) => room && baseline.has_room(self.in_flight),
             None => room,
@@ -387,8 +412,7 @@ impl Gateway {
         } else if index >= self.live_from {
             self.live = index + 1;
         } else {
-            self.backlog = index + 1;
-            self.backlog += u32::from(self.backlog.is_multiple_of(CRITICAL));
+            self.backlog = self.behind(index);
         }
     }
 

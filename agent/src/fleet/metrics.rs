@@ -14,6 +14,13 @@ pub struct Load {
     pub records: Vec<f32>,
     /// Work: records 1, rejects and connects as the scenario has it.
     pub work: Vec<f32>,
+    /// Records whose message was answered as accepted, those of a bundle each.
+    pub delivered: Vec<f32>,
+}
+
+impl Load {
+    /// Microseconds of a bin.
+    pub const BIN_US: u64 = BIN_US;
 }
 
 /// Latencies in seconds, to a tenth.
@@ -113,8 +120,13 @@ impl Metrics {
         self.load.records[bin] += f32::from(u8::from(record));
     }
 
-    /// A record was delivered that was made at `made_us`.
-    pub(super) fn delivered(&mut self, class: Class, made_us: u64, now_us: u64) {
+    /// A message with so many records was delivered, the first made at `made_us`.
+    pub(super) fn delivered(&mut self, class: Class, records: u32, made_us: u64, now_us: u64) {
+        let bin = (now_us.saturating_sub(self.back_us) / BIN_US) as usize;
+        if self.load.delivered.len() <= bin {
+            self.load.delivered.resize(bin + 1, 0.0);
+        }
+        self.load.delivered[bin] += records as f32;
         let from_us = match class {
             Class::Live => made_us,
             Class::Critical => made_us.max(self.back_us),
@@ -205,7 +217,7 @@ mod tests {
     fn percentiles_and_drains_are_read_off() {
         let mut metrics = Metrics::new(0);
         for n in 0..100 {
-            metrics.delivered(Class::Live, n * 1000, n * 1000 + n * 100_000);
+            metrics.delivered(Class::Live, 1, n * 1000, n * 1000 + n * 100_000);
         }
         let outcome =
             metrics.outcome(1.0, 1.0, 10.0, (0..100).map(|n| n * 1_000_000).collect(), 100);

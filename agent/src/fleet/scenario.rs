@@ -57,7 +57,7 @@ pub struct Scenario {
     pub heavy_times: f64,
     /// How long the network was away.
     pub outage: Duration,
-    /// The broker's rate as a multiple of what the fleet makes.
+    /// The broker's rate, in messages, as a multiple of what the fleet makes.
     pub capacity: f64,
     /// How it refuses.
     pub limit: Limit,
@@ -82,6 +82,10 @@ pub struct Scenario {
     pub naive_part: f64,
     /// Bytes of a message.
     pub message_bytes: usize,
+    /// Records of a backlog that leave in one message; live ones leave alone.
+    pub together: u32,
+    /// Most requests that a gateway has in flight: 1 where each waits for the one before it.
+    pub in_flight: u32,
     /// What happens meanwhile.
     pub disturbance: Disturbance,
     /// `[drain]` of every gateway.
@@ -114,6 +118,8 @@ impl Scenario {
             own_rate_error: 0.1,
             naive_part: 0.0,
             message_bytes: 300,
+            together: 1,
+            in_flight: 64,
             disturbance: Disturbance::None,
             drain: config::Drain {
                 adaptive: true,
@@ -140,7 +146,8 @@ impl Scenario {
                 (to - from).as_secs_f64()
             }
         };
-        let work = self.outage.as_secs_f64() + lost_s * self.capacity;
+        let waiting_s = self.outage.as_secs_f64() / f64::from(self.together.max(1));
+        let work = waiting_s + lost_s * self.capacity;
         Duration::from_secs_f64(work / spare)
     }
 }

@@ -53,6 +53,49 @@ fn a_small_fleet_drains_and_its_live_and_critical_records_come_long_before_its_b
     assert!(outcome.backlog.p50_s > 200.0, "{:?}", outcome.backlog);
 }
 
+/// What waits leaves in a sixteenth of the messages, and all of it arrives.
+#[test]
+fn a_backlog_in_bundles_is_a_shorter_one() {
+    let alone = Scenario::outage(40, 2.0);
+    let together = Scenario { together: 16, ..alone.clone() };
+    assert_eq!(together.ideal(), alone.ideal() / 16);
+    let (alone, together) = (ours(&alone, 100), ours(&together, 100));
+    let seconds = |outcome: &Outcome, ideal_s: f64| outcome.drained.unwrap() * ideal_s;
+    assert!(seconds(&together, 37.5) < 0.5 * seconds(&alone, 600.0), "{:?}", together.drained);
+    let records = |outcome: &Outcome, until_s: usize| {
+        outcome.load.delivered.iter().take(until_s * 10).sum::<f32>()
+    };
+    let end_s = together.load.delivered.len() / 10;
+    let waiting = together.live_per_s as f32 * 600.0;
+    assert!(
+        records(&together, end_s) > 0.99 * waiting,
+        "{} of {waiting}",
+        records(&together, end_s)
+    );
+    assert!(together.offered < alone.offered / 3, "{} {}", together.offered, alone.offered);
+}
+
+/// With one request at a time a gateway sends one record a round trip, whatever the broker takes.
+#[test]
+fn one_request_at_a_time_is_bound_by_the_round_trip() {
+    let round_trip = Duration::from_millis(400);
+    let many = Scenario {
+        own_rate_per_s: (1.0, 1.0),
+        heavy_part: 0.0,
+        round_trip: (round_trip, round_trip),
+        loss: (0.0, 0.0),
+        horizon: Duration::from_secs(1200),
+        ..Scenario::outage(20, 8.0)
+    };
+    let one = Scenario { in_flight: 1, ..many.clone() };
+    let (many, one) = (ours(&many, 100), ours(&one, 100));
+    assert!(
+        one.drained.unwrap() > 2.0 * many.drained.unwrap(),
+        "{:?}",
+        (one.drained, many.drained)
+    );
+}
+
 #[test]
 fn a_naive_fleet_floods_the_same_broker() {
     let mut scenario = Scenario::outage(200, 2.0);

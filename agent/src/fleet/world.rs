@@ -261,7 +261,8 @@ impl<'a> World<'a> {
         self.answered(n, request, now_us);
         let gateway = &mut self.gateways[n];
         let class = gateway.class(request.index, self.back_us);
-        self.metrics.delivered(class, gateway.made_us(request.index), now_us);
+        let records = gateway.records(request.index);
+        self.metrics.delivered(class, records, gateway.made_us(request.index), now_us);
         let bytes = self.scenario.message_bytes;
         let drained = gateway.drained_us.is_some();
         gateway.accepted(request.index, bytes, request.sent_us, now_us);
