@@ -10,6 +10,7 @@ mod exit;
 mod human;
 mod offline;
 mod output;
+mod plan;
 mod queue;
 mod records;
 mod resend;
@@ -72,6 +73,8 @@ enum Command {
     Dead(dead::Dead),
     /// Sends delivered records again, where the configuration keeps them
     Resend(resend::Arguments),
+    /// Sizes a fleet: what it takes to return after an outage
+    Plan(plan::Arguments),
     /// Embedded broker for development
     Broker(broker::Broker),
     #[command(hide = true)]
@@ -80,8 +83,6 @@ enum Command {
     Why(Unbuilt),
     #[command(hide = true)]
     Reload(Unbuilt),
-    #[command(hide = true)]
-    Plan(Unbuilt),
     #[command(hide = true)]
     SupportBundle(Unbuilt),
 }
@@ -106,7 +107,7 @@ impl Cli {
             Command::Why(_) => refuse("why", "spillway status says what holds a lane and why"),
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
-            Command::Plan(_) => refuse("plan", "see docs/benchmarks.md for figures"),
+            Command::Plan(args) => plan::run(&args),
             Command::SupportBundle(_) => {
                 refuse("support-bundle", "send spillway status --json and the log")
             }

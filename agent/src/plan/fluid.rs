@@ -1,0 +1,199 @@
+//! The far side: what arrives at the broker, what is read, and what the broker deletes before.
+//! Records are a fluid here; the oldest is read first.
+
+use std::collections::VecDeque;
+
+/// Steps for the time of the drain, and for one retention after it.
+const STEPS: f64 = 2000.0;
+/// Nobody waits longer for an end: so many retentions.
+const RETENTIONS: f64 = 20.0;
+/// Less than this part of a second's records is nothing.
+const NOTHING: f64 = 1e-6;
+
+/// Those who read.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Reader {
+    /// Records per second that they store at most.
+    pub(super) rate_per_s: f64,
+    /// Seconds for which the broker keeps a message.
+    pub(super) retention_s: f64,
+    /// Records per second that arrive when all is drained.
+    pub(super) live_per_s: f64,
+}
+
+/// How it goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Reading {
+    /// Seconds after the network is back, from which nothing waits any more; `None` is never.
+    pub(super) caught_up_s: Option<f64>,
+    /// Most records that wait unread at any time.
+    pub(super) unread: f64,
+    /// Records that the broker deletes unread until then; `None` where it never ends.
+    pub(super) deleted: Option<f64>,
+    /// Records that it deletes unread each day from then on, because more arrive than are read.
+    pub(super) deleted_per_day: f64,
+}
+
+impl Reader {
+    /// Reads what arrives: so many records in each of equal steps of `step_s` seconds.
+    pub(super) fn read(&self, arrivals: &[f64], step_s: f64) -> Reading {
+        let mut pool = Pool::default();
+        let coarse = ((arrivals.len() as f64 / STEPS).ceil() as usize).max(1);
+        for chunk in arrivals.chunks(coarse) {
+            let span_s = step_s * chunk.len() as f64;
+            pool.step(self, chunk.iter().sum(), span_s);
+        }
+        let span_s = (self.retention_s / STEPS).max(step_s);
+        // Those who are too slow: what waits grows until the first message is too old.
+        let behind = self.rate_per_s <= self.live_per_s;
+        let retentions = if behind { 1.0 } else { RETENTIONS };
+        let end_s = pool.now_s + self.retention_s * retentions;
+        while pool.unread() > NOTHING * self.live_per_s && pool.now_s < end_s {
+            pool.step(self, self.live_per_s * span_s, span_s);
+        }
+        let is_done = !behind && pool.unread() <= NOTHING * self.live_per_s;
+        let over_per_s = (self.live_per_s - self.rate_per_s).max(0.0);
+        Reading {
+            caught_up_s: is_done.then_some(pool.empty_s),
+            unread: pool.most,
+            deleted: is_done.then_some(pool.deleted),
+            deleted_per_day: over_per_s * 86_400.0,
+        }
+    }
+
+    /// The least rate at which nothing is deleted unread, in records per second.
+    pub(super) fn least_per_s(&self, arrivals: &[f64], step_s: f64) -> f64 {
+        let total: f64 = arrivals.iter().sum();
+        let (mut low, mut high) = (self.live_per_s, self.live_per_s + total / self.retention_s);
+        for _ in 0..24 {
+            let rate_per_s = (low + high) / 2.0;
+            match (Self { rate_per_s, ..*self }).read(arrivals, step_s).deleted != Some(0.0) {
+                true => low = rate_per_s,
+                false => high = rate_per_s,
+            }
+        }
+        high
+    }
+}
+
+/// What waits at the broker, the oldest first.
+#[derive(Debug, Default)]
+struct Pool {
+    now_s: f64,
+    /// When each part had arrived, and how much of it waits.
+    parts: VecDeque<(f64, f64)>,
+    sum: f64,
+    most: f64,
+    deleted: f64,
+    /// Since when nothing waits.
+    empty_s: f64,
+}
+
+impl Pool {
+    fn unread(&self) -> f64 {
+        if self.parts.is_empty() { 0.0 } else { self.sum }
+    }
+
+    fn step(&mut self, reader: &Reader, arrives: f64, span_s: f64) {
+        let was_s = self.now_s;
+        self.now_s += span_s;
+        let had = self.unread();
+        if arrives > 0.0 {
+            self.parts.push_back((self.now_s, arrives));
+            self.sum += arrives;
+        }
+        let can = reader.rate_per_s * span_s;
+        if self.sum <= can {
+            // It became empty on the way, if anything had waited.
+            if had > 0.0 {
+                let net_per_s = reader.rate_per_s - arrives / span_s;
+                self.empty_s = was_s + (had / net_per_s.max(f64::MIN_POSITIVE)).min(span_s);
+            }
+            self.parts.clear();
+            self.sum = 0.0;
+            return;
+        }
+        self.take(can);
+        let too_old_s = self.now_s - reader.retention_s;
+        while let Some((_, amount)) = self.parts.pop_front_if(|(at_s, _)| *at_s < too_old_s) {
+            self.deleted += amount;
+            self.sum -= amount;
+        }
+        self.most = self.most.max(self.sum);
+        self.empty_s = self.now_s;
+    }
+
+    fn take(&mut self, mut amount: f64) {
+        self.sum -= amount;
+        while let Some((_, waiting)) = self.parts.front_mut() {
+            if *waiting > amount {
+                *waiting -= amount;
+                return;
+            }
+            amount -= *waiting;
+            self.parts.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A backlog of an hour arrives within an hour, beside the live records.
+    const ARRIVALS: [f64; 3600] = [2000.0; 3600];
+
+    fn reader(rate_per_s: f64, retention_s: f64) -> Reader {
+        Reader { rate_per_s, retention_s, live_per_s: 1000.0 }
+    }
+
+    fn near(value: f64, expected: f64) -> bool {
+        (value - expected).abs() <= 0.01 * expected
+    }
+
+    #[test]
+    fn who_reads_as_fast_as_it_arrives_is_never_behind() {
+        let reading = reader(2000.0, 3600.0).read(&ARRIVALS, 1.0);
+        assert_eq!((reading.unread, reading.deleted), (0.0, Some(0.0)));
+        assert_eq!(reading.caught_up_s, Some(0.0));
+    }
+
+    #[test]
+    fn who_reads_more_slowly_catches_up_later_and_what_waits_is_what_came_too_fast() {
+        let reading = reader(1500.0, 86_400.0).read(&ARRIVALS, 1.0);
+        assert!(near(reading.unread, 1_800_000.0), "{reading:?}");
+        assert!(near(reading.caught_up_s.unwrap(), 7200.0), "{reading:?}");
+        assert_eq!((reading.deleted, reading.deleted_per_day), (Some(0.0), 0.0));
+    }
+
+    #[test]
+    fn what_waits_longer_than_the_retention_is_deleted() {
+        // At the end of the hour 3.24 million wait; the last would be read 2945 s later.
+        let reading = reader(1100.0, 1200.0).read(&ARRIVALS, 1.0);
+        let deleted = reading.deleted.unwrap();
+        assert!((1_000_000.0..2_000_000.0).contains(&deleted), "{reading:?}");
+        assert!(reading.caught_up_s.is_some(), "{reading:?}");
+        let longer = reader(1100.0, 4800.0).read(&ARRIVALS, 1.0);
+        assert_eq!(longer.deleted, Some(0.0));
+    }
+
+    #[test]
+    fn who_is_slower_than_what_is_made_never_catches_up() {
+        let reading = reader(900.0, 7200.0).read(&ARRIVALS, 1.0);
+        assert_eq!(reading.caught_up_s, None);
+        assert!(near(reading.deleted_per_day, 8_640_000.0));
+        assert_eq!(reading.deleted, None);
+    }
+
+    #[test]
+    fn the_least_rate_deletes_nothing_and_a_lower_one_does() {
+        let reader = reader(1.0, 1200.0);
+        let least = reader.least_per_s(&ARRIVALS, 1.0);
+        let at = |part: f64| {
+            let rate_per_s = least * part;
+            Reader { rate_per_s, ..reader }.read(&ARRIVALS, 1.0).deleted
+        };
+        assert_eq!(at(1.001), Some(0.0));
+        assert!(at(0.99).unwrap() > 0.0, "{least}");
+    }
+}
