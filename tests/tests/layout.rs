@@ -23,6 +23,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "pace" => &[],
         "drain" => &["queue", "link", "upstream", "pace", "budget"],
         "fleet" => &["link", "pace"],
+        "plan" => &["fleet", "pace"],
         "control" => &["queue"],
         "own" => &["queue", "drain"],
         "centre" => &["queue", "drain", "link", "own"],
@@ -136,7 +137,7 @@ fn sources(below: &str) -> Vec<Source> {
 fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
-        "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet",
+        "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet", "plan",
         "control", "mq_http", "broker", "own", "centre",
     ] {
         let there = sources.iter().any(|source| source.module() == module);

@@ -80,6 +80,7 @@ impl Intaking for Behind {
                 hold: None,
                 held_keys: 0,
                 last_error: None,
+                hint: None,
             }],
             own: None,
             control: None,

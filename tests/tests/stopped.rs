@@ -16,7 +16,6 @@ fn named_but_unbuilt_commands_say_so() {
         &["top"][..],
         &["why", "main"],
         &["reload"],
-        &["plan"],
         &["support-bundle"],
         &["queue", "verify"],
         &["queue", "export", "--lane", "main"],

@@ -134,6 +134,9 @@ fn lanes(
     names.iter().zip(figures).map(|(name, figures)| lane(name, figures, of(name), now_ms)).collect()
 }
 
+/// Records from which on what waits is a backlog.
+const BACKLOG: u64 = 20;
+
 fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_ms: u64) -> Lane {
     let accounts = figures.accounts;
     Lane {
@@ -151,5 +154,9 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_m
         hold: drain.and_then(|lane| lane.hold.clone()),
         held_keys: drain.map_or(0, |lane| lane.held_keys),
         last_error: drain.and_then(|lane| lane.last_error.clone()),
+        hint: drain
+            .and_then(|lane| lane.hint)
+            .filter(|_| accounts.waiting >= BACKLOG)
+            .map(str::to_owned),
     }
 }

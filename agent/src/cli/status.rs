@@ -248,6 +248,9 @@ fn notes(lane: &Lane) -> String {
     if let Some(error) = &lane.last_error {
         text.push_str(&format!("lane {name}: last error: {}\n", human::line(error)));
     }
+    if let Some(hint) = &lane.hint {
+        text.push_str(&format!("lane {name}: {}\n", human::line(hint)));
+    }
     text
 }
 

@@ -42,6 +42,8 @@ pub struct LaneDrain {
     pub held_keys: u64,
     /// The last refusal or failure.
     pub last_error: Option<String>,
+    /// Which of its own settings slows it.
+    pub hint: Option<&'static str>,
 }
 
 impl DrainStatus {
@@ -95,7 +97,17 @@ impl LaneState {
             hold: link.cloned().or_else(|| self.hold(now)).or_else(|| self.broken(now)),
             held_keys: self.held_keys(),
             last_error: self.last_error.as_ref().map(|trouble| trouble.told(now)),
+            hint: self.hint(),
         }
+    }
+
+    /// A lane of one order without bundles.
+    fn hint(&self) -> Option<&'static str> {
+        let slow = self.config.order == Order::Lane && self.config.bundle.is_none();
+        slow.then_some(
+            "order = \"lane\" drains one message a round trip, since each waits for the one before \
+             it; bundle = {} would send many in one, for consumers that unpack bundles",
+        )
     }
 
     fn held_keys(&self) -> u64 {

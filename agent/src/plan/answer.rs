@@ -255,7 +255,9 @@ fn curve(question: &Question, run: &Run, end: usize) -> (f64, Vec<f64>) {
         bins.iter().map(|bin| f64::from(*bin)).sum::<f64>()
     };
     let most = |from: usize| (from..from + step).map(second).fold(0.0, f64::max) * to_fleet;
-    (step_s, (0..bins.len().min(end)).step_by(step).map(most).collect())
+    // The last second is not a whole one.
+    let whole = bins.len().min(end).saturating_sub(SECOND - 1).max(1);
+    (step_s, (0..whole).step_by(step).map(most).collect())
 }
 
 fn wire(question: &Question) -> Wire {

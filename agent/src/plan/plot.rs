@@ -40,10 +40,10 @@ pub fn svg(answer: &Answer) -> String {
     let mut out = String::new();
     plot.head(&mut out);
     plot.axes(&mut out);
-    plot.level(&mut out, answer.broker.live_messages_per_s, "the fleet makes", "live");
-    plot.level(&mut out, answer.broker.capacity_messages_per_s, "capacity", "capacity");
-    // Ours last, so that it lies above the others.
+    // Ours last, so that it lies above the others; what is written, above all.
     answer.ways.iter().rev().for_each(|way| plot.curve(&mut out, way));
+    plot.level(&mut out, answer.broker.live_messages_per_s, "the fleet makes", 18.0);
+    plot.level(&mut out, answer.broker.capacity_messages_per_s, "capacity", -7.0);
     plot.legend(&mut out);
     out.push_str("</svg>\n");
     out
@@ -131,16 +131,17 @@ impl<'a> Plot<'a> {
         text(out, (20.0, across), "middle", "ink", &turned, label);
     }
 
-    fn level(&self, out: &mut String, per_s: f64, label: &str, class: &str) {
+    /// A line across, its label so far below it.
+    fn level(&self, out: &mut String, per_s: f64, label: &str, below: f64) {
         let (y, right) = (self.y(per_s), WIDTH - RIGHT);
         let _ = writeln!(
             out,
-            "<line class=\"{class}\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" \
+            "<line class=\"level\" x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" \
              stroke=\"#222222\" stroke-width=\"1.5\" stroke-dasharray=\"{}\"/>",
-            if class == "live" { "2 4" } else { "8 4" }
+            if below > 0.0 { "2 4" } else { "8 4" }
         );
         let label = format!("{label}: {}/s", grouped(per_s));
-        text(out, (right - 4.0, y - 6.0), "end", "ink label", "", &label);
+        text(out, (right - 4.0, y + below), "end", "ink label", "", &label);
     }
 
     fn curve(&self, out: &mut String, way: &Way) {
@@ -182,7 +183,7 @@ fn style() -> String {
          .label {{ paint-order: stroke; stroke: #ffffff; stroke-width: 4 }}\n\
          @media (prefers-color-scheme: dark) {{\n\
          .paper {{ fill: #14181d }}\n.ink {{ fill: #eeeeee }}\n.soft {{ fill: #a8b0b8 }}\n\
-         .grid {{ stroke: #2f363d }}\n.live, .capacity {{ stroke: #eeeeee }}\n\
+         .grid {{ stroke: #2f363d }}\n.level {{ stroke: #eeeeee }}\n\
          .label {{ stroke: #14181d }}\n{dark}}}\n"
     )
 }

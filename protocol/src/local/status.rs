@@ -166,6 +166,9 @@ pub struct Lane {
     pub held_keys: u64,
     /// The last refusal or failure, for a person.
     pub last_error: Option<String>,
+    /// What would make a waiting lane drain faster, if its own settings slow it.
+    #[serde(default)]
+    pub hint: Option<String>,
 }
 
 /// Why nothing leaves a lane although the link is up.

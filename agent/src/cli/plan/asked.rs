@@ -89,26 +89,32 @@ pub(in crate::cli) struct Arguments {
     retention: Duration,
 
     /// Takes [drain], [backoff], the transport and the default lane from this configuration
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "The answer")]
     config: Option<PathBuf>,
     /// Other ways to return, for comparison; --svg draws naive, exponential and full-jitter if this is left out
-    #[arg(long = "way", value_enum, value_delimiter = ',', value_name = "WAY")]
+    #[arg(
+        long = "way",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "WAY",
+        help_heading = "The answer"
+    )]
     ways: Vec<Other>,
     /// Seed of chance: the same gives the same answer
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "The answer")]
     pub(super) seed: u64,
     /// Runs so many seeds; the worst of each figure counts
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u64).range(1..=100))]
+          value_parser = clap::value_parser!(u64).range(1..=100), help_heading = "The answer")]
     pub(super) seeds: u64,
     /// Simulates every gateway and all of the outage, however long it takes
-    #[arg(long)]
+    #[arg(long, help_heading = "The answer")]
     pub(super) exact: bool,
     /// Prints JSON, units in the names
-    #[arg(long)]
+    #[arg(long, help_heading = "The answer")]
     pub(super) json: bool,
     /// Draws the offered load over time
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "The answer")]
     pub(super) svg: Option<PathBuf>,
 }
 

@@ -57,7 +57,7 @@ fn fleet(question: &Question, answer: &Answer) -> Vec<Line> {
     let (fleet, broker, simulated) = (&answer.fleet, &answer.broker, &answer.simulated);
     let heavy = match question.heavy_part > 0.0 {
         true => format!(
-            " ({} % of them {} times as many as the others)",
+            " ({} % of them {} times what the others make)",
             shortest(100.0 * question.heavy_part),
             question.heavy_times
         ),
@@ -211,12 +211,12 @@ fn ways(ways: &[Way]) -> String {
 fn wire(answer: &Answer) -> Vec<Line> {
     let wire = &answer.wire;
     let record = match wire.backlog_record_bytes == wire.single_record_bytes {
-        true => bytes(wire.single_record_bytes),
+        true => format!("{} B", grouped(wire.single_record_bytes)),
         false => format!(
-            "{} of a backlog, {} live; {} alone",
-            bytes(wire.backlog_record_bytes),
-            bytes(wire.live_record_bytes),
-            bytes(wire.single_record_bytes)
+            "{} B of a backlog, {} B live; {} B alone",
+            grouped(wire.backlog_record_bytes.round()),
+            grouped(wire.live_record_bytes.round()),
+            grouped(wire.single_record_bytes)
         ),
     };
     let both = |all: f64, requests: f64, one: f64, own: f64| {

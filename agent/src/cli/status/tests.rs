@@ -18,6 +18,7 @@ fn lane() -> Lane {
         hold: None,
         held_keys: 0,
         last_error: None,
+        hint: Some("order = \"lane\" is slow".into()),
     }
 }
 
@@ -75,6 +76,7 @@ fn a_person_sees_link_accounts_and_holds() {
         "clock         3s behind the server's",
         "critical        10          6        4     0        0        0        0   2h 5m  2.0 KiB  8.0 MiB           -           -",
         "lane critical held for 30s: topic_missing: No topic route | x; create the topic",
+        "lane critical: order = \"lane\" is slow",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
     }
