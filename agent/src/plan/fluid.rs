@@ -5,10 +5,6 @@ use std::collections::VecDeque;
 
 /// Steps for the time of the drain, and for one retention after it.
 const STEPS: f64 = 2000.0;
-/// Nobody waits longer for an end: so many retentions.
-const RETENTIONS: f64 = 20.0;
-/// Less than this part of a second's records is nothing.
-const NOTHING: f64 = 1e-6;
 
 /// Those who read.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,21 +39,27 @@ impl Reader {
             let span_s = step_s * chunk.len() as f64;
             pool.step(self, chunk.iter().sum(), span_s);
         }
+        let (drained_s, over_per_s) = (pool.now_s, self.live_per_s - self.rate_per_s);
         let span_s = (self.retention_s / STEPS).max(step_s);
-        // Those who are too slow: what waits grows until the first message is too old.
-        let behind = self.rate_per_s <= self.live_per_s;
-        let retentions = if behind { 1.0 } else { RETENTIONS };
-        let end_s = pool.now_s + self.retention_s * retentions;
-        while pool.unread() > NOTHING * self.live_per_s && pool.now_s < end_s {
+        // Until nothing of the drain waits, or, where more comes than is read, to the first
+        // message that is too old.
+        while pool.oldest_s().is_some_and(|at_s| over_per_s > 0.0 || at_s <= drained_s)
+            && pool.now_s <= drained_s + self.retention_s
+        {
             pool.step(self, self.live_per_s * span_s, span_s);
         }
-        let is_done = !behind && pool.unread() <= NOTHING * self.live_per_s;
-        let over_per_s = (self.live_per_s - self.rate_per_s).max(0.0);
+        // From then on what waits only shrinks, and so does the time that it waits.
+        let is_behind = pool.oldest_s().is_some() || self.rate_per_s < self.live_per_s;
+        let caught_up_s = match (is_behind, over_per_s < 0.0) {
+            (false, _) => Some(pool.empty_s),
+            (true, true) => Some(pool.now_s + pool.sum / -over_per_s),
+            (true, false) => None,
+        };
         Reading {
-            caught_up_s: is_done.then_some(pool.empty_s),
+            caught_up_s,
             unread: pool.most,
-            deleted: is_done.then_some(pool.deleted),
-            deleted_per_day: over_per_s * 86_400.0,
+            deleted: caught_up_s.map(|_| pool.deleted),
+            deleted_per_day: over_per_s.max(0.0) * 86_400.0,
         }
     }
 
@@ -90,14 +92,15 @@ struct Pool {
 }
 
 impl Pool {
-    fn unread(&self) -> f64 {
-        if self.parts.is_empty() { 0.0 } else { self.sum }
+    /// When the oldest of what waits arrived.
+    fn oldest_s(&self) -> Option<f64> {
+        self.parts.front().map(|(at_s, _)| *at_s)
     }
 
     fn step(&mut self, reader: &Reader, arrives: f64, span_s: f64) {
         let was_s = self.now_s;
         self.now_s += span_s;
-        let had = self.unread();
+        let had = self.sum;
         if arrives > 0.0 {
             self.parts.push_back((self.now_s, arrives));
             self.sum += arrives;
@@ -175,6 +178,9 @@ mod tests {
         assert!(reading.caught_up_s.is_some(), "{reading:?}");
         let longer = reader(1100.0, 4800.0).read(&ARRIVALS, 1.0);
         assert_eq!(longer.deleted, Some(0.0));
+        // What the hour brought is read or deleted by then, and what came since waits.
+        let hardly = reader(1001.0, 1200.0).read(&ARRIVALS, 1.0);
+        assert!(near(hardly.caught_up_s.unwrap(), 4800.0 + 1200.0 * 1000.0), "{hardly:?}");
     }
 
     #[test]
@@ -183,6 +189,8 @@ mod tests {
         assert_eq!(reading.caught_up_s, None);
         assert!(near(reading.deleted_per_day, 8_640_000.0));
         assert_eq!(reading.deleted, None);
+        // Two hours after the drain the first message of after it is still there.
+        assert!(reading.unread > 3_960_000.0 && reading.unread < 7_200_000.0, "{reading:?}");
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn company(question: &Question) -> String {
     match question.company {
         Company::Alone => String::new(),
         Company::Bundle { records, bytes, linger } => format!(
-            "bundle = {{ records = {records}, bytes = \"{bytes} B\", linger = \"{}ms\" }}",
+            "bundle = {{ records = {records}, bytes = {:?}, linger = \"{}ms\" }}",
+            exact_size(bytes),
             linger.as_millis()
         ),
         Company::Batch { records } => format!("batch = {{ records = {records} }}"),
@@ -91,6 +92,11 @@ fn order(order: Order) -> &'static str {
 fn round(value: f64) -> f64 {
     let unit = 10_f64.powf((value.log10().floor() - 1.0).max(0.0));
     (value / unit).ceil() * unit
+}
+
+/// A size as it is.
+fn exact_size(bytes: u64) -> String {
+    if bytes.is_multiple_of(1024) { format!("{} KiB", bytes / 1024) } else { format!("{bytes} B") }
 }
 
 /// A size in whole KiB or MiB.

@@ -168,7 +168,7 @@ fn lanes_of_one_order_are_named_with_their_pace_and_the_remedy() {
     let warnings = answer(&question, &[Policy::SelfAnchored]).warnings;
     for (warning, lane) in warnings.iter().zip(["lane main ", "lane orders "]) {
         assert!(warning.starts_with(lane), "{warning}");
-        for words in ["2.0 a second", "1m 40s after this outage", "bundle = {}"] {
+        for words in ["2.0 a second", "0.50 records/s needs 1m 40s", "bundle = {}"] {
             assert!(warning.contains(words), "{warning}");
         }
     }

@@ -66,7 +66,7 @@ fn fleet(question: &Question, answer: &Answer) -> Vec<Line> {
     let whole = match answer.is_exact() {
         true => "all of it".to_owned(),
         false => format!(
-            "{} of the gateways after {} away, with as much of the capacity; --exact simulates all",
+            "{} of the gateways after {} away, with a like part of the capacity; --exact takes all",
             grouped(f64::from(simulated.gateways)),
             span(simulated.outage_s)
         ),
@@ -148,12 +148,12 @@ fn back(answer: &Answer) -> Vec<Line> {
             ),
         ),
         ("rejected", rejected),
-        ("half of them drained", format!("after {}", within(ours.half_of_gateways_drained_s))),
-        ("99 %", format!("after {}", within(ours.gateways_99_percent_drained_s))),
+        ("half of them drained", within(ours.half_of_gateways_drained_s)),
+        ("99 %", within(ours.gateways_99_percent_drained_s)),
         (
             "the last",
             format!(
-                "after {}; a perfect drain takes {}",
+                "{}; a perfect drain takes {}",
                 within(ours.last_gateway_drained_s),
                 span(ours.ideal_s)
             ),
@@ -170,7 +170,10 @@ fn back(answer: &Answer) -> Vec<Line> {
 }
 
 fn within(time_s: Option<f64>) -> String {
-    time_s.map_or_else(|| "more than was simulated".to_owned(), span)
+    time_s.map_or_else(
+        || "not within the simulated time".to_owned(),
+        |s| format!("after {}", span(s)),
+    )
 }
 
 fn ways(ways: &[Way]) -> String {
@@ -257,7 +260,7 @@ fn far(answer: &Answer) -> Vec<Line> {
         (_, daily) if daily > 0.0 => format!("{} records a day, for ever", grouped(daily)),
         (Some(deleted), _) if deleted < 1.0 => "nothing".to_owned(),
         (Some(deleted), _) => format!("{} records", grouped(deleted)),
-        (None, _) => "not known: it never catches up".to_owned(),
+        (None, _) => "some, sooner or later: they never catch up".to_owned(),
     };
     vec![
         (
@@ -278,7 +281,7 @@ fn far(answer: &Answer) -> Vec<Line> {
                 None => "never".to_owned(),
             },
         ),
-        ("unread at most", format!("{} records", grouped(consumer.unread_records_at_most))),
+        ("unread at most", format!("{} records", grouped(consumer.unread_records_at_most.round()))),
         ("deleted unread", deleted),
     ]
 }
