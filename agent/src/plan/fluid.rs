@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     /// A backlog of an hour arrives within an hour, beside the live records.
-    const ARRIVALS: [f64; 3600] = [2000.0; 3600];
+    static ARRIVALS: [f64; 3600] = [2000.0; 3600];
 
     fn reader(rate_per_s: f64, retention_s: f64) -> Reader {
         Reader { rate_per_s, retention_s, live_per_s: 1000.0 }
