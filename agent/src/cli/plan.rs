@@ -1,6 +1,7 @@
 //! `spillway plan`.
 
 mod asked;
+mod page;
 mod read;
 mod text;
 

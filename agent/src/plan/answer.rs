@@ -3,27 +3,14 @@
 use serde::Serialize;
 
 use super::fluid::Reader;
+use super::way::{Run, Way};
 use super::{Question, Scale, settings, warning};
-use crate::fleet::{Load, Outcome, Policy};
+use crate::fleet::{Load, Outcome};
 
 /// What a record takes on the disk beside its body, where each is committed by itself: measured
 /// with 8,000 records of 256 bytes, each sent when the one before it was answered. (Where many
 /// come together it is 80.)
 const ON_DISK_BYTES: f64 = 540.0;
-/// Points of a curve.
-const POINTS: usize = 600;
-/// Bins of a second.
-const SECOND: usize = (1_000_000 / Load::BIN_US) as usize;
-
-/// What was simulated of one way to return.
-#[derive(Debug)]
-pub struct Run {
-    /// The way.
-    pub policy: Policy,
-    /// Its outcomes, one for each seed, at least one.
-    pub outcomes: Vec<Outcome>,
-}
-
 /// The plan. Names say the unit; times count from the moment the network is back.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -75,30 +62,6 @@ pub struct Simulated {
     pub seeds: usize,
 }
 
-/// One way to return; the worst of all seeds.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[allow(missing_docs)]
-pub struct Way {
-    pub way: &'static str,
-    pub peak_messages_per_s: f64,
-    pub peak_over_capacity: f64,
-    /// TLS connects count as five messages, rejects as a tenth.
-    pub peak_work_over_capacity: f64,
-    pub ideal_s: f64,
-    /// `null`: not within the simulated time.
-    pub half_of_gateways_drained_s: Option<f64>,
-    pub gateways_99_percent_drained_s: Option<f64>,
-    pub last_gateway_drained_s: Option<f64>,
-    pub gateways_drained_part: f64,
-    pub rejected_messages: f64,
-    pub rejected_part: f64,
-    pub live_p99_s: f64,
-    pub critical_p99_s: f64,
-    /// Most messages offered in any second of each step, of the first seed.
-    pub load_step_s: f64,
-    pub load_messages_per_s: Vec<f64>,
-}
-
 /// Requests (what an HTTP API bills) and bytes, without TLS and without what is sent twice.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[allow(missing_docs)]
@@ -144,7 +107,7 @@ impl Answer {
     pub fn new(question: &Question, scale: &Scale, first_seed: u64, runs: &[Run]) -> Self {
         let ours = runs.first().and_then(|run| run.outcomes.first());
         let end = ours.map_or(0, |outcome| outcome.load.records.len());
-        let ways = runs.iter().map(|run| way(question, run, end)).collect();
+        let ways = runs.iter().map(|run| Way::new(question, run, end)).collect();
         let mut answer = Self {
             fleet: fleet(question),
             broker: broker(question),
@@ -173,19 +136,6 @@ impl Answer {
     }
 }
 
-/// A way's name, as the command line has it.
-pub(super) fn name(policy: Policy) -> &'static str {
-    match policy {
-        Policy::SelfAnchored => "spillway",
-        Policy::Naive => "naive",
-        Policy::Exponential => "exponential",
-        Policy::FullJitter => "full-jitter",
-        Policy::DecorrelatedJitter => "decorrelated-jitter",
-        Policy::StaticBucket => "static-bucket",
-        Policy::Aimd => "aimd",
-    }
-}
-
 fn fleet(question: &Question) -> Fleet {
     Fleet {
         gateways: question.gateways,
@@ -207,57 +157,6 @@ fn broker(question: &Question) -> Broker {
         capacity_over_live: question.headroom(),
         retention_s: question.retention.as_secs_f64(),
     }
-}
-
-fn way(question: &Question, run: &Run, end: usize) -> Way {
-    let worst = |figure: fn(&Outcome) -> f64| run.outcomes.iter().map(figure).fold(0.0, f64::max);
-    let ideal_s = question.ideal_s();
-    let time = |figure: fn(&Outcome) -> Option<f64>| {
-        let times: Option<Vec<f64>> = run.outcomes.iter().map(figure).collect();
-        times.map(|times| times.into_iter().fold(0.0, f64::max) * ideal_s)
-    };
-    let rejected_part = worst(|outcome| outcome.rejected as f64 / outcome.offered.max(1) as f64);
-    let peak = worst(|outcome| outcome.peak);
-    let messages = run.outcomes.iter().map(|outcome| {
-        outcome.rejected as f64 * question.live_messages_per_s() / outcome.live_per_s
-    });
-    let (load_step_s, load) = curve(question, run, end);
-    Way {
-        way: name(run.policy),
-        peak_messages_per_s: peak * question.capacity_per_s,
-        peak_over_capacity: peak,
-        peak_work_over_capacity: worst(|outcome| outcome.peak_work),
-        ideal_s,
-        half_of_gateways_drained_s: time(|outcome| outcome.drained_p50),
-        gateways_99_percent_drained_s: time(|outcome| outcome.drained_p99),
-        last_gateway_drained_s: time(|outcome| outcome.drained),
-        gateways_drained_part: 1.0 - worst(|outcome| 1.0 - outcome.drained_part),
-        rejected_messages: messages.fold(0.0, f64::max),
-        rejected_part,
-        live_p99_s: worst(|outcome| outcome.live.p99_s),
-        critical_p99_s: worst(|outcome| outcome.critical.p99_s),
-        load_step_s,
-        load_messages_per_s: load,
-    }
-}
-
-/// The offered load up to bin `end`: of each step the most in any second that begins in it.
-fn curve(question: &Question, run: &Run, end: usize) -> (f64, Vec<f64>) {
-    let step = end.div_ceil(POINTS).max(SECOND);
-    let step_s = step as f64 * Load::BIN_US as f64 / 1e6;
-    let Some(outcome) = run.outcomes.first() else {
-        return (step_s, Vec::new());
-    };
-    let bins = &outcome.load.records;
-    let to_fleet = question.capacity_per_s / outcome.capacity_per_s;
-    let second = |from: usize| {
-        let bins = bins.get(from..(from + SECOND).min(bins.len())).unwrap_or_default();
-        bins.iter().map(|bin| f64::from(*bin)).sum::<f64>()
-    };
-    let most = |from: usize| (from..from + step).map(second).fold(0.0, f64::max) * to_fleet;
-    // The last second is not a whole one.
-    let whole = bins.len().min(end).saturating_sub(SECOND - 1).max(1);
-    (step_s, (0..whole).step_by(step).map(most).collect())
 }
 
 fn wire(question: &Question) -> Wire {

@@ -13,11 +13,13 @@ mod question;
 mod scale;
 mod settings;
 mod warning;
+mod way;
 mod wire;
 
-pub use answer::{Answer, Run, Way};
+pub use answer::Answer;
 pub use question::{Company, PlanError, Question};
 pub use scale::Scale;
+pub use way::{Run, Way};
 pub use wire::Content;
 
 #[cfg(test)]

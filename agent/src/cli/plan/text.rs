@@ -1,13 +1,9 @@
 //! The plan for people: within 100 columns, the return first.
 
+use super::page::{Line, section, wrap};
 use crate::cli::human::{self, Column};
 use crate::plan::figure::{grouped, span};
 use crate::plan::{Answer, Question, Way, plot};
-
-/// Columns of a line.
-const WIDTH: usize = 96;
-/// Where values begin.
-const INDENT: usize = 24;
 
 pub(super) fn show(question: &Question, answer: &Answer) -> String {
     let mut parts =
@@ -24,33 +20,6 @@ pub(super) fn show(question: &Question, answer: &Answer) -> String {
         parts.push(format!("WARNINGS\n{}", warnings.collect::<String>()));
     }
     parts.join("\n")
-}
-
-type Line = (&'static str, String);
-
-fn section(title: &str, lines: &[Line]) -> String {
-    let line = |(name, value): &Line| wrap(&format!("{name:<INDENT$}"), INDENT, value);
-    format!("{title}\n{}", lines.iter().map(line).collect::<String>())
-}
-
-/// `text` behind `first`, further lines indented.
-fn wrap(first: &str, indent: usize, text: &str) -> String {
-    let mut lines = String::new();
-    let mut line = first.to_owned();
-    let mut is_bare = true;
-    for word in text.split(' ') {
-        if !is_bare && line.chars().count() + 1 + word.chars().count() > WIDTH {
-            lines += &format!("{}\n", line.trim_end());
-            line = " ".repeat(indent);
-            is_bare = true;
-        }
-        if !is_bare {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_bare = false;
-    }
-    lines + line.trim_end() + "\n"
 }
 
 fn fleet(question: &Question, answer: &Answer) -> Vec<Line> {
