@@ -18,6 +18,8 @@ use crate::plan::{Answer, Question, Run, Scale, plot};
 
 /// Baselines are watched for so long beyond the ideal time.
 const CUT: f64 = 1.25;
+/// ... but no longer than it takes for so many events: seconds of a processor.
+const EVENTS: u64 = 10_000_000;
 
 pub(super) fn run(args: &Arguments) -> Exit {
     finish(plan(args))
@@ -49,7 +51,9 @@ fn write(file: &Path, svg: &str) -> Result<(), Failure> {
 /// whichever thread does it, and they are put together in their order.
 fn simulate_all(args: &Arguments, question: &Question, scale: &Scale) -> Vec<Run> {
     let ours = scale.scenario(question);
-    let cut = Scenario { horizon: ours.ideal().mul_f64(CUT), ..ours.clone() };
+    let horizon = ours.ideal().mul_f64(CUT);
+    let most_events = if args.exact { u64::MAX } else { EVENTS };
+    let cut = Scenario { horizon, most_events, ..ours.clone() };
     let policies = args.policies();
     let scenario = |policy| if policy == Policy::SelfAnchored { &ours } else { &cut };
     let seeds = || (0..args.seeds).map(|n| args.seed.wrapping_add(n));

@@ -94,6 +94,8 @@ pub struct Scenario {
     pub backoff: config::Backoff,
     /// It ends here if not all are drained before.
     pub horizon: Duration,
+    /// It ends after so many events, too: a fleet that floods its broker makes no end of them.
+    pub most_events: u64,
 }
 
 impl Scenario {
@@ -132,6 +134,7 @@ impl Scenario {
                 max: Duration::from_secs(120),
             },
             horizon: outage.mul_f64(3.0 / (capacity - 1.0)),
+            most_events: u64::MAX,
         }
     }
 

@@ -106,7 +106,8 @@ impl<'a> World<'a> {
         let end_us = self.back_us + self.scenario.horizon.as_micros() as u64;
         let mut events = Vec::new();
         let mut now_us = 0;
-        while now_us < end_us && self.drained < self.scenario.gateways {
+        let most = self.scenario.most_events;
+        while now_us < end_us && self.drained < self.scenario.gateways && self.events < most {
             loop {
                 self.calendar.take(&mut events);
                 if events.is_empty() {

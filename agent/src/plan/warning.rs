@@ -80,8 +80,10 @@ fn ours(answer: &Answer) -> Option<String> {
              minutes: {share:.1} % do"
         )),
         () if way.peak_over_capacity > PEAK => Some(format!(
-            "the peak is {:.2} times the capacity; in a small fleet, or one in which few gateways \
-             make most, chance alone does that: leave the broker that much room",
+            "the peak is {:.2} times the capacity: leave the broker that much room. Chance does \
+             that in a small fleet, or where few gateways make most; so does a fleet that makes \
+             few records, where connects cost as much as minutes of them: there a longer \
+             [backoff] max helps",
             way.peak_over_capacity
         )),
         () => None,

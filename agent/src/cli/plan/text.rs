@@ -175,7 +175,7 @@ fn ways(ways: &[Way]) -> String {
         wrap(
             "",
             0,
-            "Peaks over the capacity. The others were stopped at 1.25 times the ideal time."
+            "Peaks over the capacity. The others were stopped at 1.25 times the ideal time, or after ten million events."
         )
     )
 }
