@@ -8,7 +8,8 @@
 //!
 //! How the far side reads them:
 //! - A range is exact: every number from `from` to `to`, both included, was given up for the
-//!   reason; nothing between was delivered as far as the gateway knows. `count` is their number.
+//!   reason; nothing between was delivered as far as the gateway knows. `count` is their number. Of a
+//!   `thinned` range the multiples of `kept_every` were not given up: they have arrived, or will.
 //! - Each is told at least once, so the same ranges may come again, cut or joined differently:
 //!   take the union, by number.
 //! - Arrived wins: a record may have arrived although its acknowledgement was lost, and then have
@@ -34,6 +35,8 @@ pub enum Reason {
     Expired,
     /// It was given up at a limit.
     Dropped,
+    /// It was given up so that one in so many is kept: see [`Range::kept_every`].
+    Thinned,
     /// An operator gave it up.
     Purged,
     /// It was lost to a damaged file.
@@ -43,6 +46,14 @@ pub enum Reason {
     Other,
 }
 
+impl Range {
+    /// Whether `number` was given up, if it lies in the range.
+    pub fn gives_up(&self, number: u64) -> bool {
+        let kept = self.kept_every.is_some_and(|every| number.is_multiple_of(every.max(1).into()));
+        (self.from..=self.to).contains(&number) && !kept
+    }
+}
+
 impl Reason {
     /// Of several reasons for one number, the one with the highest rank stands: a dead letter is
     /// purged or replayed later, never the other way round.
@@ -50,7 +61,7 @@ impl Reason {
         match self {
             Self::Other => 0,
             Self::Dead => 1,
-            Self::Damaged | Self::Expired | Self::Dropped => 2,
+            Self::Damaged | Self::Expired | Self::Dropped | Self::Thinned => 2,
             Self::Purged => 3,
             Self::Replayed => 4,
         }
@@ -70,8 +81,11 @@ pub struct Range {
     pub to: u64,
     /// Why.
     pub reason: Reason,
-    /// How many: all from `from` to `to`.
+    /// How many: all from `from` to `to`, but for those that were kept.
     pub count: u64,
+    /// Of a thinned range: the numbers that are multiples of this were kept, and arrive like any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_every: Option<u32>,
     /// When the first of them was given up, ms since 1970 by the gateway's clock.
     pub first_ms: u64,
     /// When the last of them was.

@@ -68,6 +68,7 @@ fn tombstones() -> Vec<u8> {
         to,
         reason,
         count: to - from + 1,
+        kept_every: None,
         first_ms: 1,
         last_ms: 2,
     };

@@ -85,6 +85,7 @@ fn tombstone() -> Message {
         to: 7,
         reason: Reason::Dead,
         count: 1,
+        kept_every: None,
         first_ms: 1,
         last_ms: 2,
     };

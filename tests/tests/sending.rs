@@ -81,6 +81,8 @@ impl Intaking for Behind {
                 held_keys: 0,
                 last_error: None,
                 hint: None,
+                freshness: None,
+                degraded: None,
             }],
             own: None,
             control: None,

@@ -28,6 +28,7 @@ use crate::centre::Centre;
 use crate::clock::WallClock;
 use crate::config::{Config, Order, Transport};
 use crate::control::{self, Desk};
+use crate::degrade;
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::known_time::KnownTime;
@@ -140,6 +141,7 @@ impl Agent {
         let centre = centre_client.and_then(|client| {
             centre::start(&config, client, &queue, &drain, report.board(), clock.clone())
         });
+        let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone(), register);
         let accepting = drain.clone();
@@ -152,6 +154,7 @@ impl Agent {
             tokio::spawn(remember(known_time, stop.clone())),
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
             tokio::spawn(budget_file.clone().keep(drain.clone(), stop.clone())),
+            tokio::spawn(degrade::run(degrading, stop.clone())),
         ];
         if let Some(upstream) = upstream {
             let following = network::follow(upstream, drain.clone(), stop.clone());
@@ -249,6 +252,24 @@ impl Far<'_> {
                 }
             }
         })
+    }
+}
+
+/// What the rules of `degrade` need.
+fn degrading(
+    config: &Config,
+    queue: &Queue,
+    drain: &Arc<DrainHandle>,
+    report: &Report,
+    clock: Arc<dyn WallClock>,
+) -> degrade::Means {
+    degrade::Means {
+        queue: queue.clone(),
+        drain: drain.clone(),
+        lanes: config.lanes.clone(),
+        data_dir: config.gateway.data_dir.clone(),
+        clock,
+        board: report.degraded(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway_protocol::local::status::{Configuration, Lane, Rates, Status};
+use spillway_protocol::local::status::{Configuration, Freshness, Lane, Rates, Status};
 use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use super::meter::Meter;
 use crate::centre::Board;
 use crate::clock::WallClock;
 use crate::config::Config;
+use crate::degrade;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
 use crate::queue::{LaneFigures, Queue};
 use crate::upstream::Upstream;
@@ -28,6 +29,7 @@ pub(super) struct Report {
     /// The agent's own.
     own: Option<LaneName>,
     centre: Option<Board>,
+    degraded: degrade::Board,
     drain: Arc<DrainHandle>,
     upstream: Option<Arc<dyn Upstream>>,
     clock: Arc<dyn WallClock>,
@@ -51,6 +53,7 @@ impl Report {
             lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
             own: config.own_lane().map(|lane| lane.name),
             centre: config.control.as_ref().map(|_| Board::default()),
+            degraded: degrade::Board::default(),
             drain,
             upstream,
             clock,
@@ -74,7 +77,7 @@ impl Report {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             configuration: self.configuration.clone(),
-            lanes: lanes(&self.lanes, &figures, &drain, now_ms),
+            lanes: self.user_lanes(&figures, &drain, now_ms),
             own: self.own.as_ref().map(|own| self.own_lane(own, &drain, now_ms)),
             control: self.centre.as_ref().map(Board::status),
             rates: Rates {
@@ -94,6 +97,32 @@ impl Report {
     /// Where the centre's part shows how it stands.
     pub(super) fn board(&self) -> Board {
         self.centre.clone().unwrap_or_default()
+    }
+
+    /// Where the rules of `degrade` show how they stand.
+    pub(super) fn degraded(&self) -> degrade::Board {
+        self.degraded.clone()
+    }
+
+    fn user_lanes(&self, figures: &[LaneFigures], drain: &DrainStatus, now_ms: u64) -> Vec<Lane> {
+        let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
+        let all = self.lanes.iter().zip(figures);
+        let shown = |(name, figures): (&LaneName, &LaneFigures)| {
+            let freshness = of(name).and_then(|lane| self.freshness(lane, now_ms));
+            let degraded = self.degraded.status(name);
+            Lane { freshness, degraded, ..lane(name, figures, of(name), now_ms) }
+        };
+        all.map(shown).collect()
+    }
+
+    fn freshness(&self, lane: &LaneDrain, now_ms: u64) -> Option<Freshness> {
+        let goal = lane.freshness?;
+        let (backlog, oldest) = self.queue.split(&lane.name, lane.live_from?);
+        Some(Freshness {
+            goal_ms: u64::try_from(goal.as_millis()).unwrap_or(u64::MAX),
+            oldest_live_ms: oldest.map(|at| now_ms.saturating_sub(at)),
+            backlog,
+        })
     }
 
     fn own_lane(&self, name: &LaneName, drain: &DrainStatus, now_ms: u64) -> Lane {
@@ -124,16 +153,6 @@ pub(super) async fn sample(report: Arc<Report>, stop: CancellationToken) {
     }
 }
 
-fn lanes(
-    names: &[LaneName],
-    figures: &[LaneFigures],
-    drain: &DrainStatus,
-    now_ms: u64,
-) -> Vec<Lane> {
-    let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
-    names.iter().zip(figures).map(|(name, figures)| lane(name, figures, of(name), now_ms)).collect()
-}
-
 /// Records from which on what waits is a backlog.
 const BACKLOG: u64 = 20;
 
@@ -158,5 +177,7 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_m
             .and_then(|lane| lane.hint)
             .filter(|_| accounts.waiting >= BACKLOG)
             .map(str::to_owned),
+        freshness: None,
+        degraded: None,
     }
 }

@@ -20,6 +20,8 @@ fn lane(name: &str, priority: u32) -> Lane {
         on_reject: OnReject::DeadLetter,
         bundle: None,
         batch: None,
+        freshness: None,
+        degrade: Vec::new(),
     }
 }
 

@@ -245,6 +245,25 @@ fn notes(lane: &Lane) -> String {
     if lane.held_keys > 0 {
         text.push_str(&format!("lane {name}: {} order keys held\n", lane.held_keys));
     }
+    if let Some(fresh) = lane.freshness.as_ref().filter(|fresh| fresh.backlog > 0) {
+        let live = fresh.oldest_live_ms.map_or_else(
+            || "no live record waits".to_owned(),
+            |ms| format!("the oldest live one waits for {ms} ms of {}", fresh.goal_ms),
+        );
+        text.push_str(&format!(
+            "lane {name}: {} records of its backlog wait; {live}\n",
+            fresh.backlog
+        ));
+    }
+    if let Some(degraded) = &lane.degraded {
+        let state = match (degraded.since_s, degraded.paused) {
+            (None, _) => "gave way".to_owned(),
+            (Some(s), false) => format!("gives way for {}", duration(s)),
+            (Some(s), true) => format!("paused for {}", duration(s)),
+        };
+        let (rule, dropped) = (&degraded.rule, degraded.dropped);
+        text.push_str(&format!("lane {name} {state} ({rule}): {dropped} records dropped\n"));
+    }
     if let Some(error) = &lane.last_error {
         text.push_str(&format!("lane {name}: last error: {}\n", human::line(error)));
     }

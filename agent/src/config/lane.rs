@@ -1,16 +1,22 @@
 //! `[[lane]]`.
 
+use std::time::Duration;
+
 use spillway_protocol::record::{Fault, LaneName, RecordError, Tag, Topic};
 
 use super::company;
+use super::degrade;
 use super::fault::Place;
 use super::section::{Reading, Section};
 use super::tree::{Node, Table, Value};
-use super::unit::percent;
+use super::unit::{self, percent};
 use super::{Lane, OnReject, Order, Transport};
 
 /// Longest topic of the MQ HTTP API, in characters.
 const HTTP_TOPIC_MAX: usize = 64;
+/// Goals outside this are mistakes: no link answers as fast, and a later record is no live one.
+const FRESHNESS_LEAST: Duration = Duration::from_millis(100);
+const FRESHNESS_MAX: Duration = Duration::from_secs(3600);
 const MISSING: &str = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
 
 /// A lane while it is read, with what only all of them together can prove.
@@ -40,15 +46,25 @@ pub(super) fn read_all(
             return Vec::new();
         }
     };
-    let read = lanes.iter().enumerate().filter_map(|(i, node)| one(i, node, reading, transport));
+    let has_budget = root.node("budget").is_some();
+    let around = (transport, has_budget);
+    let read = lanes.iter().enumerate().filter_map(|(i, node)| one(i, node, reading, around));
     let mut read: Vec<Read> = read.collect();
     if read.len() == lanes.len() {
         check_default(&mut read, reading);
+        let lanes: Vec<(&Lane, &Place)> = read.iter().map(|r| (&r.lane, &r.place)).collect();
+        degrade::check(&lanes, reading);
     }
     read.into_iter().map(|read| read.lane).collect()
 }
 
-fn one(index: usize, node: &Node, reading: &Reading, transport: Option<Transport>) -> Option<Read> {
+/// One lane; beside it the transport, and whether there is a `[budget]`.
+fn one(
+    index: usize,
+    node: &Node,
+    reading: &Reading,
+    (transport, has_budget): (Option<Transport>, bool),
+) -> Option<Read> {
     let Value::Table(table) = &node.value else {
         let problem = format!("is {}, not a lane", node.value.kind());
         reading.fault(&node.place, &format!("lane[{index}]"), problem, MISSING);
@@ -58,7 +74,7 @@ fn one(index: usize, node: &Node, reading: &Reading, transport: Option<Transport
     let name = required(&section, "name", "\"critical\"", lane_name);
     let topic = required(&section, "topic", "\"ward-critical\"", |text| topic(text, transport));
     let said_default = section.flag("default");
-    let lane = settings(&section, name, topic, transport);
+    let lane = settings(&section, name, topic, (transport, has_budget));
     section.finish();
     let default = said_default == Some(true);
     let lane = lane.map(|lane| Lane { default, ..lane })?;
@@ -69,7 +85,7 @@ fn settings(
     section: &Section<'_>,
     name: Option<LaneName>,
     topic: Option<Topic>,
-    transport: Option<Transport>,
+    (transport, has_budget): (Option<Transport>, bool),
 ) -> Option<Lane> {
     let tag = section.text("tag", "\"SyncEvent\"", |text| Tag::parse(text).map_err(words));
     let words = [("none", Order::None), ("key", Order::Key), ("lane", Order::Lane)];
@@ -88,6 +104,8 @@ fn settings(
     let bundle = company::bundle(section);
     let batch = company::batch(section, transport, order);
     company::hint(section, order);
+    let freshness = freshness(section, order);
+    let degrade = degrade::rules(section, order, has_budget);
     Some(Lane {
         name: name?,
         topic: topic?,
@@ -100,7 +118,23 @@ fn settings(
         on_reject,
         bundle,
         batch,
+        freshness,
+        degrade,
     })
+}
+
+/// The goal for live records, and why there cannot be one in this lane.
+fn freshness(section: &Section<'_>, order: Order) -> Option<Duration> {
+    let goal = section.with_unit("freshness", "\"5s\"", |text| match unit::duration(text)? {
+        goal if goal < FRESHNESS_LEAST => Err("is less than 100 ms".to_owned()),
+        goal if goal > FRESHNESS_MAX => Err("is longer than an hour".to_owned()),
+        goal => Ok(goal),
+    })?;
+    if order != Order::None {
+        let problem = "breaks the order: live records would overtake the backlog";
+        section.fault("freshness", problem, "leave it out, or write order = \"none\"");
+    }
+    Some(goal)
 }
 
 /// `lane.critical`, or `lane[0]` while it has no name.

@@ -8,6 +8,7 @@ mod budget;
 mod client;
 mod company;
 mod control;
+mod degrade;
 mod environment;
 mod fault;
 mod front;
@@ -245,6 +246,41 @@ pub struct Lane {
     pub bundle: Option<Bundle>,
     /// Several messages leave in one request (gRPC, without order).
     pub batch: Option<Batch>,
+    /// Records that wait no longer than this leave before an older backlog (without order).
+    pub freshness: Option<Duration>,
+    /// When and how the lane gives way, in the order written.
+    pub degrade: Vec<Degrade>,
+}
+
+/// A rule of `degrade`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Degrade {
+    /// Under which pressure.
+    pub when: Pressure,
+    /// What is done then.
+    pub action: Action,
+}
+
+/// A pressure, and from where on it is too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pressure {
+    /// The queue's files have this percentage of the bytes that they may have.
+    Disk(u32),
+    /// The lane's oldest waiting record waits for so long.
+    Backlog(Duration),
+    /// This percentage of the day's bytes is used up.
+    Budget(u32),
+}
+
+/// What a rule of `degrade` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing leaves the lane while the pressure lasts.
+    Pause,
+    /// One in so many of the records under pressure is kept.
+    Thin(u32),
+    /// The oldest are dropped until the pressure is gone.
+    DropOldest,
 }
 
 /// `bundle` of a lane.

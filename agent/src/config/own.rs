@@ -94,5 +94,7 @@ fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         on_reject: OnReject::Hold,
         bundle: None,
         batch: None,
+        freshness: None,
+        degrade: Vec::new(),
     })
 }

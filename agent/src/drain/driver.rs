@@ -17,13 +17,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Options;
 use super::company::{Cargo, Company, Gathering};
+use super::freshness::Freshness;
 use super::handle::Shared;
 use super::plan::{LaneView, Readiness, Step};
 use super::source::{self, Parcel, Source};
 use super::state::{Facts, Flight, State};
 use super::stock::{Mark, Stock};
 use crate::budget::request_bytes;
-use crate::config::Order;
+use crate::config::{self, Order};
 use crate::link::Permit;
 use crate::pace::Urgency;
 use crate::queue::SettleError;
@@ -56,8 +57,9 @@ pub(super) struct Driver<S: Source> {
     noted_at: Option<Instant>,
 }
 
-/// A lane's lease: the lane, its mark before, the records.
-type Leased<P> = (usize, Mark, Vec<P>);
+/// A lane's lease: the lane, its mark before (`None` where it was of live records alone), the
+/// records.
+type Leased<P> = (usize, Option<Mark>, Vec<P>);
 
 /// What a task is about.
 enum Job<P> {
@@ -83,9 +85,14 @@ impl<S: Source> Driver<S> {
         stop: watch::Receiver<Option<Instant>>,
     ) -> Self {
         let companies: Vec<Company> = options.lanes.iter().map(Company::of).collect();
-        Self {
+        let stock = |lane: &config::Lane| {
+            let end = source.front(&lane.name, 0).end;
+            let freshness = lane.freshness.map(|goal| Freshness::new(goal, end, Instant::now()));
+            Stock::new(Company::of(lane), freshness)
+        };
+        let mut driver = Self {
             changed: source.changed(),
-            stocks: companies.iter().map(|company| Stock::new(*company)).collect(),
+            stocks: options.lanes.iter().map(stock).collect(),
             gathering: vec![Gathering::default(); companies.len()],
             companies,
             options,
@@ -99,7 +106,9 @@ impl<S: Source> Driver<S> {
             flowing: false,
             closed: false,
             noted_at: None,
-        }
+        };
+        driver.note_fronts(Instant::now());
+        driver
     }
 
     /// Runs until told to stop, or until its handle is gone.
@@ -151,6 +160,7 @@ impl<S: Source> Driver<S> {
             let now = Instant::now();
             self.note(now);
             self.count(now);
+            self.note_fronts(now);
             self.lease_more(now);
             match self.decide(now) {
                 (Step::Send(lane), views) => self.send(lane, &views, now),
@@ -189,6 +199,9 @@ impl<S: Source> Driver<S> {
             self.stocks.iter_mut().for_each(Stock::clear);
         }
         for (lane, stock) in self.stocks.iter_mut().enumerate() {
+            if state.lanes[lane].paused {
+                stock.clear();
+            }
             if std::mem::take(&mut state.lanes[lane].hastened) {
                 stock.clear();
                 self.source.hasten(&self.options.lanes[lane].name);

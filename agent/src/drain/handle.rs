@@ -137,6 +137,17 @@ impl DrainHandle {
         accepted
     }
 
+    /// Nothing new leaves `lane` from now on, or it does again.
+    pub fn pause(&self, lane: &LaneName, paused: bool) {
+        let mut state = self.shared.state();
+        let known = state.lanes.iter_mut().find(|known| known.config.name == *lane);
+        let before = known.map(|known| std::mem::replace(&mut known.paused, paused));
+        drop(state);
+        if before != Some(paused) {
+            self.shared.poke.notify_one();
+        }
+    }
+
     /// The kernel knows no way to the far end any more, for this reason.
     pub fn unrouted(&self, reason: &str) {
         self.shared.state().unrouted(reason, Instant::now());

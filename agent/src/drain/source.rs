@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::config::Lane;
 use crate::pace::Standing;
-use crate::queue::{Lease, Queue, Run, SettleError};
+use crate::queue::{Front, Lease, Queue, Run, SettleError};
 
 /// Where records wait. Its ordering rules (see [`crate::queue::Ordering`]) are part of it: what
 /// it leases may be sent at once, side by side.
@@ -28,6 +28,18 @@ pub trait Source: Send + Sync + 'static {
         bytes: usize,
         run: Run,
     ) -> BoxFuture<'static, Vec<Self::Parcel>>;
+
+    /// The same of a lane without order, only from the position `from` on.
+    fn lease_from(
+        &self,
+        lane: &LaneName,
+        from: u64,
+        count: usize,
+        bytes: usize,
+    ) -> BoxFuture<'static, Vec<Self::Parcel>>;
+
+    /// What could be leased from the position `from` on. Cheap.
+    fn front(&self, lane: &LaneName, from: u64) -> Front;
 
     /// When the earliest deferred record is due, if there is nothing to lease before.
     fn next_due(&self, lane: &LaneName) -> Option<Instant>;
@@ -93,6 +105,22 @@ impl Source for Queue {
         let (queue, lane) = (self.clone(), lane.clone());
         let leased = spawn_blocking(move || queue.lease_runs(&lane, count, bytes, run));
         async move { leased.await.unwrap_or_default() }.boxed()
+    }
+
+    fn lease_from(
+        &self,
+        lane: &LaneName,
+        from: u64,
+        count: usize,
+        bytes: usize,
+    ) -> BoxFuture<'static, Vec<Lease>> {
+        let (queue, lane) = (self.clone(), lane.clone());
+        let leased = spawn_blocking(move || queue.lease_from(&lane, from, count, bytes));
+        async move { leased.await.unwrap_or_default() }.boxed()
+    }
+
+    fn front(&self, lane: &LaneName, from: u64) -> Front {
+        self.front(lane, from)
     }
 
     fn next_due(&self, lane: &LaneName) -> Option<Instant> {

@@ -72,6 +72,10 @@ pub(super) struct LaneState {
     pub(super) scattered: BTreeSet<u64>,
     /// Records of groups whose fate is not known for the first time.
     pub(super) doubtful: BTreeSet<u64>,
+    /// Nothing leaves it for now, by a rule of `degrade`.
+    pub(super) paused: bool,
+    /// Where its live front begins, if it has one.
+    pub(super) live_from: Option<u64>,
     /// Seeds its breakers.
     rng: StdRng,
 }
@@ -168,6 +172,8 @@ impl State {
             hastened: false,
             scattered: BTreeSet::new(),
             doubtful: BTreeSet::new(),
+            paused: false,
+            live_from: None,
             rng: StdRng::seed_from_u64(rng.random()),
         };
         let lanes = options.lanes.iter().map(lane).collect();

@@ -44,6 +44,10 @@ pub struct LaneDrain {
     pub last_error: Option<String>,
     /// Which of its own settings slows it.
     pub hint: Option<&'static str>,
+    /// `freshness` of the lane.
+    pub freshness: Option<Duration>,
+    /// The position from which records are live there.
+    pub live_from: Option<u64>,
 }
 
 impl DrainStatus {
@@ -98,6 +102,8 @@ impl LaneState {
             held_keys: self.held_keys(),
             last_error: self.last_error.as_ref().map(|trouble| trouble.told(now)),
             hint: self.hint(),
+            freshness: self.config.freshness,
+            live_from: self.live_from,
         }
     }
 

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::breaker::ROUND;
 use super::company::Company;
+use super::freshness::Freshness;
 use super::plan::Readiness;
 use super::source::Parcel;
 use super::state::{Facts, State};
+use crate::queue::Front;
 
 /// Bytes of leased records; one may be larger.
 const BYTES: usize = 1 << 20;
@@ -32,6 +34,8 @@ pub(super) struct Stock<P> {
     /// What was leased to leave with one of them and in its order, by its position.
     behind: BTreeMap<u64, Vec<(Facts, P)>>,
     company: Company,
+    /// The lane shares between live records and its backlog.
+    freshness: Option<Freshness>,
     dry: Option<Dry>,
     /// A record went back into the queue since the last lease; it may come before these.
     stale: bool,
@@ -55,11 +59,12 @@ struct Dry {
 }
 
 impl<P: Parcel> Stock<P> {
-    pub(super) fn new(company: Company) -> Self {
+    pub(super) fn new(company: Company, freshness: Option<Freshness>) -> Self {
         Self {
             parcels: VecDeque::new(),
             behind: BTreeMap::new(),
             company,
+            freshness,
             dry: None,
             stale: false,
             returns: 0,
@@ -83,6 +88,18 @@ impl<P: Parcel> Stock<P> {
         let due = if failed { Some(now + AGAIN) } else { due };
         self.dry = leased.is_empty().then_some(Dry { mark, due });
         self.filled_at = Some(now);
+        self.keep(leased, state, now);
+    }
+
+    /// Takes live records that were leased ahead of the backlog.
+    pub(super) fn add_live(&mut self, leased: Vec<(Facts, P)>, state: &State, now: Instant) {
+        if let Some(freshness) = self.freshness.as_mut().filter(|_| leased.is_empty()) {
+            freshness.came_back_empty(now);
+        }
+        self.keep(leased, state, now);
+    }
+
+    fn keep(&mut self, leased: Vec<(Facts, P)>, state: &State, now: Instant) {
         let held = |facts: &Facts| state.steps_back(facts);
         let mut suspects = self.parcels.iter().filter(|(facts, _)| held(facts)).count();
         for (facts, parcel) in self.heads(leased) {
@@ -149,11 +166,72 @@ impl<P: Parcel> Stock<P> {
         count == 0 || bytes == 0
     }
 
-    /// Records and bytes that may still be leased.
+    /// Records and bytes that may still be leased. Half of it is kept for live records.
     pub(super) fn room(&self) -> (usize, usize) {
-        let bytes: usize = self.all().map(|facts| facts.bytes).sum();
-        let parcels = self.company.parcels_max();
-        (parcels.saturating_sub(self.count()), BYTES.saturating_sub(bytes))
+        let (parcels, bytes) = self.held(|_| true);
+        let room =
+            (self.company.parcels_max().saturating_sub(parcels), BYTES.saturating_sub(bytes));
+        match self.freshness {
+            None => room,
+            Some(_) => smaller(room, self.half_beside(self.held(|facts| !self.is_live(facts)))),
+        }
+    }
+
+    /// The same for live records, whatever the backlog's bytes.
+    pub(super) fn room_for_live(&self) -> (usize, usize) {
+        let parcels = self.company.parcels_max().saturating_sub(self.count());
+        let half = self.half_beside(self.held(|facts| self.is_live(facts)));
+        smaller((parcels, BYTES), half)
+    }
+
+    fn half_beside(&self, (parcels, bytes): (usize, usize)) -> (usize, usize) {
+        let half = self.company.parcels_max() / 2;
+        (half.saturating_sub(parcels), (BYTES / 2).saturating_sub(bytes))
+    }
+
+    /// Records and bytes that are here.
+    fn held(&self, which: impl Fn(&Facts) -> bool) -> (usize, usize) {
+        let held = self.all().filter(|facts| which(facts));
+        held.fold((0, 0), |(count, bytes), facts| (count + 1, bytes + facts.bytes))
+    }
+
+    fn is_live(&self, facts: &Facts) -> bool {
+        self.freshness.as_ref().is_some_and(|freshness| freshness.is_live(facts.position))
+    }
+
+    /// Where the live front begins, if the lane has one.
+    pub(super) fn live_from(&self) -> Option<u64> {
+        self.freshness.as_ref().map(Freshness::from)
+    }
+
+    /// Moves the live front on, given what could be leased of it.
+    pub(super) fn note_front(&mut self, front: Front, now: Instant) {
+        let here = self.all().filter(|facts| self.is_live(facts)).map(|facts| facts.position);
+        let oldest = here.chain(front.first).min();
+        let Some(freshness) = &mut self.freshness else { return };
+        let before = freshness.from();
+        freshness.note(front.end, oldest, front.stretches, now);
+        let given_up = before..freshness.from();
+        let count = self.parcels.len();
+        // What is backlog from now on goes back behind what is older.
+        self.parcels.retain(|(facts, _)| !given_up.contains(&facts.position));
+        self.returns += u64::from(self.parcels.len() < count);
+    }
+
+    /// Whether something older than the live front is here.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.parcels.iter().any(|(facts, _)| !self.is_live(facts))
+    }
+
+    /// When live records are asked for again after a lease that brought none.
+    pub(super) fn live_rests_until(&self, now: Instant) -> Option<Instant> {
+        self.freshness.as_ref()?.rests_until(now)
+    }
+
+    /// Whether a record of the live front, or of the backlog, may leave now.
+    pub(super) fn has_ready(&self, live: bool, state: &State, now: Instant) -> bool {
+        let mut of_side = self.parcels.iter().filter(|(facts, _)| self.is_live(facts) == live);
+        of_side.any(|(facts, _)| state.readiness(facts, now) == Readiness::Ready)
     }
 
     /// A record of the lane went back into the queue.
@@ -164,7 +242,8 @@ impl<P: Parcel> Stock<P> {
 
     /// Gives everything back to the queue.
     pub(super) fn clear(&mut self) {
-        *self = Self { returns: self.returns + 1, failed: self.failed, ..Self::new(self.company) };
+        let empty = Self::new(self.company, self.freshness.take());
+        *self = Self { returns: self.returns + 1, failed: self.failed, ..empty };
     }
 
     /// A stock full of records that may not leave hides what went back into the queue or came
@@ -216,7 +295,13 @@ impl<P: Parcel> Stock<P> {
         if state.link.held().is_some() {
             return self.take_asker(state, ready);
         }
-        let first = self.parcels.iter().position(|(facts, _)| ready(facts))?;
+        let live = self.freshness.as_ref().is_some_and(|freshness| {
+            let has = |live| self.has_ready(live, state, now);
+            freshness.prefers_live(has(true), has(false))
+        });
+        let of_side = |facts: &Facts| self.is_live(facts) == live;
+        let mut parcels = self.parcels.iter();
+        let first = parcels.position(|(facts, _)| of_side(facts) && ready(facts))?;
         let topic = &self.parcels[first].0.topic;
         let index = match state.is_probe(&self.parcels[first].0) {
             true => self.parcels.iter().rposition(|(facts, _)| {
@@ -254,15 +339,39 @@ impl<P: Parcel> Stock<P> {
             }
             return group.taken;
         }
-        let mut stay = Vec::new();
-        while group.is_open()
-            && let Some(other) = self.parcels.pop_front()
-        {
-            stay.extend(group.offer(other, state));
+        let side = self.is_live(&head.0);
+        // A group that live records do not fill has room for the backlog, and the other way round.
+        for side in [side, !side] {
+            let mut stay = Vec::new();
+            while group.is_open()
+                && let Some(other) = self.parcels.pop_front()
+            {
+                match self.is_live(&other.0) == side {
+                    true => stay.extend(group.offer(other, state)),
+                    false => stay.push(other),
+                }
+            }
+            stay.into_iter().rev().for_each(|parcel| self.parcels.push_front(parcel));
         }
-        stay.into_iter().rev().for_each(|parcel| self.parcels.push_front(parcel));
-        group.taken
+        let taken = group.taken;
+        self.note_sent(&head.0, &taken);
+        taken
     }
+
+    /// What leaves counts for the share between live records and the backlog.
+    fn note_sent(&mut self, head: &Facts, others: &[(Facts, P)]) {
+        let all = others.iter().map(|(facts, _)| facts).chain([head]);
+        let (live, backlog): (Vec<_>, Vec<_>) = all.partition(|facts| self.is_live(facts));
+        let (live, backlog) = (live.len() as u64, backlog.len() as u64);
+        let waits = self.has_backlog();
+        if let Some(freshness) = &mut self.freshness {
+            freshness.sent(live, backlog, waits);
+        }
+    }
+}
+
+fn smaller(a: (usize, usize), b: (usize, usize)) -> (usize, usize) {
+    (a.0.min(b.0), a.1.min(b.1))
 }
 
 /// What leaves with one record, while it is chosen.

@@ -4,6 +4,7 @@ mod breakage;
 mod fake;
 mod faults;
 mod flow;
+mod fresh;
 mod random;
 mod rations;
 mod together;
@@ -40,6 +41,8 @@ fn lane(name: &str, order: Order) -> config::Lane {
         on_reject: OnReject::DeadLetter,
         bundle: None,
         batch: None,
+        freshness: None,
+        degrade: Vec::new(),
     }
 }
 

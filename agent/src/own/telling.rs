@@ -65,7 +65,11 @@ fn range(given_up: &GivenUp) -> Range {
         from: *from,
         to: *to,
         reason: reason(*fate),
-        count: to - from + 1,
+        count: given_up.count(),
+        kept_every: match fate {
+            Fate::Thinned(every) => Some(*every),
+            _ => None,
+        },
         first_ms: *first_ms,
         last_ms: *last_ms,
     }
@@ -77,5 +81,7 @@ fn reason(fate: Fate) -> Reason {
         Fate::Purged => Reason::Purged,
         Fate::Replayed => Reason::Replayed,
         Fate::Damaged => Reason::Damaged,
+        Fate::Dropped => Reason::Dropped,
+        Fate::Thinned(_) => Reason::Thinned,
     }
 }

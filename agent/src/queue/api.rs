@@ -43,6 +43,18 @@ impl Run {
     pub const ONE: Self = Self { records: 1, bytes: 0 };
 }
 
+/// What could be leased of a lane from some position on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Front {
+    /// The position after the lane's last one.
+    pub end: u64,
+    /// The first that could be leased now.
+    pub first: Option<u64>,
+    /// Stretches that were leased ahead of older records. Each costs a range in the saved state
+    /// until what is before it is settled.
+    pub stretches: usize,
+}
+
 /// How to open a queue.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -309,6 +321,11 @@ pub enum Fate {
     Replayed,
     /// It was lost to a damaged file.
     Damaged,
+    /// It was given up at a limit.
+    Dropped,
+    /// It was given up so that one in so many is kept: of a range, the numbers that are
+    /// multiples of this were not.
+    Thinned(u32),
 }
 
 impl Fate {

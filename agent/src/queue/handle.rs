@@ -16,8 +16,8 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use super::api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, GivenUp, LaneFigures, OpenError, Options,
-    Place, Recovery, Run, SettleError, Ticket,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError,
+    Options, Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
 use super::entry::Copied;
@@ -193,8 +193,38 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Vec::new();
         };
-        let leased = lane.lease(count, bytes, run, Instant::now());
+        self.leased(lane, 0, (count, bytes), run)
+    }
+
+    /// The same as [`Queue::lease`], only from the position `from` on, of a lane without order.
+    pub fn lease_from(&self, lane: &LaneName, from: u64, count: usize, bytes: usize) -> Vec<Lease> {
+        let lane = self.lane(lane).filter(|lane| lane.head().ordering() == Ordering::None);
+        lane.map(|lane| self.leased(lane, from, (count, bytes), Run::ONE)).unwrap_or_default()
+    }
+
+    fn leased(
+        &self,
+        lane: &Arc<Lane>,
+        from: u64,
+        (count, bytes): (usize, usize),
+        run: Run,
+    ) -> Vec<Lease> {
+        let leased = lane.lease(from, count, bytes, run, Instant::now());
         self.logged("the queue could not be read; it is tried again", leased).unwrap_or_default()
+    }
+
+    /// What could be leased from the position `from` on. Cheap.
+    pub fn front(&self, lane: &LaneName, from: u64) -> Front {
+        let Some(lane) = self.lane(lane) else { return Front::default() };
+        let end = lane.chain.end();
+        let (first, stretches) = lane.head().front(Instant::now(), from, end);
+        Front { end, first, stretches }
+    }
+
+    /// Of a lane's waiting records, those before the position `from`, and when the oldest of the
+    /// others was accepted, ms since 1970. May read the disk.
+    pub fn split(&self, lane: &LaneName, from: u64) -> (u64, Option<u64>) {
+        self.lane(lane).map(|lane| lane.split(from)).unwrap_or_default()
     }
 
     /// When [`Queue::lease`] is worth another call: now, or when the earliest deferred record is
@@ -367,7 +397,7 @@ impl Queue {
     }
 
     /// The lanes must have noted which records are dead before letters leave.
-    fn save(&self) -> Result<(), SettleError> {
+    pub(super) fn save(&self) -> Result<(), SettleError> {
         keeper::save(&self.0.lanes, &self.0.ids).map_err(|e| SettleError::Disk(e.to_string()))
     }
 
@@ -394,7 +424,7 @@ impl Queue {
     }
 
     /// Logs an error, at most once a minute each.
-    fn logged<T>(&self, what: &str, result: std::io::Result<T>) -> Option<T> {
+    pub(super) fn logged<T>(&self, what: &str, result: std::io::Result<T>) -> Option<T> {
         let note = |error: &std::io::Error| {
             let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times_before) = faults.note(what, Instant::now()) {
@@ -404,7 +434,7 @@ impl Queue {
         result.inspect_err(note).ok()
     }
 
-    fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
+    pub(super) fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
         self.0.lanes.iter().find(|lane| lane.name == *name)
     }
 

@@ -1,5 +1,6 @@
 //! A lane: a chain of records with its head, and what is saved of both.
 
+mod dropping;
 mod leasing;
 mod saving;
 
@@ -13,7 +14,7 @@ use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::api::{Accounts, Entry, GivenUp, LaneOptions, Place, SettleError};
+use super::api::{Accounts, Entry, GivenUp, LaneOptions, Ordering, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Origin, Stored};
@@ -89,7 +90,7 @@ impl Lane {
             Some(s) => {
                 let settled = Settled::restore(s.watermark, &s.above);
                 Head::new(options.ordering, settled, s.baseline, s.settled)
-                    .with_lost(&s.lost, &s.untold)
+                    .with_lost(&s.lost, &s.untold, &s.thinned)
             }
             // Without a state nothing is known of what came before: all that is there is sent.
             None => Head::new(
@@ -275,7 +276,9 @@ impl Lane {
         let head = self.head();
         let (tally, baseline) = (head.tally(), head.baseline());
         let numbered = self.chain.end().saturating_sub(baseline);
-        let waiting = numbered.saturating_sub(head.settled().count_from(baseline));
+        let pending = head.pending();
+        let gone = head.settled().count_from(baseline) + pending;
+        let waiting = numbered.saturating_sub(gone);
         let known = dead + left.replayed + left.purged;
         // Letters that neither lie there nor left were lost with a damaged file.
         let lost = tally.dead.saturating_sub(known);
@@ -288,7 +291,7 @@ impl Lane {
             waiting,
             dead,
             expired: tally.expired,
-            dropped: tally.dropped + left.purged,
+            dropped: tally.dropped + pending + left.purged,
             damaged: tally.damaged + lost,
         }
     }
@@ -299,7 +302,7 @@ impl Lane {
         let lane = self.name.clone();
         let (waits, lost) = {
             let head = self.head();
-            (!head.settled().contains(position), head.is_lost(position))
+            (head.waits(position), head.is_lost(position))
         };
         if waits {
             Place::Waiting { lane, stream, seq }
@@ -320,7 +323,7 @@ impl Lane {
     /// Waiting records from `from` on.
     pub(super) fn peek(&self, from: u64, limit: usize) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        let mut position = self.head().settled().next_unsettled(from);
+        let mut position = self.head().next_waiting(from);
         while entries.len() < limit {
             position = match self.chain.read(position)? {
                 Read::Pack(pack) => {
@@ -333,7 +336,7 @@ impl Lane {
                 Read::Hole { until } => until,
                 Read::End => break,
             };
-            position = self.head().settled().next_unsettled(position);
+            position = self.head().next_waiting(position);
         }
         Ok(entries)
     }
@@ -357,13 +360,24 @@ impl Lane {
         oldest.map(|(_, accepted_ms)| accepted_ms)
     }
 
+    /// See [`Queue::split`](super::Queue::split).
+    pub(super) fn split(&self, from: u64) -> (u64, Option<u64>) {
+        let end = self.chain.end();
+        let (before, oldest) = {
+            let head = self.head();
+            let from = from.min(end);
+            (head.waiting_in(head.settled().watermark(), from), head.next_waiting(from))
+        };
+        let stored = (oldest < end).then(|| self.stored_at(oldest).ok().flatten()).flatten();
+        (before, stored.map(|(_, stored)| stored.accepted_ms))
+    }
+
     /// Bytes of the waiting records: each segment's, by the share of it that is not settled.
     pub(super) fn live_bytes(&self) -> u64 {
         let sizes = self.chain.sizes();
         let head = self.head();
         let live = |(from, to, bytes): (u64, u64, u64)| {
-            let settled = head.settled().count_in(from, to);
-            let waiting = (to - from).saturating_sub(settled);
+            let waiting = head.waiting_in(from, to);
             u64::try_from(u128::from(bytes) * u128::from(waiting) / u128::from((to - from).max(1)))
                 .unwrap_or(bytes)
         };
@@ -383,8 +397,10 @@ fn decode(pack: &Pack, position: u64) -> Option<Found> {
 pub(super) fn waiting_in(store: Arc<dyn Store>) -> io::Result<u64> {
     let saved: Option<LaneState> = state::decode(store.load_state()?);
     let (chain, _) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
+    let saved_thinned = saved.as_ref().map(|s| s.thinned.clone());
     let settled =
         saved.map_or(Settled::below(chain.first()), |s| Settled::restore(s.watermark, &s.above));
-    Ok(chain.end().saturating_sub(settled.watermark())
-        - settled.count_in(settled.watermark(), chain.end()))
+    let head = Head::new(Ordering::None, settled, 0, Tally::default());
+    let head = head.with_lost(&[], &[], saved_thinned.as_deref().unwrap_or_default());
+    Ok(head.waiting_in(head.settled().watermark(), chain.end()))
 }

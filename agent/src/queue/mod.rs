@@ -19,6 +19,7 @@ mod api;
 mod chain;
 mod commit;
 mod dead;
+mod dropping;
 mod entry;
 mod gather;
 mod handle;
@@ -41,7 +42,7 @@ mod submission;
 mod untold;
 
 pub use api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, GivenUp, Keep, LaneFigures,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
     LaneOptions, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run, SettleError,
     Ticket,
 };

@@ -54,6 +54,12 @@ impl Numbering {
         (at.stream, position.saturating_sub(at.base))
     }
 
+    /// What to take off `position` for its number, and where the next stream begins.
+    pub(super) fn stretch(&self, position: u64) -> (u64, u64) {
+        let next = self.0.iter().map(|s| s.base + 1).find(|first| *first > position);
+        (self.at(position).base, next.unwrap_or(u64::MAX))
+    }
+
     /// `from..to` as numbers: each stream with its part.
     pub(super) fn spans(&self, from: u64, to: u64) -> Vec<(StreamId, u64, u64)> {
         let mut spans = Vec::new();

@@ -35,6 +35,11 @@ impl Settled {
         self.above.iter().take(limit).map(|(&from, &to)| (from, to)).collect()
     }
 
+    /// How many ranges lie above the watermark.
+    pub(super) fn stretches(&self) -> usize {
+        self.above.len()
+    }
+
     /// How many positions from `baseline` on are settled.
     pub(super) fn count_from(&self, baseline: u64) -> u64 {
         self.watermark.saturating_sub(baseline) + self.count_above

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spillway_protocol::codec;
 use spillway_protocol::record::LaneName;
 
+use super::head::Comb;
 use super::untold::Grave;
 
-const VERSION: u8 = 2;
-/// Version 1 had no `untold`.
-const WITHOUT_UNTOLD: u8 = 1;
+const VERSION: u8 = 3;
+/// Version 2 had no `thinned`, version 1 no `untold` either.
+const EARLIER: [u8; 2] = [1, 2];
 /// Most ranges above the watermark that are saved; what lies above them is sent again after a
 /// crash.
 pub(super) const RANGES_MAX: usize = 4096;
@@ -33,6 +34,8 @@ pub(super) struct LaneState {
     pub(super) lost: Vec<(u64, u64)>,
     /// What of it the far side has not heard.
     pub(super) untold: Vec<Grave>,
+    /// Stretches of which one record in so many is kept.
+    pub(super) thinned: Vec<Comb>,
 }
 
 /// How settled positions ended. Their sum is the number of settled positions since the baseline.
@@ -84,10 +87,10 @@ pub(super) fn encode<T: Serialize>(state: &T) -> io::Result<Vec<u8>> {
 /// Decodes a saved state; `None` if it cannot be read, which recovery treats as lost.
 pub(super) fn decode<T: DeserializeOwned>(bytes: Option<Vec<u8>>) -> Option<T> {
     let mut bytes = bytes?;
-    if bytes.first() == Some(&WITHOUT_UNTOLD) {
-        // An empty list is one byte, and it is the last field of either state.
+    if bytes.first().is_some_and(|version| EARLIER.contains(version)) {
+        // What was added are lists at the end; an empty one is one byte. What is too much is not read.
         bytes[0] = VERSION;
-        bytes.push(0);
+        bytes.extend([0; EARLIER.len()]);
     }
     codec::decode(VERSION, &bytes).ok().map(|(state, _)| state)
 }
@@ -111,12 +114,20 @@ mod tests {
             settled,
             lost: vec![(2, 3)],
             untold: vec![grave],
+            thinned: vec![Comb { from: 5, to: 7, every: 2, base: 0 }],
         };
         let bytes = encode(&state).unwrap();
-        let golden: [&[u8]; 2] =
-            [&[2, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3], &[1, 3, 3, 2, 3, 7, 8]];
+        let golden: [&[u8]; 3] = [
+            &[3, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3],
+            &[1, 3, 3, 2, 3, 7, 8],
+            &[1, 5, 7, 2, 0],
+        ];
         assert_eq!(bytes, golden.concat());
         assert_eq!(decode::<LaneState>(Some(bytes)), Some(state.clone()));
+        let earlier = [&[2], &golden[0][1..], golden[1]].concat();
+        let thinned = vec![];
+        let state = LaneState { thinned, ..state };
+        assert_eq!(decode::<LaneState>(Some(earlier)), Some(state.clone()));
         let earlier = [&[1], &golden[0][1..]].concat();
         let untold = vec![];
         assert_eq!(decode::<LaneState>(Some(earlier)), Some(LaneState { untold, ..state }));
@@ -137,7 +148,7 @@ mod tests {
         let bytes = encode(&state).unwrap();
         assert_eq!(
             bytes,
-            b"\x02\x09\x05\x01\x07\x08\x01\x04bulk\x01\x02\x01\x04bulk\x01\x01\x03\x02\x03\x07\x08"
+            b"\x03\x09\x05\x01\x07\x08\x01\x04bulk\x01\x02\x01\x04bulk\x01\x01\x03\x02\x03\x07\x08"
         );
         assert_eq!(decode::<DeadState>(Some(bytes.clone())), Some(state.clone()));
         let earlier = [&[1], &bytes[1..14]].concat();

@@ -112,6 +112,18 @@ impl GivenUp {
         Self { lane, stream, from, to: to - 1, fate, first_ms, last_ms }
     }
 
+    /// How many numbers.
+    pub fn count(&self) -> u64 {
+        let kept = match self.fate {
+            Fate::Thinned(every) => {
+                let every = u64::from(every.max(1));
+                self.to / every - self.from.saturating_sub(1) / every
+            }
+            _ => 0,
+        };
+        self.to - self.from + 1 - kept
+    }
+
     /// The same as a state keeps it.
     pub(super) fn grave(&self) -> Grave {
         let Self { fate, from, first_ms, last_ms, .. } = *self;

@@ -180,13 +180,25 @@ impl Books {
         }
     }
 
-    /// What waits at the gateway are its newest records: those behind the last delivered number
-    /// arrive in any order, but not long after it.
+    /// What waits at the gateway are the newest of the records that had neither arrived when it
+    /// said so nor are explained: a lane with `freshness` sends its newest before its backlog.
     fn at_gateway(&self) -> Option<Range> {
         let newest = self.reported.iter().max_by_key(|reported| reported.accepted_seq)?;
-        let waiting = newest.waiting.min(newest.accepted_seq);
-        let first = newest.accepted_seq - waiting + 1;
-        (waiting > 0).then_some(Range { first, last: u64::MAX })
+        let before = self.seen.iter().filter(|seen| seen.since_ms <= newest.since_ms);
+        let explained = self.explained.iter().map(|explained| explained.range);
+        let mut gone: Vec<Range> = before.map(|seen| seen.range).chain(explained).collect();
+        gone.sort_by_key(|range| std::cmp::Reverse(range.last));
+        let (mut top, mut waiting) = (newest.accepted_seq, newest.waiting);
+        for range in gone.into_iter().filter(|range| range.first <= newest.accepted_seq) {
+            let between = top.saturating_sub(range.last);
+            if between >= waiting {
+                break;
+            }
+            waiting -= between;
+            top = top.min(range.first - 1);
+        }
+        let first = top - waiting.min(top) + 1;
+        (newest.waiting > 0).then_some(Range { first, last: u64::MAX })
     }
 
     /// A range in pieces with one reason each, or none.

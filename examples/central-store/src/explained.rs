@@ -47,6 +47,7 @@ pub fn reason_name(reason: Reason) -> &'static str {
         Reason::Replayed => "replayed",
         Reason::Expired => "expired",
         Reason::Dropped => "dropped",
+        Reason::Thinned => "thinned",
         Reason::Purged => "purged",
         Reason::Damaged => "damaged",
         Reason::Other => "other",
@@ -60,6 +61,7 @@ pub fn reason_named(name: &str) -> Reason {
         Reason::Replayed,
         Reason::Expired,
         Reason::Dropped,
+        Reason::Thinned,
         Reason::Purged,
         Reason::Damaged,
     ];

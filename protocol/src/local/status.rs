@@ -169,6 +169,36 @@ pub struct Lane {
     /// What would make a waiting lane drain faster, if its own settings slow it.
     #[serde(default)]
     pub hint: Option<String>,
+    /// How live records and backlog stand, in a lane with `freshness`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freshness: Option<Freshness>,
+    /// The rule of `degrade` that was last applied, and what it cost since the agent started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<Degraded>,
+}
+
+/// How a lane with `freshness` stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freshness {
+    /// What live records are to leave within, ms.
+    pub goal_ms: u64,
+    /// Age of the oldest live record that waits, ms.
+    pub oldest_live_ms: Option<u64>,
+    /// Records that wait as backlog.
+    pub backlog: u64,
+}
+
+/// What a rule of `degrade` does to a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Degraded {
+    /// The rule as written, such as `backlog 6h: drop-oldest`; of several in force the last.
+    pub rule: String,
+    /// Since when it is in force, in seconds; `null` when none is any more.
+    pub since_s: Option<u64>,
+    /// Whether nothing leaves the lane because of it.
+    pub paused: bool,
+    /// Records that rules dropped since the agent started.
+    pub dropped: u64,
 }
 
 /// Why nothing leaves a lane although the link is up.

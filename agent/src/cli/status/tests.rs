@@ -19,6 +19,8 @@ fn lane() -> Lane {
         held_keys: 0,
         last_error: None,
         hint: Some("order = \"lane\" is slow".into()),
+        freshness: None,
+        degraded: None,
     }
 }
 

@@ -38,8 +38,8 @@ fn unknown_settings_are_named_with_what_was_probably_meant() {
     assert_eq!(
         lane_faults("[[lane]]\nname='a'\ntopic='t'\nprio = 1"),
         [
-            "spillway.toml:4: lane.a.prio: is not known; known here: batch, bundle, default, min_share, name, \
-          on_reject, order, priority, quota, tag, topic, ttl, weight, when_full"
+            "spillway.toml:4: lane.a.prio: is not known; known here: batch, bundle, default, degrade, \
+          freshness, min_share, name, on_reject, order, priority, quota, tag, topic, ttl, weight, when_full"
         ]
     );
 }
@@ -458,4 +458,77 @@ fn routes_lead_somewhere_and_ask_for_what_they_use() {
             "spillway.toml:4: route[0]: leads nowhere; name at least one of lane, topic, tag, order_key"
         ]
     );
+}
+
+#[test]
+fn freshness_is_for_lanes_without_order_and_for_goals_that_make_sense() {
+    let lane = |line: &str| lane_faults(&format!("{SMALL}{line}"));
+    assert_eq!(
+        lane("order = \"key\"\nfreshness = \"5s\""),
+        [
+            "spillway.toml:5: lane.main.freshness: breaks the order: live records would overtake the \
+          backlog; leave it out, or write order = \"none\""
+        ]
+    );
+    assert_eq!(
+        lane("freshness = \"5ms\""),
+        ["spillway.toml:4: lane.main.freshness: is less than 100 ms; write for example \"5s\""]
+    );
+    assert!(lane("freshness = \"61m\"")[0].contains("longer than an hour"));
+}
+
+#[test]
+fn rules_of_degrade_do_what_they_say_or_are_refused() {
+    let rule = |rule: &str| lane_faults(&format!("{SMALL}degrade = [{{ {rule} }}]"));
+    for (text, problem) in [
+        ("do = \"thin\", keep = \"1 in 10\"", "degrade[0].when: is missing"),
+        ("when = \"backlog 6h\"", "degrade[0].do: is missing"),
+        ("when = \"backlog 6h\", do = \"burn\"", "degrade[0].do: is not one of its words"),
+        ("when = \"backlog 6h\", do = \"thin\"", "degrade[0].keep: is missing"),
+        ("when = \"backlog 6h\", do = \"thin\", keep = \"1 in 1\"", "is not like"),
+        ("when = \"backlog 6h\", do = \"drop-oldest\", keep = \"1 in 3\"", "belongs to do"),
+        ("when = \"backlog 6h\", do = \"pause\"", "would never end"),
+        ("when = \"disk 80%\", do = \"pause\"", "frees no disk"),
+        ("when = \"disk 80%\", do = \"thin\", keep = \"1 in 3\"", "frees no disk until"),
+        ("when = \"disk 100%\", do = \"drop-oldest\"", "always or too late"),
+        ("when = \"disk\", do = \"drop-oldest\"", "has no % sign"),
+        ("when = \"moon 5%\", do = \"drop-oldest\"", "names \"moon\", not disk, backlog or budget"),
+        ("when = \"backlog 5ms\", do = \"drop-oldest\"", "is less than a second"),
+        ("when = \"budget 50%\", do = \"pause\"", "there is none"),
+        ("when = \"budget 50%\", do = \"drop-oldest\"", "gives back no bytes"),
+        ("when = \"backlog 6h\", do = \"drop-oldest\", who = 1", "degrade[0].who: is not known"),
+    ] {
+        let faults = rule(text);
+        let named =
+            faults.iter().any(|fault| fault.starts_with("spillway.toml:4: lane.main.degrade[0]"));
+        assert!(named && faults.iter().any(|fault| fault.contains(problem)), "{text}: {faults:?}");
+    }
+    let ordered =
+        "order = \"key\"\ndegrade = [{ when = \"backlog 6h\", do = \"thin\", keep = \"1 in 2\" }]";
+    assert!(lane_faults(&format!("{SMALL}{ordered}"))[0].contains("leaves gaps"));
+}
+
+#[test]
+fn lanes_of_lower_priorities_give_way_first() {
+    let lane = |name: &str, priority: u32, gives_way: bool| {
+        let rule = "degrade = [{ when = \"backlog 6h\", do = \"drop-oldest\" }]\n";
+        let rule = if gives_way { rule } else { "" };
+        let default = name == "a";
+        format!(
+            "[[lane]]\nname = \"{name}\"\ntopic = \"t\"\npriority = {priority}\ndefault = {default}\n{rule}"
+        )
+    };
+    let faults = |lanes: [String; 3]| lane_faults(&lanes.concat());
+    assert_eq!(
+        faults([lane("a", 1, true), lane("b", 2, true), lane("c", 3, true)]),
+        ["spillway.toml:1: lane.a.degrade: would let the highest priority give way while lane b \
+          has a lower one; give the rules to lanes of lower priorities"]
+    );
+    assert_eq!(
+        faults([lane("a", 1, false), lane("b", 2, true), lane("c", 3, false)]),
+        ["spillway.toml:6: lane.b.degrade: would let it give way before lane c, of a lower \
+          priority; give lane c rules, too"]
+    );
+    Setup::new(&[lane("a", 1, false), lane("b", 2, true), lane("c", 2, false)].concat()).good();
+    Setup::new(&[lane("a", 1, true), lane("b", 1, false)].concat()).good();
 }

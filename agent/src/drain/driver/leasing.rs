@@ -17,6 +17,9 @@ impl<S: Source> Driver<S> {
     /// A full stock does not hear of deferred records that come due; the plan has to, and of the
     /// end of a linger.
     pub(super) fn readiness(&mut self, lane: usize, stock: Readiness, now: Instant) -> Readiness {
+        if self.shared.state().lanes[lane].paused {
+            return Readiness::Held;
+        }
         if matches!(stock, Readiness::Ready | Readiness::Busy) {
             return stock;
         }
@@ -28,7 +31,8 @@ impl<S: Source> Driver<S> {
             _ => None,
         };
         let hidden = if stock == Readiness::Empty { None } else { hidden() };
-        let due = [known, hidden, gathered].into_iter().flatten().min();
+        let rests = self.stocks[lane].live_rests_until(now);
+        let due = [known, hidden, gathered, rests].into_iter().flatten().min();
         due.map_or(stock, Readiness::Due)
     }
 
@@ -47,25 +51,70 @@ impl<S: Source> Driver<S> {
             return;
         }
         for lane in self.turns(permit) {
-            let name = self.options.lanes[lane].name.clone();
-            if !self.lacks(lane, now) {
+            if self.shared.state().lanes[lane].paused {
                 continue;
             }
-            let due = || self.source.next_due(&name);
-            self.stocks[lane].refresh(due, now);
-            if self.stocks[lane].wants(|| self.source.mark(&name), now) {
-                if permit == Permit::Flow && self.gathers(lane, now).is_some() {
-                    continue;
-                }
-                self.gathering[lane].end();
-                let mark = self.stocks[lane].mark(self.source.mark(&name));
-                let (count, bytes) = self.stocks[lane].room();
-                let company = self.companies[lane];
-                let batch = if company.is_kept() && batch > 1 { count } else { batch };
-                let leased = self.source.lease(&name, count.min(batch), bytes, company.run());
-                self.lease = Some(leased.map(move |leased| (lane, mark, leased)).boxed());
+            let leases = self.lacks(lane, now) && self.lease_oldest(lane, permit, batch, now);
+            if leases || permit == Permit::Flow && self.lease_live(lane, now) {
                 return;
             }
+        }
+    }
+
+    /// Leases the lane's oldest, if the queue may have something that is not here.
+    fn lease_oldest(&mut self, lane: usize, permit: Permit, batch: usize, now: Instant) -> bool {
+        let name = self.options.lanes[lane].name.clone();
+        let due = || self.source.next_due(&name);
+        self.stocks[lane].refresh(due, now);
+        if !self.stocks[lane].wants(|| self.source.mark(&name), now) {
+            return false;
+        }
+        if permit == Permit::Flow && self.gathers(lane, now).is_some() {
+            return false;
+        }
+        self.gathering[lane].end();
+        let mark = self.stocks[lane].mark(self.source.mark(&name));
+        let (count, bytes) = self.stocks[lane].room();
+        let company = self.companies[lane];
+        let batch = if company.is_kept() && batch > 1 { count } else { batch };
+        let leased = self.source.lease(&name, count.min(batch), bytes, company.run());
+        self.lease = Some(leased.map(move |leased| (lane, Some(mark), leased)).boxed());
+        true
+    }
+
+    /// Leases live records ahead of a backlog, where none is at hand. Only while the link is up:
+    /// what is to prove a link or a topic is the oldest.
+    fn lease_live(&mut self, lane: usize, now: Instant) -> bool {
+        let stock = &self.stocks[lane];
+        let Some(from) = stock.live_from() else { return false };
+        if stock.has_ready(true, &self.shared.state(), now) || !self.lags(lane, from) {
+            return false;
+        }
+        let name = &self.options.lanes[lane].name;
+        let (count, bytes) = stock.room_for_live();
+        let there = self.source.front(name, from).first.is_some();
+        if !there || count == 0 || bytes == 0 || stock.live_rests_until(now).is_some() {
+            return false;
+        }
+        let batch = if self.companies[lane].is_kept() { count } else { BATCH };
+        let leased = self.source.lease_from(name, from, count.min(batch), bytes);
+        self.lease = Some(leased.map(move |leased| (lane, None, leased)).boxed());
+        true
+    }
+
+    /// Whether something waits that is older than the lane's live front.
+    fn lags(&self, lane: usize, from: u64) -> bool {
+        let first = self.source.front(&self.options.lanes[lane].name, 0).first;
+        self.stocks[lane].has_backlog() || first.is_some_and(|first| first < from)
+    }
+
+    /// Moves the live fronts on.
+    pub(super) fn note_fronts(&mut self, now: Instant) {
+        for (lane, stock) in self.stocks.iter_mut().enumerate() {
+            let Some(from) = stock.live_from() else { continue };
+            let front = self.source.front(&self.options.lanes[lane].name, from);
+            stock.note_front(front, now);
+            self.shared.state().lanes[lane].live_from = stock.live_from();
         }
     }
 
@@ -118,6 +167,10 @@ impl<S: Source> Driver<S> {
     /// Whether the lane has nothing that may leave, though there is room for requests.
     fn lacks(&self, lane: usize, now: Instant) -> bool {
         let state = self.shared.state();
+        if self.stocks[lane].live_from().is_some_and(|from| self.lags(lane, from)) {
+            // Live records at hand do not keep the backlog from its part.
+            return !self.stocks[lane].has_ready(false, &state, now);
+        }
         match self.stocks[lane].readiness(&state, now) {
             Readiness::Ready => false,
             Readiness::Busy => state.load.free() > 0,
@@ -149,6 +202,9 @@ impl<S: Source> Driver<S> {
             (facts, parcel)
         });
         let state = self.shared.state();
-        self.stocks[lane].add(known.collect(), mark, due, &state, now);
+        match mark {
+            Some(mark) => self.stocks[lane].add(known.collect(), mark, due, &state, now),
+            None => self.stocks[lane].add_live(known.collect(), &state, now),
+        }
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Order;
 use crate::drain::source::{Parcel, Source};
 use crate::pace::Standing;
-use crate::queue::{Run, SettleError};
+use crate::queue::{Front, Run, SettleError};
 use crate::upstream::{Finding, Outcome, Upstream};
 
 #[derive(Debug)]
@@ -214,16 +214,12 @@ impl FakeQueue {
     fn lane(inner: &mut Inner, name: &LaneName) -> usize {
         inner.lanes.iter().position(|lane| lane.name == *name).unwrap()
     }
-}
 
-impl Source for FakeQueue {
-    type Parcel = FakeParcel;
-
-    fn lease(
+    fn leased_from(
         &self,
         lane: &LaneName,
-        count: usize,
-        bytes: usize,
+        from: u64,
+        (count, bytes): (usize, usize),
         run: Run,
     ) -> BoxFuture<'static, Vec<FakeParcel>> {
         let mut inner = self.lock();
@@ -237,7 +233,8 @@ impl Source for FakeQueue {
             return async { Vec::new() }.boxed();
         }
         let (mut chosen, mut used) = (Vec::new(), 0);
-        for at in inner.lanes[lane].leasable(run) {
+        let leasable = inner.lanes[lane].leasable(run).into_iter();
+        for at in leasable.filter(|at| *at as u64 >= from) {
             let size = inner.lanes[lane].entries[at].record.size_bytes();
             if chosen.is_empty() || used + size <= bytes {
                 used += size;
@@ -254,6 +251,38 @@ impl Source for FakeQueue {
         };
         let parcels: Vec<_> = chosen.into_iter().map(lease).collect();
         async move { parcels }.boxed()
+    }
+}
+
+impl Source for FakeQueue {
+    type Parcel = FakeParcel;
+
+    fn lease(
+        &self,
+        lane: &LaneName,
+        count: usize,
+        bytes: usize,
+        run: Run,
+    ) -> BoxFuture<'static, Vec<FakeParcel>> {
+        self.leased_from(lane, 0, (count, bytes), run)
+    }
+
+    fn lease_from(
+        &self,
+        lane: &LaneName,
+        from: u64,
+        count: usize,
+        bytes: usize,
+    ) -> BoxFuture<'static, Vec<FakeParcel>> {
+        self.leased_from(lane, from, (count, bytes), Run::ONE)
+    }
+
+    fn front(&self, lane: &LaneName, from: u64) -> Front {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let lane = &inner.lanes[lane];
+        let first = lane.leasable(Run::ONE).into_iter().map(|at| at as u64).find(|at| *at >= from);
+        Front { end: lane.entries.len() as u64, first, stretches: 0 }
     }
 
     fn next_due(&self, lane: &LaneName) -> Option<Instant> {

@@ -320,3 +320,20 @@ async fn an_empty_lane_is_not_leased_for_what_happens_in_another() {
     drained(&queue, SECOND).await;
     handle.stop(SECOND).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_paused_lane_sends_nothing_new_until_it_goes_on() {
+    let options = options(vec![lane("a", Order::None), lane("b", Order::None)]);
+    let (queue, paused) = (queue(&options), options.lanes[0].name.clone());
+    let upstream = FakeUpstream::new(|_, _| (MS * 100, delivered()));
+    let handle = spawn(options, &queue, &upstream);
+    until(&handle, LinkState::Online).await;
+    handle.pause(&paused, true);
+    queue.fill(0, 20);
+    queue.fill(1, 20);
+    sleep(SECOND * 100).await;
+    assert_eq!(queue.delivered().iter().filter(|(lane, _)| *lane == 0).count(), 0);
+    assert_eq!(queue.delivered().len(), 20, "the other one went on");
+    handle.pause(&paused, false);
+    drained(&queue, SECOND * 100).await;
+}

@@ -112,6 +112,15 @@ impl Keys {
         None
     }
 
+    /// What is parked before `position` was given up.
+    pub(super) fn forget_before(&mut self, position: u64) {
+        for behind in self.busy.values_mut() {
+            let count = behind.parked.len();
+            behind.parked.retain(|parked| *parked >= position);
+            self.parked -= count - behind.parked.len();
+        }
+    }
+
     /// A key for which more must be looked for, among what was looked at before `scan`.
     pub(super) fn refill_wanted(&self, scan: u64) -> Option<Refill> {
         let key = *self.hungry.front()?;

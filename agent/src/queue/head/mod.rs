@@ -6,7 +6,9 @@
 //! A position is *waiting* until it is looked at; then it is *active* (leased, ready to be leased
 //! again, or delayed), or *parked* behind an active one of its order key; then it is settled.
 
+mod dropping;
 mod keys;
+mod thinned;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,6 +20,8 @@ use super::state::Tally;
 use super::untold::{Grave, Untold};
 use keys::Keys;
 pub(super) use keys::Refill;
+pub(super) use thinned::Comb;
+use thinned::Thinned;
 
 /// Most positions that are active at once; beyond it nothing new is looked at.
 const ACTIVE_MAX: usize = 16_384;
@@ -33,12 +37,14 @@ pub(super) struct Head {
     settled: Settled,
     baseline: u64,
     tally: Tally,
-    /// Everything below has been looked at.
-    scan: u64,
+    /// What has been looked at, and what needs no look: all that is settled. All below its
+    /// watermark is; what is above was leased ahead of what is older.
+    looked: Settled,
     active: HashMap<u64, Active>,
     ready: BTreeSet<u64>,
     delayed: BTreeSet<(Instant, u64)>,
     keys: Keys,
+    thinned: Thinned,
     /// What was lost to damage or purged, for who asks after it; the newest ranges.
     lost: BTreeMap<u64, u64>,
     /// What was given up and is not told; here, so that it is saved with what is settled.
@@ -78,6 +84,10 @@ pub(super) enum End {
     Delivered,
     Dead,
     Damaged,
+    /// Given up at a limit.
+    Dropped,
+    /// Given up so that one in so many is kept.
+    Thinned(u32),
 }
 
 impl End {
@@ -87,6 +97,8 @@ impl End {
             Self::Delivered => None,
             Self::Dead => Some(Fate::Dead),
             Self::Damaged => Some(Fate::Damaged),
+            Self::Dropped => Some(Fate::Dropped),
+            Self::Thinned(every) => Some(Fate::Thinned(every)),
         }
     }
 }
@@ -94,31 +106,44 @@ impl End {
 impl Head {
     /// Goes on where a saved state left off.
     pub(super) fn new(ordering: Ordering, settled: Settled, baseline: u64, tally: Tally) -> Self {
-        let scan = settled.watermark();
         Self {
             ordering,
+            looked: settled.clone(),
             settled,
             baseline,
             tally,
-            scan,
             active: HashMap::new(),
             ready: BTreeSet::new(),
             delayed: BTreeSet::new(),
             keys: Keys::default(),
+            thinned: Thinned::default(),
             lost: BTreeMap::new(),
             untold: Untold::default(),
         }
     }
 
     /// With the lost ranges that the saved state remembers, and those that are not told.
-    pub(super) fn with_lost(mut self, lost: &[(u64, u64)], untold: &[Grave]) -> Self {
+    pub(super) fn with_lost(
+        mut self,
+        lost: &[(u64, u64)],
+        untold: &[Grave],
+        thinned: &[Comb],
+    ) -> Self {
         self.lost = lost.iter().copied().collect();
         self.untold = Untold::restore(untold);
+        self.thinned = Thinned::restore(thinned, |from, to| self.settled.gaps(from, to));
+        self.pass_thinned();
         self
     }
 
     /// Notes that `from..to` are lost, though they count as they were settled.
     pub(super) fn note_lost(&mut self, from: u64, to: u64) {
+        let (mut from, mut to) = (from, to);
+        if let Some((&first, &end)) = self.lost.range(..=from).next_back()
+            && end >= from
+        {
+            (from, to) = (first, end.max(to));
+        }
         self.lost.insert(from, to);
         while self.lost.len() > LOST_MAX {
             self.lost.pop_first();
@@ -127,7 +152,8 @@ impl Head {
 
     /// Whether `position` was lost, as far back as is remembered.
     pub(super) fn is_lost(&self, position: u64) -> bool {
-        self.lost.range(..=position).next_back().is_some_and(|(_, &to)| position < to)
+        self.thinned.dropped(position)
+            || self.lost.range(..=position).next_back().is_some_and(|(_, &to)| position < to)
     }
 
     /// The lost ranges, for the state.
@@ -135,21 +161,38 @@ impl Head {
         self.lost.iter().map(|(&from, &to)| (from, to)).collect()
     }
 
-    /// What may be sent at `now` of a chain that ends at `end`, oldest first.
-    pub(super) fn next(&mut self, now: Instant, end: u64) -> Next {
+    /// What may be sent at `now` of a chain that ends at `end`, oldest first; without order,
+    /// only from the position `from` on.
+    pub(super) fn next(&mut self, now: Instant, from: u64, end: u64) -> Next {
         self.wake(now);
-        if let Some(&position) = self.ready.first() {
-            return Next::Again(position);
+        let again = self.ready.range(from..).next().copied();
+        let position = self.next_unlooked(from);
+        if let Some(again) = again.filter(|again| *again < position || self.is_full()) {
+            return Next::Again(again);
         }
-        if let Some(refill) = self.keys.refill_wanted(self.scan) {
+        let scan = self.looked.watermark();
+        if let Some(refill) = self.keys.refill_wanted(scan) {
             return Next::Refill(refill);
         }
         let one_at_a_time = self.ordering == Ordering::Lane && !self.active.is_empty();
-        self.scan = self.settled.next_unsettled(self.scan);
-        if one_at_a_time || self.active.len() >= ACTIVE_MAX || self.scan >= end {
-            return Next::Nothing;
+        if one_at_a_time || self.is_full() || position >= end {
+            return again.map_or(Next::Nothing, Next::Again);
         }
-        Next::Look(self.scan)
+        Next::Look(position)
+    }
+
+    fn is_full(&self) -> bool {
+        self.active.len() >= ACTIVE_MAX
+    }
+
+    /// The first position from `from` on that could be leased at `now`, and how many stretches
+    /// were leased ahead of what is older.
+    pub(super) fn front(&mut self, now: Instant, from: u64, end: u64) -> (Option<u64>, usize) {
+        let first = match self.next(now, from, end) {
+            Next::Again(position) | Next::Look(position) => Some(position),
+            Next::Refill(_) | Next::Nothing => None,
+        };
+        (first, self.looked.stretches())
     }
 
     /// The delayed ones whose time has come are ready.
@@ -164,7 +207,7 @@ impl Head {
     /// behind another one of its key. `joins`: it may go with those of its key that are leased,
     /// if it is the next one.
     pub(super) fn found(&mut self, position: u64, key: KeyHash, joins: bool) -> bool {
-        self.scan = position + 1;
+        self.looked.insert(position, position + 1);
         let key = (self.ordering == Ordering::Key).then_some(key);
         if key.is_some_and(|key| !self.keys.take_or_park(key, position, joins)) {
             return false;
@@ -186,12 +229,11 @@ impl Head {
             Ordering::None => return None,
             Ordering::Key => (self.keys.follower(key)?, Some(key)),
             Ordering::Lane => {
-                self.scan = self.settled.next_unsettled(self.scan);
-                let next = self.scan;
+                let next = self.looked.watermark();
                 if next >= end || self.active.contains_key(&next) {
                     return None;
                 }
-                self.scan += 1;
+                self.looked.insert(next, next + 1);
                 (next, None)
             }
         };
@@ -203,7 +245,9 @@ impl Head {
     pub(super) fn refill(&mut self, refill: Refill, found: Vec<u64>, scanned_to: u64) {
         let settled = &self.settled;
         let found = found.into_iter().filter(|p| !settled.contains(*p)).collect();
-        if let Some(position) = self.keys.refilled(refill, found, scanned_to, self.scan) {
+        if let Some(position) =
+            self.keys.refilled(refill, found, scanned_to, self.looked.watermark())
+        {
             self.revive(position, refill.key);
         }
     }
@@ -244,7 +288,9 @@ impl Head {
             }
             (Ordering::Lane, _) if self.settled.next_unsettled(0) < position => {
                 self.active.remove(&position);
-                self.scan = self.scan.min(position);
+                // It is to be looked at again, and all behind it that is not settled.
+                let from = position.min(self.looked.watermark());
+                self.looked = Settled::restore(from, &self.settled.above(usize::MAX));
                 true
             }
             _ => false,
@@ -297,7 +343,6 @@ impl Head {
         }
         self.close(from, to, End::Damaged);
         self.note_lost(from, to);
-        self.scan = self.scan.max(to);
     }
 
     /// Recovery found `position` among the dead letters.
@@ -306,19 +351,27 @@ impl Head {
     }
 
     fn close(&mut self, from: u64, to: u64, end: End) {
+        self.close_only(from, to, end);
+        self.pass_thinned();
+    }
+
+    fn close_only(&mut self, from: u64, to: u64, end: End) {
         let before = self.settled.count_from(self.baseline);
         self.settled.insert(from, to);
+        self.looked.insert(from, to);
+        self.thinned.cut(from, to);
         let closed = self.settled.count_from(self.baseline) - before;
         *match end {
             End::Delivered => &mut self.tally.delivered,
             End::Dead => &mut self.tally.dead,
             End::Damaged => &mut self.tally.damaged,
+            End::Dropped | End::Thinned(_) => &mut self.tally.dropped,
         } += closed;
     }
 
     /// When the earliest delayed one is due, or `now` if there is something to do already.
     pub(super) fn next_due(&mut self, now: Instant, end: u64) -> Option<Instant> {
-        match self.next(now, end) {
+        match self.next(now, 0, end) {
             Next::Nothing => self.delayed.first().map(|(due, _)| *due),
             _ => Some(now),
         }

@@ -15,7 +15,7 @@ fn lease_all(head: &mut Head, keys: &[KeyHash], now: Instant) -> Vec<u64> {
     let key = |position: u64| keys[position as usize - 1];
     let mut leased = Vec::new();
     loop {
-        match head.next(now, end) {
+        match head.next(now, 0, end) {
             Next::Again(position) => {
                 head.lease(position);
                 leased.push(position);
@@ -47,7 +47,7 @@ fn an_unordered_lane_hands_out_everything_and_others_while_one_is_delayed() {
     assert_eq!(lease_all(&mut head, &[1, 1, 1, 1], now), [2, 4]);
     assert_eq!(head.next_due(now, 5), Some(now + Duration::from_secs(5)));
     let later = now + Duration::from_secs(5);
-    assert_eq!(head.next(later, 5), Next::Again(1));
+    assert_eq!(head.next(later, 0, 5), Next::Again(1));
     assert_eq!(head.lease(1), 1, "one attempt was charged");
 }
 
@@ -94,23 +94,23 @@ fn damage_is_counted_once_and_frees_the_key_behind_it() {
 #[test]
 fn a_run_of_a_lane_in_order_ends_where_it_steps_back() {
     let (mut head, now) = (head(Ordering::Lane), Instant::now());
-    assert_eq!(head.next(now, 6), Next::Look(1));
+    assert_eq!(head.next(now, 0, 6), Next::Look(1));
     assert!(head.found(1, 7, false));
     assert_eq!([head.follower(7, 6), head.follower(7, 6)], [Some(2), Some(3)]);
     head.defer(2, None, false);
     head.defer(3, None, false);
-    assert_eq!(head.next(now, 6), Next::Nothing, "the first is still under way");
+    assert_eq!(head.next(now, 0, 6), Next::Nothing, "the first is still under way");
     head.defer(1, Some(now + Duration::from_secs(1)), true);
-    assert_eq!(head.next(now, 6), Next::Nothing);
+    assert_eq!(head.next(now, 0, 6), Next::Nothing);
     let later = now + Duration::from_secs(1);
-    assert_eq!(head.next(later, 6), Next::Again(1));
+    assert_eq!(head.next(later, 0, 6), Next::Again(1));
     assert_eq!(head.lease(1), 1);
     assert_eq!((head.follower(7, 6), head.follower(7, 6)), (Some(2), Some(3)));
     // The second steps back, the first is delivered, then the third gives up, too.
     head.defer(2, None, false);
     head.settle(1, End::Delivered);
     head.defer(3, Some(later + Duration::from_secs(9)), true);
-    assert_eq!(head.next(later, 6), Next::Look(2));
+    assert_eq!(head.next(later, 0, 6), Next::Look(2));
     assert!(head.found(2, 7, false));
     assert_eq!(head.follower(7, 3), None, "nothing lies behind the end");
 }
@@ -119,7 +119,7 @@ fn a_run_of_a_lane_in_order_ends_where_it_steps_back() {
 fn a_run_of_a_key_joins_only_without_a_gap_and_steps_back_in_order() {
     let (mut head, now) = (head(Ordering::Key), Instant::now());
     let look = |head: &mut Head, position, joins| {
-        assert_eq!(head.next(now, 9), Next::Look(position));
+        assert_eq!(head.next(now, 0, 9), Next::Look(position));
         head.found(position, 7, joins)
     };
     assert!(look(&mut head, 1, false) && look(&mut head, 2, true));
@@ -130,7 +130,7 @@ fn a_run_of_a_key_joins_only_without_a_gap_and_steps_back_in_order() {
     head.defer(2, None, false);
     head.settle(1, End::Delivered);
     head.defer(4, None, false);
-    assert_eq!(head.next(now, 9), Next::Again(2));
+    assert_eq!(head.next(now, 0, 9), Next::Again(2));
     head.lease(2);
     assert_eq!((head.follower(7, 9), head.follower(7, 9)), (Some(3), Some(4)));
     [2, 3, 4].into_iter().for_each(|position| head.settle(position, End::Delivered));
@@ -174,4 +174,28 @@ proptest! {
         prop_assert_eq!(delivered, keys.len());
         prop_assert_eq!(head.settled().watermark(), keys.len() as u64 + 1);
     }
+}
+
+#[test]
+fn what_is_leased_ahead_is_one_stretch_until_what_is_before_it_is_done() {
+    let (mut head, now) = (head(Ordering::None), Instant::now());
+    let lease = |head: &mut Head, from| match head.next(now, from, 10) {
+        Next::Look(position) => {
+            head.found(position, 0, false);
+            position
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((lease(&mut head, 7), lease(&mut head, 7), lease(&mut head, 0)), (7, 8, 1));
+    assert_eq!(head.front(now, 7, 10), (Some(9), 1));
+    head.settle(7, End::Delivered);
+    head.defer(8, None, false);
+    assert_eq!(head.next(now, 7, 10), Next::Again(8));
+    assert_eq!(head.next(now, 0, 10), Next::Look(2), "what went back is not the oldest");
+    assert_eq!(head.front(now, 9, 9), (None, 1), "nothing lies behind the end");
+    head.lease(8);
+    assert_eq!([0; 6].map(|from| lease(&mut head, from)), [2, 3, 4, 5, 6, 9]);
+    assert_eq!(head.front(now, 0, 10), (None, 0));
+    (1..10).for_each(|position| head.settle(position, End::Delivered));
+    assert_eq!((head.settled().watermark(), head.tally().delivered), (10, 9));
 }

@@ -20,6 +20,8 @@ struct Leasing<'a> {
     lane: &'a Arc<Lane>,
     head: MutexGuard<'a, Head>,
     leases: Vec<Lease>,
+    /// Only from this position on.
+    from: u64,
     count: usize,
     /// Bytes that may still be leased.
     room: usize,
@@ -33,6 +35,7 @@ impl Lane {
     /// See [`Queue::lease_runs`](crate::queue::Queue::lease_runs).
     pub(in crate::queue) fn lease(
         self: &Arc<Self>,
+        from: u64,
         count: usize,
         bytes: usize,
         run: Run,
@@ -40,7 +43,8 @@ impl Lane {
     ) -> io::Result<Vec<Lease>> {
         let (leases, runs) = (Vec::new(), HashMap::new());
         let head = self.head();
-        let leasing = Leasing { lane: self, head, leases, count, room: bytes, looks: 0, run, runs };
+        let lane = self;
+        let leasing = Leasing { lane, head, leases, from, count, room: bytes, looks: 0, run, runs };
         leasing.work(now)
     }
 }
@@ -49,7 +53,7 @@ impl Leasing<'_> {
     fn work(mut self, now: Instant) -> io::Result<Vec<Lease>> {
         while self.has_room() {
             self.looks += 1;
-            let (position, new) = match self.head.next(now, self.lane.chain.end()) {
+            let (position, new) = match self.head.next(now, self.from, self.lane.chain.end()) {
                 Next::Nothing => break,
                 Next::Refill(refill) => {
                     self.looks += self.lane.refill(&mut self.head, refill)?;

@@ -54,6 +54,7 @@ impl Lane {
             settled: saved_tally(&head),
             lost: head.lost(),
             untold: head.untold.graves(),
+            thinned: head.thinned(),
         }
     }
 

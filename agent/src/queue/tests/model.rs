@@ -22,7 +22,7 @@ use crate::queue::inbox::Group;
 use crate::queue::recover::{Parts, Stores, recover};
 use crate::queue::store::memory::MemoryStore;
 use crate::queue::submission::{Answer, Submission, Waiting};
-use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, Run, keeper};
+use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper};
 
 #[derive(Debug, Clone)]
 enum Action {
@@ -37,6 +37,8 @@ enum Action {
     Fail(u64, bool),
     Replay,
     Purge,
+    /// All but so many are dropped, or thinned to one in so many.
+    Drop(u64, Option<u32>),
     /// What was given up is told, and perhaps the queue hears that it is.
     Tell(bool),
 }
@@ -52,6 +54,7 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (0u64..8, any::<bool>()).prop_map(|(n, done)| Action::Fail(n, done)),
         1 => Just(Action::Replay),
         1 => Just(Action::Purge),
+        1 => (0u64..9, prop::option::of(2u32..5)).prop_map(|(n, every)| Action::Drop(n, every)),
         2 => any::<bool>().prop_map(Action::Tell),
     ]
 }
@@ -119,6 +122,7 @@ impl World {
             Action::Fail(operations, done) => self.lane_store.fail_after(operations, done),
             Action::Replay => self.replay(),
             Action::Purge => self.purge(),
+            Action::Drop(but, every) => self.drop(but, every),
             Action::Tell(heard) => self.tell(heard),
         }
         self.check();
@@ -156,7 +160,10 @@ impl World {
         self.now += Duration::from_secs(1);
         let lane = self.parts.lanes[0].clone();
         let run = Run { records: 1 + usize::from(how % 7), bytes: 60_000 };
-        let Ok(leases) = lane.lease(count, 1 << 20, run, self.now) else {
+        // Some are leased ahead of those before them.
+        let ahead = self.ordering == Ordering::None && how.is_multiple_of(3);
+        let from = if ahead { lane.chain.end().saturating_sub(u64::from(how % 8)) } else { 0 };
+        let Ok(leases) = lane.lease(from, count, 1 << 20, run, self.now) else {
             return;
         };
         let mut given_back = BTreeSet::new();
@@ -248,12 +255,45 @@ impl World {
         }
     }
 
+    fn drop(&mut self, but: u64, every: Option<u32>) {
+        self.lane_store.fail_after(u64::MAX, false);
+        let lane = self.parts.lanes[0].clone();
+        let waiting = || lane.peek(0, usize::MAX).unwrap().into_iter();
+        let before: Vec<_> = waiting().map(|e| (e.record.id.to_string(), e.stamp.seq)).collect();
+        let below = lane.chain.end().saturating_sub(but);
+        let (dropped, fate) = match every {
+            None => (lane.drop_oldest(below), Fate::Dropped),
+            Some(every) => (lane.thin(0, below, every), Fate::Thinned(every)),
+        };
+        assert!(self.save());
+        let after: BTreeSet<u64> = waiting().map(|entry| entry.stamp.seq).collect();
+        let gone = before.iter().filter(|(_, seq)| !after.contains(seq));
+        assert_eq!(gone.clone().count() as u64, dropped);
+        for (id, seq) in gone {
+            assert!(every.is_none_or(|every| !seq.is_multiple_of(u64::from(every))));
+            assert_eq!(
+                lane.place(*seq),
+                Place::Dropped { lane: lane.name.clone(), stream: StreamId(1), seq: *seq }
+            );
+            self.owed.remove(id);
+            self.given_up.insert((fate, *seq));
+        }
+    }
+
     fn tell(&mut self, heard: bool) {
         let lane = &self.parts.lanes[0];
         let told = [lane.untold(), self.parts.dead.untold()];
         for range in told.iter().flatten() {
             assert_eq!((range.lane.as_str(), range.stream), ("a", StreamId(1)));
-            self.told.extend((range.from..=range.to).map(|seq| (range.fate, seq)));
+            let numbers = (range.from..=range.to).filter(|seq| match range.fate {
+                Fate::Thinned(every) => !seq.is_multiple_of(u64::from(every)),
+                // What is dropped where it was thinned before is told as one range.
+                Fate::Dropped => self.given_up.contains(&(Fate::Dropped, *seq)),
+                _ => true,
+            });
+            let count = numbers.clone().count() as u64;
+            assert!(range.fate == Fate::Dropped || count == range.count());
+            self.told.extend(numbers.map(|seq| (range.fate, seq)));
         }
         assert!(self.told.is_subset(&self.given_up), "{:?} {:?}", self.told, self.given_up);
         if heard {
@@ -278,7 +318,7 @@ impl World {
             self.now += Duration::from_secs(2);
             let leases = self.parts.lanes[0]
                 .clone()
-                .lease(100, 1 << 20, Run { records: 9, bytes: 9_000 }, self.now)
+                .lease(0, 100, 1 << 20, Run { records: 9, bytes: 9_000 }, self.now)
                 .unwrap();
             if leases.is_empty() && self.parts.lanes[0].accounts().waiting == 0 {
                 break;

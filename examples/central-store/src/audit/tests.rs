@@ -35,6 +35,33 @@ fn what_is_missing_is_named_and_what_is_explained_is_not() {
 }
 
 #[test]
+fn of_a_thinned_range_what_arrived_is_stored_and_the_rest_explained() {
+    let books = Books {
+        seen: vec![seen(10, 10, 50), seen(20, 20, 50), seen(31, 33, 50)],
+        explained: vec![explained(1, 30, Reason::Thinned)],
+        reported: vec![],
+    };
+    let audit = &books.audit(1000)[&DAY];
+    assert_eq!((audit.accepted, audit.stored), (33, 5));
+    assert_eq!(audit.explained, BTreeMap::from([(Reason::Thinned, 28)]));
+    assert!(audit.missing.is_empty() && audit.young.is_empty());
+}
+
+#[test]
+fn a_backlog_behind_live_records_that_arrived_waits_and_is_not_missing() {
+    let told = |waiting, since_ms| Reported { accepted_seq: 1000, waiting, since_ms };
+    let books = Books {
+        seen: vec![seen(1, 100, 10), seen(901, 950, 20), seen(951, 1000, 20), seen(300, 300, 90)],
+        explained: vec![explained(500, 509, Reason::Dead)],
+        reported: vec![told(780, 50)],
+    };
+    let audit = &books.audit(1000)[&DAY];
+    // One of the 780 has come since; ten more that neither came nor wait are lost.
+    assert_eq!((audit.stored, audit.waiting), (201, 779));
+    assert_eq!(gaps(&audit.missing), ["101-110"]);
+}
+
+#[test]
 fn a_gap_is_as_old_as_the_first_news_above_it() {
     let books =
         Books { seen: vec![seen(1, 1, 10), seen(3, 3, 500), seen(5, 5, 90)], ..Books::default() };

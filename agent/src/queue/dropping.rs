@@ -1,0 +1,49 @@
+//! Waiting records are given up at a limit, and what whoever decides that has to know.
+
+use spillway_protocol::record::LaneName;
+
+use super::handle::Queue;
+
+impl Queue {
+    /// Gives up the lane's waiting records before the position `below`, but for those that are
+    /// leased; durable when this returns without an error in the log. Returns how many. Blocks.
+    pub fn drop_oldest(&self, lane: &LaneName, below: u64) -> u64 {
+        let dropped = self.lane(lane).map_or(0, |lane| lane.drop_oldest(below));
+        self.save_drop(dropped)
+    }
+
+    /// Of the waiting records from the position `from` on and before `below`, keeps those whose
+    /// number is a multiple of `every`, of a lane without order. Else like [`Queue::drop_oldest`].
+    pub fn thin(&self, lane: &LaneName, from: u64, below: u64, every: u32) -> u64 {
+        let dropped = self.lane(lane).map_or(0, |lane| lane.thin(from, below, every));
+        self.save_drop(dropped)
+    }
+
+    fn save_drop(&self, dropped: u64) -> u64 {
+        if dropped > 0
+            && let Err(error) = self.save()
+        {
+            tracing::warn!(%error, "what was dropped is not noted yet; it waits again after a crash");
+        }
+        dropped
+    }
+
+    /// Up to where, and at most up to `below`, the lane's waiting records were accepted before
+    /// `accepted_before_ms`, ms since 1970, by a clock that was set. Reads the disk; may stop
+    /// early where there are many.
+    pub fn first_younger(&self, lane: &LaneName, below: u64, accepted_before_ms: u64) -> u64 {
+        let Some(lane) = self.lane(lane) else { return 0 };
+        let found = lane.first_younger(below, accepted_before_ms);
+        self.logged("the queue could not be read", found).unwrap_or(0)
+    }
+
+    /// The position of the oldest waiting record, or the lane's end.
+    pub fn oldest(&self, lane: &LaneName) -> u64 {
+        self.lane(lane).map_or(0, |lane| lane.head().next_waiting(0).min(lane.chain.end()))
+    }
+
+    /// A lane's segments: first position, the position after the last, bytes; the last is open.
+    pub fn segments(&self, lane: &LaneName) -> Vec<(u64, u64, u64)> {
+        self.lane(lane).map(|lane| lane.chain.sizes()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,78 @@
+//! Waiting records are given up at a limit.
+
+use std::io;
+
+use super::Lane;
+use crate::queue::api::Ordering;
+use crate::queue::chain::Read;
+use crate::queue::head::End;
+
+/// Most positions that one search reads.
+const SEARCH_MAX: usize = 20_000;
+
+impl Lane {
+    /// See [`Queue::drop_oldest`](crate::queue::Queue::drop_oldest).
+    pub(in crate::queue) fn drop_oldest(&self, below: u64) -> u64 {
+        let before = self.accounts().dropped;
+        let mut head = self.head();
+        let ranges = head.drop_below(below.min(self.chain.end()));
+        for range in ranges {
+            self.give_up(&mut head, range, End::Dropped, self.now_ms());
+        }
+        drop(head);
+        self.touch();
+        self.accounts().dropped - before
+    }
+
+    /// See [`Queue::thin`](crate::queue::Queue::thin).
+    pub(in crate::queue) fn thin(&self, from: u64, below: u64, every: u32) -> u64 {
+        let before = self.accounts().dropped;
+        let mut head = self.head();
+        if every < 2 || head.ordering() != Ordering::None {
+            return 0;
+        }
+        let mut start = from.max(head.settled().watermark());
+        let below = below.min(self.chain.end());
+        while start < below {
+            let (base, end) = self.numbering.stretch(start);
+            let ranges = head.thin((start, end.min(below)), every, base);
+            for range in ranges {
+                self.give_up(&mut head, range, End::Thinned(every), self.now_ms());
+            }
+            start = end;
+        }
+        drop(head);
+        self.touch();
+        self.accounts().dropped - before
+    }
+
+    /// The first position from the oldest waiting one on, and before `below`, that was not
+    /// accepted before `accepted_before_ms` by a clock that was set. Reads the disk, but not for
+    /// long: a search may end early.
+    pub(in crate::queue) fn first_younger(
+        &self,
+        below: u64,
+        accepted_before_ms: u64,
+    ) -> io::Result<u64> {
+        let mut position = self.head().next_waiting(0);
+        for _ in 0..SEARCH_MAX {
+            if position >= below {
+                break;
+            }
+            position = match self.chain.read(position)? {
+                Read::Pack(pack) => {
+                    let stored = super::decode(&pack, position).map(|(stored, _)| stored);
+                    let older = |ms: u64, set: bool| set && ms < accepted_before_ms;
+                    if !stored.is_some_and(|s| older(s.accepted_ms, s.clock_set)) {
+                        break;
+                    }
+                    position + 1
+                }
+                Read::Hole { until } => until,
+                Read::End => break,
+            };
+            position = self.head().next_waiting(position);
+        }
+        Ok(position.min(below))
+    }
+}
