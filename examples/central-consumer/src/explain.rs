@@ -46,6 +46,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         lane: Lanes::default().id(&database, &place).await?,
         range: Range { first: from, last: to },
         reason: Reason::Other,
+        kept_every: 0,
         first_ms: now_ms,
         last_ms: now_ms,
         note: Some(note),

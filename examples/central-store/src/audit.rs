@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use spillway_protocol::tombstone::Reason;
 
-use crate::explained::Explained;
+use crate::explained::{Explained, pieces};
 use crate::ranges::Range;
 
 /// What is known of one gateway, stream and lane.
@@ -109,10 +109,11 @@ impl Books {
             audit.accepted += range.count();
             audit.stored += range.count();
         }
+        let at_gateway = self.at_gateway();
         for (day, gap) in self.unseen() {
             let audit = days.entry(day).or_default();
             audit.accepted += gap.range.count();
-            self.judge(gap, known_before_ms, audit);
+            self.judge(gap, at_gateway, known_before_ms, audit);
         }
         days
     }
@@ -158,8 +159,7 @@ impl Books {
     }
 
     /// Puts each number of a gap where it belongs.
-    fn judge(&self, gap: Gap, known_before_ms: u64, audit: &mut Audit) {
-        let at_gateway = self.at_gateway();
+    fn judge(&self, gap: Gap, at_gateway: Option<Range>, known_before_ms: u64, audit: &mut Audit) {
         for (range, reason) in self.reasons(gap.range) {
             if let Some(reason) = reason {
                 *audit.explained.entry(reason).or_default() += range.count();
@@ -184,8 +184,11 @@ impl Books {
     /// said so nor are explained: a lane with `freshness` sends its newest before its backlog.
     fn at_gateway(&self) -> Option<Range> {
         let newest = self.reported.iter().max_by_key(|reported| reported.accepted_seq)?;
+        if newest.waiting == 0 {
+            return None;
+        }
         let before = self.seen.iter().filter(|seen| seen.since_ms <= newest.since_ms);
-        let explained = self.explained.iter().map(|explained| explained.range);
+        let explained = self.explained.iter().flat_map(Explained::runs);
         let mut gone: Vec<Range> = before.map(|seen| seen.range).chain(explained).collect();
         gone.sort_by_key(|range| std::cmp::Reverse(range.last));
         let (mut top, mut waiting) = (newest.accepted_seq, newest.waiting);
@@ -198,15 +201,15 @@ impl Books {
             top = top.min(range.first - 1);
         }
         let first = top - waiting.min(top) + 1;
-        (newest.waiting > 0).then_some(Range { first, last: u64::MAX })
+        Some(Range { first, last: u64::MAX })
     }
 
     /// A range in pieces with one reason each, or none.
     fn reasons(&self, range: Range) -> Vec<(Range, Option<Reason>)> {
-        let told: Vec<(Range, Reason)> = self
+        let told: Vec<(Range, &Explained)> = self
             .explained
             .iter()
-            .filter_map(|explained| Some((explained.range.cut(&range)?, explained.reason)))
+            .filter_map(|explained| Some((explained.range.cut(&range)?, explained)))
             .collect();
         let mut starts: Vec<u64> =
             told.iter().flat_map(|(cut, _)| [cut.first, cut.last.saturating_add(1)]).collect();
@@ -215,13 +218,22 @@ impl Books {
         starts.sort_unstable();
         starts.dedup();
         let ends = starts.iter().skip(1).map(|start| start - 1).chain([range.last]);
-        let pieces = starts.iter().zip(ends).map(|(first, last)| Range { first: *first, last });
-        let reason = |piece: &Range| {
-            let covering = told.iter().filter(|(cut, _)| cut.cut(piece).is_some());
-            covering.map(|(_, reason)| *reason).max_by_key(|reason| reason.rank())
+        let parts = starts.iter().zip(ends).map(|(first, last)| Range { first: *first, last });
+        let judged = |part: Range| {
+            let covering = told.iter().filter(|(cut, _)| cut.cut(&part).is_some());
+            let covering: Vec<&Explained> = covering.map(|(_, explained)| *explained).collect();
+            // Where something explains all, nothing was kept.
+            let every = covering.iter().map(|explained| explained.kept_every).min().unwrap_or(0);
+            pieces(part, every).map(move |piece| (piece, reason(piece.first, &covering)))
         };
-        pieces.map(|piece| (piece, reason(&piece))).collect()
+        parts.flat_map(judged).collect()
     }
+}
+
+/// Why `number` does not come, if any of those that cover it says so.
+fn reason(number: u64, covering: &[&Explained]) -> Option<Reason> {
+    let giving_up = covering.iter().filter(|explained| !explained.keeps(number));
+    giving_up.map(|explained| explained.reason).max_by_key(|reason| reason.rank())
 }
 
 /// Numbers, sorted, and since when it has been known that they, and so all below, exist.

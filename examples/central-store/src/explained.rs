@@ -32,12 +32,45 @@ pub struct Explained {
     pub range: Range,
     /// Why.
     pub reason: Reason,
+    /// The multiples of this were kept, and arrive like any; 0 where none was.
+    pub kept_every: u32,
     /// When the first was given up, ms since 1970 by the gateway's clock.
     pub first_ms: u64,
     /// When the last was.
     pub last_ms: u64,
     /// What an operator wrote.
     pub note: Option<String>,
+}
+
+impl Explained {
+    /// Whether `number`, which lies in the range, was kept.
+    pub fn keeps(&self, number: u64) -> bool {
+        self.kept_every > 0 && number.is_multiple_of(self.kept_every.into())
+    }
+
+    /// The range without what was kept, piece by piece.
+    pub fn runs(&self) -> impl Iterator<Item = Range> {
+        pieces(self.range, self.kept_every).filter(|piece| !self.keeps(piece.first))
+    }
+}
+
+/// `range` cut at the multiples of `every`, which are pieces of their own; as it is where that is 0.
+pub(crate) fn pieces(range: Range, every: u32) -> impl Iterator<Item = Range> {
+    let every = match every {
+        0 => u64::MAX,
+        every => u64::from(every),
+    };
+    let mut next = Some(range.first);
+    std::iter::from_fn(move || {
+        let first = next.filter(|first| *first <= range.last)?;
+        let last = match first.is_multiple_of(every) {
+            true => first,
+            false => (first / every).saturating_add(1).saturating_mul(every) - 1,
+        };
+        let piece = Range { first, last: last.min(range.last) };
+        next = piece.last.checked_add(1);
+        Some(piece)
+    })
 }
 
 /// The name of a reason, as it is in tombstones.
@@ -98,6 +131,7 @@ impl Told {
                 lane: lanes.id(database, &place).await?,
                 range: Range { first: range.from, last: range.to },
                 reason: range.reason,
+                kept_every: range.kept_every.unwrap_or(0),
                 first_ms: range.first_ms,
                 last_ms: range.last_ms,
                 note: None,
@@ -168,6 +202,7 @@ impl Told {
                 lane: lanes.id(database, &place).await?,
                 range: Range { first: unsent.from, last: unsent.to },
                 reason: Reason::Other,
+                kept_every: 0,
                 first_ms: stored_ms,
                 last_ms: stored_ms,
                 note: Some(note.to_owned()),
@@ -205,11 +240,11 @@ impl Told {
 
 async fn explain(transaction: &mut impl Queryable, explained: &Explained) -> Result<(), Fault> {
     let insert = "INSERT INTO sw_explained \
-         (lane_id, first_seq, last_seq, reason, first_ms, last_ms, note) \
-         VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE last_ms = VALUES(last_ms)";
-    let Explained { lane, range, reason, first_ms, last_ms, note } = explained;
+         (lane_id, first_seq, last_seq, reason, kept_every, first_ms, last_ms, note) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE last_ms = VALUES(last_ms)";
+    let Explained { lane, range, reason, kept_every, first_ms, last_ms, note } = explained;
     let reason = reason_name(*reason);
-    let values = (lane, range.first, range.last, reason, first_ms, last_ms, note);
+    let values = (lane, range.first, range.last, reason, kept_every, first_ms, last_ms, note);
     Ok(transaction.exec_drop(insert, values).await?)
 }
 

@@ -106,13 +106,20 @@ impl Ledger {
     }
 
     async fn explained(&mut self, lane: u32) -> Result<Vec<Explained>, Fault> {
-        let select = "SELECT first_seq, last_seq, reason, first_ms, last_ms, note \
+        let select = "SELECT first_seq, last_seq, reason, kept_every, first_ms, last_ms, note \
                       FROM sw_explained WHERE lane_id = ?";
-        let explained =
-            |(first, last, reason, first_ms, last_ms, note): (_, _, String, _, _, _)| {
-                let (range, reason) = (Range { first, last }, reason_named(&reason));
-                Explained { lane, range, reason, first_ms, last_ms, note }
-            };
+        let explained = |(first, last, reason, kept_every, first_ms, last_ms, note): (
+            _,
+            _,
+            String,
+            _,
+            _,
+            _,
+            _,
+        )| {
+            let (range, reason) = (Range { first, last }, reason_named(&reason));
+            Explained { lane, range, reason, kept_every, first_ms, last_ms, note }
+        };
         Ok(self.connection.exec_map(select, (lane,), explained).await?)
     }
 

@@ -47,11 +47,12 @@ pub const STATEMENTS: [&str; 7] = [
         first_seq BIGINT UNSIGNED NOT NULL,
         last_seq BIGINT UNSIGNED NOT NULL,
         reason VARCHAR(32) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+        kept_every INT UNSIGNED NOT NULL,
         first_ms BIGINT UNSIGNED NOT NULL,
         last_ms BIGINT UNSIGNED NOT NULL,
         note VARCHAR(255) CHARACTER SET utf8mb4 NULL,
         since TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-        PRIMARY KEY (lane_id, first_seq, last_seq, reason)
+        PRIMARY KEY (lane_id, first_seq, last_seq, reason, kept_every)
     ) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS sw_reported (
         lane_id INT UNSIGNED NOT NULL,

@@ -12,7 +12,7 @@ fn seen(first: u64, last: u64, since_ms: u64) -> Seen {
 
 fn explained(first: u64, last: u64, reason: Reason) -> Explained {
     let range = Range { first, last };
-    Explained { lane: 1, range, reason, first_ms: 0, last_ms: 0, note: None }
+    Explained { lane: 1, range, reason, kept_every: 0, first_ms: 0, last_ms: 0, note: None }
 }
 
 fn gaps(gaps: &[Gap]) -> Vec<String> {
@@ -35,16 +35,35 @@ fn what_is_missing_is_named_and_what_is_explained_is_not() {
 }
 
 #[test]
-fn of_a_thinned_range_what_arrived_is_stored_and_the_rest_explained() {
-    let books = Books {
-        seen: vec![seen(10, 10, 50), seen(20, 20, 50), seen(31, 33, 50)],
-        explained: vec![explained(1, 30, Reason::Thinned)],
+fn of_a_thinned_range_the_kept_are_expected_like_any_and_the_rest_is_explained() {
+    let thinned = |kept_every| Explained { kept_every, ..explained(1, 30, Reason::Thinned) };
+    let mut books = Books {
+        seen: vec![seen(10, 10, 50), seen(31, 33, 50)],
+        explained: vec![thinned(10)],
         reported: vec![],
     };
     let audit = &books.audit(1000)[&DAY];
-    assert_eq!((audit.accepted, audit.stored), (33, 5));
-    assert_eq!(audit.explained, BTreeMap::from([(Reason::Thinned, 28)]));
+    assert_eq!((audit.accepted, audit.stored), (33, 4));
+    assert_eq!(audit.explained, BTreeMap::from([(Reason::Thinned, 27)]));
+    assert_eq!(gaps(&audit.missing), ["20", "30"]);
+
+    // Thinned again, and one of what was kept then is dead.
+    books.explained.extend([thinned(20), explained(20, 20, Reason::Dead)]);
+    let audit = &books.audit(1000)[&DAY];
+    let explained = [(Reason::Thinned, 28), (Reason::Dead, 1)];
+    assert_eq!(audit.explained, BTreeMap::from(explained));
     assert!(audit.missing.is_empty() && audit.young.is_empty());
+}
+
+#[test]
+fn what_was_kept_of_a_thinned_range_may_still_wait_at_the_gateway() {
+    let thinned = Explained { kept_every: 10, ..explained(1, 40, Reason::Thinned) };
+    let reported = Reported { accepted_seq: 45, waiting: 7, since_ms: 60 };
+    let books =
+        Books { seen: vec![seen(10, 10, 50)], explained: vec![thinned], reported: vec![reported] };
+    let audit = &books.audit(1000)[&DAY];
+    assert_eq!((audit.stored, audit.explained_count()), (1, 36));
+    assert_eq!((audit.waiting, gaps(&audit.missing)), (7, vec!["20".to_owned()]));
 }
 
 #[test]
