@@ -167,7 +167,8 @@ async fn over_http_every_record_is_written_once_and_in_order_whatever_happens() 
     let broker = HttpBroker::hiding_for(Duration::from_secs(5)).await;
     let lost = |kind| Rule { probability: 0.1, ..Rule::always(kind) };
     let rules = vec![lost(Kind::LostReply), lost(Kind::ServerError), lost(Kind::Cut)];
-    broker.faults().set(Plan { latency_ms: 5, rules, ..Plan::default() });
+    // Shut until all waits, so that bundles are full however fast this machine is.
+    broker.faults().set(Plan { rules: vec![Rule::always(Kind::Cut)], ..Plan::default() });
     let mut gateway = Gateway::new(&settings(&broker.upstream()));
     gateway.start_ready().await;
     let access = Access {
@@ -183,6 +184,7 @@ async fn over_http_every_record_is_written_once_and_in_order_whatever_happens() 
     let consumers =
         Consumers::start(|subscription| Arc::new(HttpFeed::new(&access, subscription).unwrap()));
     apps(&gateway).await;
+    broker.faults().set(Plan { latency_ms: 5, rules, ..Plan::default() });
     kill(&mut gateway, random::seed()).await;
     gateway.until_delivered(PATIENCE).await;
     consumers.until_done().await;
@@ -206,6 +208,8 @@ async fn by_grpc_every_record_is_written_once_and_in_order_whatever_happens() {
     }
     // Cut in the middle, answers are lost.
     let relay = Relay::start(mq.grpc_port()).await;
+    // Until all waits, so that bundles are full however fast this machine is.
+    relay.cut();
     let upstream =
         |port| format!("[upstream]\ntransport = \"grpc\"\nendpoint = \"127.0.0.1:{port}\"\n");
     let mut gateway = Gateway::new(&settings(&upstream(relay.port())));
@@ -222,8 +226,9 @@ async fn by_grpc_every_record_is_written_once_and_in_order_whatever_happens() {
             relay.mend();
         }
     };
-    tokio::join!(apps(&gateway), cuts);
-    kill(&mut gateway, random::seed()).await;
+    apps(&gateway).await;
+    relay.mend();
+    tokio::join!(kill(&mut gateway, random::seed()), cuts);
     gateway.until_delivered(PATIENCE).await;
     consumers.until_done().await;
     consumers.check().await;

@@ -24,8 +24,6 @@ struct Rule {
     force: Force,
     /// Where the rule is one of age.
     ages: Option<Ages>,
-    /// What lies before it was thinned already.
-    thinned_to: u64,
 }
 
 impl Worker {
@@ -39,7 +37,7 @@ impl Worker {
                 Pressure::Backlog(age) => Some(Ages::new(age, end, means.clock.as_ref(), now)),
                 Pressure::Disk(_) | Pressure::Budget(_) => None,
             };
-            Rule { rule, force: Force::default(), ages, thinned_to: 0 }
+            Rule { rule, force: Force::default(), ages }
         };
         let lanes = configured.into_iter().map(|lane| {
             let rules = lane.degrade.into_iter().map(|one| rule(&lane.name, one)).collect();
@@ -85,11 +83,8 @@ impl Rule {
             _ if self.force.since().is_none() => 0,
             Action::Pause => 0,
             Action::DropOldest => means.queue.drop_oldest(lane, below),
-            Action::Thin(every) => {
-                let from = self.thinned_to;
-                self.thinned_to = from.max(below);
-                means.queue.thin(lane, from, below, every)
-            }
+            // Again and again: what was leased the last time may have come back.
+            Action::Thin(every) => means.queue.thin(lane, below, every),
         };
         means.board.show(lane, |shown| shown.dropped += dropped);
         let count = self.force.dropped(dropped, now);

@@ -12,10 +12,11 @@ impl Queue {
         self.save_drop(dropped)
     }
 
-    /// Of the waiting records from the position `from` on and before `below`, keeps those whose
-    /// number is a multiple of `every`, of a lane without order. Else like [`Queue::drop_oldest`].
-    pub fn thin(&self, lane: &LaneName, from: u64, below: u64, every: u32) -> u64 {
-        let dropped = self.lane(lane).map_or(0, |lane| lane.thin(from, below, every));
+    /// Of the waiting records before the position `below`, keeps those whose number is a multiple
+    /// of `every`, of a lane without order; what was thinned before is left as it is. Else like
+    /// [`Queue::drop_oldest`].
+    pub fn thin(&self, lane: &LaneName, below: u64, every: u32) -> u64 {
+        let dropped = self.lane(lane).map_or(0, |lane| lane.thin(below, every));
         self.save_drop(dropped)
     }
 

@@ -25,13 +25,13 @@ impl Lane {
     }
 
     /// See [`Queue::thin`](crate::queue::Queue::thin).
-    pub(in crate::queue) fn thin(&self, from: u64, below: u64, every: u32) -> u64 {
+    pub(in crate::queue) fn thin(&self, below: u64, every: u32) -> u64 {
         let before = self.accounts().dropped;
         let mut head = self.head();
         if every < 2 || head.ordering() != Ordering::None {
             return 0;
         }
-        let mut start = from.max(head.settled().watermark());
+        let mut start = head.settled().watermark();
         let below = below.min(self.chain.end());
         while start < below {
             let (base, end) = self.numbering.stretch(start);
@@ -42,8 +42,11 @@ impl Lane {
             start = end;
         }
         drop(head);
-        self.touch();
-        self.accounts().dropped - before
+        let dropped = self.accounts().dropped - before;
+        if dropped > 0 {
+            self.touch();
+        }
+        dropped
     }
 
     /// The first position from the oldest waiting one on, and before `below`, that was not

@@ -263,7 +263,7 @@ impl World {
         let below = lane.chain.end().saturating_sub(but);
         let (dropped, fate) = match every {
             None => (lane.drop_oldest(below), Fate::Dropped),
-            Some(every) => (lane.thin(0, below, every), Fate::Thinned(every)),
+            Some(every) => (lane.thin(below, every), Fate::Thinned(every)),
         };
         assert!(self.save());
         let after: BTreeSet<u64> = waiting().map(|entry| entry.stamp.seq).collect();
