@@ -88,7 +88,7 @@ pub(in crate::cli) struct Arguments {
           help_heading = "The far side")]
     retention: Duration,
 
-    /// Takes [drain], [backoff], the transport and the default lane from this configuration
+    /// Takes the sections drain and backoff, the transport and the default lane from this configuration
     #[arg(long, value_name = "FILE", help_heading = "The answer")]
     config: Option<PathBuf>,
     /// Other ways to return, for comparison; --svg draws naive, exponential and full-jitter if this is left out
