@@ -145,9 +145,15 @@ impl Budget {
         // Each request may need a connection of its own.
         let missing = (self.requests + 1).saturating_sub(self.open());
         let used = self.bytes + flying + missing * self.connection_bytes();
-        let admitted = used + bytes <= most || (bytes > most && used < most / 2);
+        let never_fits = bytes + self.connection_bytes() > most;
+        let admitted = used + bytes <= most || (never_fits && used < most / 2);
         self.lanes[lane].stopped = !admitted && self.requests == 0;
         admitted
+    }
+
+    /// Whether the lane's next request did not fit when it was last asked for.
+    pub fn is_stopped(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.stopped)
     }
 
     /// Whether the day's bytes are used up for everybody.

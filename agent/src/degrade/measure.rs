@@ -38,6 +38,11 @@ pub(super) fn used_bytes(segments: &[(u64, u64, u64)], oldest: u64) -> u64 {
     segments.iter().filter(|(_, to, _)| *to > oldest).map(|(_, _, bytes)| bytes).sum()
 }
 
+/// Bytes of the others, which are kept for a resend or about to be removed.
+pub(super) fn kept_bytes(segments: &[(u64, u64, u64)], oldest: u64) -> u64 {
+    segments.iter().filter(|(_, to, _)| *to <= oldest).map(|(_, _, bytes)| bytes).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,7 +61,7 @@ mod tests {
     #[test]
     fn whole_files_go_as_few_as_are_needed_and_never_the_open_one() {
         let segments = [(1, 10, 5), (10, 20, 100), (20, 30, 100), (30, 40, 100)];
-        assert_eq!(used_bytes(&segments, 12), 300);
+        assert_eq!((used_bytes(&segments, 12), kept_bytes(&segments, 12)), (300, 5));
         assert_eq!(cut(&segments, 12, 0), 12);
         assert_eq!(cut(&segments, 12, 1), 20);
         assert_eq!(cut(&segments, 12, 100), 20);

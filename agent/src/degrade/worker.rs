@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use super::Means;
 use super::age::Ages;
-use super::measure::{allowed_bytes, cut, used_bytes};
+use super::measure::{allowed_bytes, cut, kept_bytes, used_bytes};
 use super::rule::{Force, Level};
 use crate::config::{Action, Degrade, Pressure};
-use crate::host;
+use crate::host::{self, Disk};
 
 /// See the module.
 pub(super) struct Worker {
@@ -123,9 +123,15 @@ impl Rule {
 fn disk(means: &Means, lane: &LaneName, percent: u32) -> (Level, u64) {
     let Some(disk) = host::disk(&means.data_dir) else { return (Level::Under, 0) };
     let queue = &means.queue;
-    let of_lane = |lane: &LaneName| used_bytes(&queue.segments(lane), queue.oldest(lane));
-    let used = queue.lanes().iter().map(of_lane).sum::<u64>() + queue.dead_disk_bytes();
-    let allowed = allowed_bytes(used, disk);
+    let (mut used, mut kept) = (queue.dead_disk_bytes(), 0);
+    for lane in queue.lanes() {
+        let (segments, oldest) = (queue.segments(&lane), queue.oldest(&lane));
+        used += used_bytes(&segments, oldest);
+        kept += kept_bytes(&segments, oldest);
+    }
+    // What is dropped and then kept for a resend must not call for more to be dropped.
+    let free_bytes = disk.free_bytes.saturating_add(kept);
+    let allowed = allowed_bytes(used, Disk { free_bytes, ..disk });
     let level = Level::of(used as f64 / allowed.max(1) as f64, percent);
     // Down to where the rule is no longer in force.
     let goal = allowed / 1000 * u64::from(percent) * 9;

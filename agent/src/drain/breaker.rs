@@ -283,6 +283,16 @@ impl Breaker {
         ends && self.end(now)
     }
 
+    /// Suspects that do not wait any more, because a rule of `degrade` dropped them, speak for
+    /// nobody.
+    pub fn forget(&mut self, waits: impl Fn(u64) -> bool, now: Instant) {
+        let all = self.suspects.keys().copied();
+        let gone: Vec<u64> = all.filter(|position| !waits(*position)).collect();
+        for position in gone {
+            self.buried(position, now);
+        }
+    }
+
     /// An operator accepts that what is refused now is dead. False if nothing was.
     pub fn accept(&mut self) -> bool {
         let stuck = self.suspects.values().filter(|suspect| suspect.is_stuck());

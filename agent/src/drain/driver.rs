@@ -188,7 +188,9 @@ impl<S: Source> Driver<S> {
         }
         self.noted_at = Some(now);
         let standing = source::standing_of_all(self.source.as_ref(), &self.options.lanes);
-        self.shared.state().note(standing, now);
+        let mut state = self.shared.state();
+        state.note(standing, now);
+        state.forget_dropped(|lane, position| self.source.waits(lane, position), now);
     }
 
     /// Records that failed and wait need not, where an operator decided about them; where the way

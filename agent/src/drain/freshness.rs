@@ -14,6 +14,9 @@ use super::marks::Marks;
 
 /// Percent of the records that leave which the backlog keeps, while it waits.
 const BACKLOG_PERCENT: u64 = 20;
+/// What the backlog is owed at most: about 500 records. Where its own topic is held, live records
+/// of others go on leaving, and it must not have all of that later.
+const OWED_MOST: u64 = 500 * (100 - BACKLOG_PERCENT);
 /// Most fronts that leave something behind.
 pub(super) const FRONTS_MAX: usize = 64;
 /// A front that could not be read is tried again no sooner.
@@ -67,7 +70,7 @@ impl Freshness {
     /// So many live records and so many of the backlog leave; of the latter more wait (`waits`).
     pub(super) fn sent(&mut self, live: u64, backlog: u64, waits: bool) {
         if waits || backlog > 0 {
-            self.owed += live * BACKLOG_PERCENT;
+            self.owed = (self.owed + live * BACKLOG_PERCENT).min(OWED_MOST);
         }
         self.owed = self.owed.saturating_sub(backlog * (100 - BACKLOG_PERCENT));
     }

@@ -50,6 +50,9 @@ pub trait Source: Send + Sync + 'static {
     /// What tells whether records of the lane were accepted or settled: it then differs. Cheap.
     fn mark(&self, lane: &LaneName) -> [u64; 3];
 
+    /// Whether the record at `position` still waits, or is leased. Cheap.
+    fn waits(&self, lane: &LaneName, position: u64) -> bool;
+
     /// How the lane stands. May read the disk.
     fn standing(&self, lane: &LaneName) -> Standing;
 
@@ -134,6 +137,10 @@ impl Source for Queue {
     fn mark(&self, lane: &LaneName) -> [u64; 3] {
         let accounts = self.accounts(lane).unwrap_or_default();
         [accounts.accepted, accounts.waiting, accounts.dead]
+    }
+
+    fn waits(&self, lane: &LaneName, position: u64) -> bool {
+        self.waits(lane, position)
     }
 
     fn standing(&self, lane: &LaneName) -> Standing {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use spillway_protocol::local::status::LinkState;
-use spillway_protocol::record::Topic;
+use spillway_protocol::record::{LaneName, Topic};
 use tokio::time::Instant;
 
 use super::Options;
@@ -74,6 +74,8 @@ pub(super) struct LaneState {
     pub(super) doubtful: BTreeSet<u64>,
     /// Nothing leaves it for now, by a rule of `degrade`.
     pub(super) paused: bool,
+    /// A new day let it go on: its first record leaves in the gateway's slot.
+    pub(super) rested_until: Option<Instant>,
     /// Where its live front begins, if it has one.
     pub(super) live_from: Option<u64>,
     /// Seeds its breakers.
@@ -173,6 +175,7 @@ impl State {
             scattered: BTreeSet::new(),
             doubtful: BTreeSet::new(),
             paused: false,
+            rested_until: None,
             live_from: None,
             rng: StdRng::seed_from_u64(rng.random()),
         };
@@ -311,6 +314,16 @@ impl State {
         lane.hastened
     }
 
+    /// What rules of `degrade` have dropped holds nothing any more.
+    pub(super) fn forget_dropped(&mut self, waits: impl Fn(&LaneName, u64) -> bool, now: Instant) {
+        for lane in self.lanes.iter_mut().filter(|lane| !lane.config.degrade.is_empty()) {
+            let name = &lane.config.name;
+            for breaker in lane.breakers.values_mut() {
+                breaker.forget(|position| waits(name, position), now);
+            }
+        }
+    }
+
     /// The loop has died; `status` must not tell of a link that is online.
     pub(super) fn failed(&mut self, now: Instant) {
         self.link.failed("the drain failed; see the log", now);
@@ -326,6 +339,21 @@ impl State {
     /// The kernel knows a way that it did not know before.
     pub(super) fn way_came(&mut self, now: Instant) {
         self.link.way_came(now, &mut self.rng);
+    }
+
+    /// A new day has begun for what waited for it. A fleet's days begin together, so those lanes
+    /// go on in this gateway's slot.
+    pub(super) fn new_day(&mut self, waited: &[bool], now: Instant) {
+        let until = now + self.slot;
+        for (lane, _) in self.lanes.iter_mut().zip(waited).filter(|(_, waited)| **waited) {
+            lane.rested_until = Some(until);
+        }
+    }
+
+    /// Lanes that wait for the next day's bytes.
+    pub(super) fn waiting_for_bytes(&self) -> Vec<bool> {
+        let waits = |(n, lane): (usize, &LaneState)| self.budget.is_stopped(n) || lane.paused;
+        self.lanes.iter().enumerate().map(waits).collect()
     }
 
     /// Once the day's bytes are used the link rests, until there are others.

@@ -49,6 +49,7 @@ pub(super) fn toml(question: &Question, answer: &Answer) -> String {
         (format!("topic = {:?}", question.lane.1), ""),
         (format!("order = {:?}", order(question.order)), ""),
         (company(question), ""),
+        (freshness(question.order).to_owned(), "live records before a backlog, as simulated"),
         ("[drain]".to_owned(), "upper bounds: the controller is below them"),
         (
             format!("records_per_second = {}", round(records_per_s.max(10.0))),
@@ -66,6 +67,13 @@ pub(super) fn toml(question: &Question, answer: &Answer) -> String {
         false => format!("{setting:<34} # {comment}\n"),
     };
     lines.map(line).collect()
+}
+
+fn freshness(order: Order) -> &'static str {
+    match order {
+        Order::None => "freshness = \"10s\"",
+        Order::Key | Order::Lane => "",
+    }
 }
 
 fn company(question: &Question) -> String {

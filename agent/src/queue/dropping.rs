@@ -43,6 +43,11 @@ impl Queue {
         self.lane(lane).map_or(0, |lane| lane.head().next_waiting(0).min(lane.chain.end()))
     }
 
+    /// Whether the record at `position` of the lane still waits, or is leased.
+    pub fn waits(&self, lane: &LaneName, position: u64) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.head().waits(position))
+    }
+
     /// A lane's segments: first position, the position after the last, bytes; the last is open.
     pub fn segments(&self, lane: &LaneName) -> Vec<(u64, u64, u64)> {
         self.lane(lane).map(|lane| lane.chain.sizes()).unwrap_or_default()

@@ -130,9 +130,9 @@ fn back(answer: &Answer) -> Vec<Line> {
         (
             "meanwhile",
             format!(
-                "99 % of live records within {}; of a priority lane's within {} of the return",
-                span(ours.live_p99_s),
-                span(ours.critical_p99_s)
+                "99 % of a priority lane's records within {} of the return; live ones, with freshness, {}",
+                span(ours.critical_p99_s),
+                span(ours.live_p99_s)
             ),
         ),
     ]

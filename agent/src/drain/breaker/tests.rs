@@ -130,6 +130,20 @@ fn a_retry_that_was_in_flight_when_another_passed_is_not_buried_yet() {
 }
 
 #[test]
+fn a_hold_ends_when_the_record_that_holds_is_dropped() {
+    for order in [Order::None, Order::Lane] {
+        let mut bench = Bench::new(order, OnReject::Hold);
+        bench.refuse(1, "40004");
+        bench.refuse(1, "40004");
+        assert!(bench.code().is_some() && !bench.may_send(2));
+        bench.breaker.forget(|_| true, bench.now);
+        assert!(bench.code().is_some(), "it still waits");
+        bench.breaker.forget(|position| position != 1, bench.now);
+        assert!(bench.code().is_none() && bench.may_send(2));
+    }
+}
+
+#[test]
 fn what_is_plainly_the_records_own_is_buried_at_once_and_does_not_count() {
     let mut bench = unordered();
     for position in 0..100 {

@@ -34,7 +34,13 @@ impl<S: Source> Driver<S> {
             return;
         }
         for (lane, view) in views.iter_mut().enumerate() {
-            if view.state == Readiness::Ready {
+            if view.state != Readiness::Ready {
+                continue;
+            }
+            let rested_until = state.lanes[lane].rested_until.filter(|until| *until > now);
+            if let Some(until) = rested_until {
+                view.state = Readiness::Due(until);
+            } else {
                 let head = self.stocks[lane].head_bytes(&state, now);
                 if !state.budget.admits(lane, request_bytes(head + AROUND_BYTES)) {
                     view.state = Readiness::Due(state.budget.ends_at());

@@ -311,6 +311,10 @@ impl Source for FakeQueue {
         [entries.len() as u64, waiting as u64, dead as u64]
     }
 
+    fn waits(&self, _lane: &LaneName, _position: u64) -> bool {
+        true
+    }
+
     fn standing(&self, lane: &LaneName) -> Standing {
         let [accepted, waiting, _] = self.mark(lane);
         let mut inner = self.lock();

@@ -20,8 +20,7 @@ impl Lane {
             self.give_up(&mut head, range, End::Dropped, self.now_ms());
         }
         drop(head);
-        self.touch();
-        self.accounts().dropped - before
+        self.dropped_since(before)
     }
 
     /// See [`Queue::thin`](crate::queue::Queue::thin).
@@ -42,7 +41,12 @@ impl Lane {
             start = end;
         }
         drop(head);
-        let dropped = self.accounts().dropped - before;
+        self.dropped_since(before)
+    }
+
+    /// A lease beside it may find that something of what was dropped is damaged.
+    fn dropped_since(&self, before: u64) -> u64 {
+        let dropped = self.accounts().dropped.saturating_sub(before);
         if dropped > 0 {
             self.touch();
         }
