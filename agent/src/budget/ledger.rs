@@ -67,6 +67,8 @@ struct Account {
     claim: u64,
     /// Its next record does not fit in what is left.
     stopped: bool,
+    /// It was so when the day began.
+    waited: bool,
 }
 
 impl Budget {
@@ -81,6 +83,7 @@ impl Budget {
             flying: 0,
             claim: 0,
             stopped: false,
+            waited: false,
         };
         let accounts = lanes.iter().map(&mut account).collect();
         // Lanes that are no longer there have to be somewhere in the sum.
@@ -108,7 +111,8 @@ impl Budget {
         if new {
             (self.bytes, self.headers_bytes, self.overhead_bytes) = (0, 0, 0);
             for lane in &mut self.lanes {
-                (lane.counted, lane.stopped) = (StoredLane::default(), false);
+                lane.counted = StoredLane::default();
+                lane.waited = std::mem::take(&mut lane.stopped);
             }
         }
         self.looked_at = self.looked_at.max(now);
@@ -151,9 +155,9 @@ impl Budget {
         admitted
     }
 
-    /// Whether the lane's next request did not fit when it was last asked for.
-    pub fn is_stopped(&self, lane: usize) -> bool {
-        self.lanes.get(lane).is_some_and(|lane| lane.stopped)
+    /// Whether the lane was stopped when the day began.
+    pub fn has_waited(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.waited)
     }
 
     /// Whether the day's bytes are used up for everybody.

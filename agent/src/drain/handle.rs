@@ -203,10 +203,9 @@ impl Shared {
         let wall_ms = self.clock.is_set().then(|| self.clock.now_ms());
         let mut state = self.state();
         // Read under the lock: an older reading must not follow a newer one.
-        let waited = state.waiting_for_bytes();
         if state.budget.look(self.carried.read(), wall_ms, now) {
             if state.budget.is_bounded() {
-                state.new_day(&waited, now);
+                state.new_day(now);
             }
             // Lanes may wait for a day that was to begin later: the clock was set.
             self.poke.notify_one();

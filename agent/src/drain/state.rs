@@ -343,17 +343,12 @@ impl State {
 
     /// A new day has begun for what waited for it. A fleet's days begin together, so those lanes
     /// go on in this gateway's slot.
-    pub(super) fn new_day(&mut self, waited: &[bool], now: Instant) {
-        let until = now + self.slot;
-        for (lane, _) in self.lanes.iter_mut().zip(waited).filter(|(_, waited)| **waited) {
-            lane.rested_until = Some(until);
+    pub(super) fn new_day(&mut self, now: Instant) {
+        for (n, lane) in self.lanes.iter_mut().enumerate() {
+            if self.budget.has_waited(n) || lane.paused {
+                lane.rested_until = Some(now + self.slot);
+            }
         }
-    }
-
-    /// Lanes that wait for the next day's bytes.
-    pub(super) fn waiting_for_bytes(&self) -> Vec<bool> {
-        let waits = |(n, lane): (usize, &LaneState)| self.budget.is_stopped(n) || lane.paused;
-        self.lanes.iter().enumerate().map(waits).collect()
     }
 
     /// Once the day's bytes are used the link rests, until there are others.
