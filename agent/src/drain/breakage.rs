@@ -6,8 +6,13 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::state::{LaneState, State};
+
 /// Failures, with proof that the link works in between, after which a record is a suspect.
 const SUSPECT: u32 = 2;
+/// Suspects beyond which not they are to blame but the far end: that it can be reached says little
+/// (a load balancer, say, before a broker that is gone) where no record is answered.
+const SUSPECTS: usize = 3;
 /// Records remembered per lane. Beyond it only those that failed once are forgotten.
 const RECORDS: usize = 1000;
 
@@ -53,6 +58,12 @@ impl Breakages {
         self.0.contains_key(&position)
     }
 
+    /// Suspects whose last failure that counts came after more than so many `proofs`.
+    fn since(&self, proofs: u64) -> usize {
+        let suspect = |b: &&Breakage| Self::is_suspect(b.failures) && b.proofs > proofs;
+        self.0.values().filter(suspect).count()
+    }
+
     /// Whether so many failures make a suspect.
     pub(super) fn is_suspect(failures: u32) -> bool {
         failures >= SUSPECT
@@ -62,6 +73,26 @@ impl Breakages {
     pub(super) fn suspects(&self) -> impl Iterator<Item = (Instant, &str)> {
         let suspects = self.0.values().filter(|breakage| Self::is_suspect(breakage.failures));
         suspects.map(|breakage| (breakage.since, breakage.reason.as_str()))
+    }
+}
+
+impl State {
+    /// RocketMQ answered a record. If it long answered none, those that failed meanwhile are not
+    /// to blame: they are tried now.
+    pub(super) fn acquit(&mut self) {
+        let acquitted = self.is_mute();
+        for lane in self.lanes.iter_mut().filter(|_| acquitted) {
+            lane.hastened |= lane.breakages.suspects().next().is_some();
+            lane.breakages = Breakages::default();
+            lane.scattered.clear();
+        }
+        self.answered_proof = self.proofs;
+    }
+
+    /// Whether the far end can be reached and answers no record, whichever it is sent.
+    pub(super) fn is_mute(&self) -> bool {
+        let since = |lane: &LaneState| lane.breakages.since(self.answered_proof);
+        !self.link.is_proven() && self.lanes.iter().map(since).sum::<usize>() > SUSPECTS
     }
 }
 

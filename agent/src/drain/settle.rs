@@ -15,6 +15,9 @@ use crate::upstream::{Outcome, Scope};
 const OVER: Duration = Duration::from_secs(600);
 /// A broker's wish up to this long pauses the whole agent.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
+/// The waits after unanswered requests double so often while nothing at all is answered: what cuts
+/// requests at once would else be asked at full speed until the link is given up.
+const SILENCE_DOUBLINGS: u32 = 3;
 
 /// What becomes of the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,7 @@ impl State {
         self.budget.settle(lane, flight.cost_bytes, delivered);
         if !matches!(outcome, Outcome::LinkDown { .. } | Outcome::Unknown { link: true, .. }) {
             self.proofs += 1;
+            self.acquit();
             flight.positions().for_each(|at| self.lanes[lane].breakages.passed(at));
         }
         let settlement = match outcome {
@@ -200,6 +204,9 @@ impl State {
         if !Breakages::is_suspect(failures) {
             return None;
         }
+        if self.is_mute() {
+            return Some(self.mute(flight, reason, now));
+        }
         let words = format!("this record breaks the connection: {reason}");
         self.fault(facts.lane, "connection", &words, now);
         self.doubt = self.link.is_up();
@@ -217,6 +224,15 @@ impl State {
         Some(Settlement::Defer { until: Some(now + wait), charged: false })
     }
 
+    /// The far end answers no record: it is as good as away. This one steps back, lest others
+    /// never get their turn to prove the contrary.
+    fn mute(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
+        let words = format!("reached, but no record is answered: {reason}");
+        self.fault(flight.facts.lane, "no answer", &words, now);
+        self.link.down(flight.era, &words, now, &mut self.rng);
+        Settlement::Defer { until: Some(now + self.silence.wait(0, &mut self.rng)), charged: false }
+    }
+
     fn silent(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
         if let Some(wait) = self.breaks(flight, reason, now) {
             return wait;
@@ -224,8 +240,9 @@ impl State {
         self.link.silent(flight.era, reason, now, &mut self.rng);
         self.fault(flight.facts.lane, "no answer", reason, now);
         let up = self.link.is_up();
+        let run = self.link.silent_run().saturating_sub(1).min(SILENCE_DOUBLINGS);
         Settlement::Defer {
-            until: up.then(|| now + self.silence.wait(0, &mut self.rng)),
+            until: up.then(|| now + self.silence.wait(run, &mut self.rng)),
             charged: false,
         }
     }

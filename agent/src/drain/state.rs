@@ -54,6 +54,8 @@ pub(super) struct State {
     pub(super) breaking: Backoff,
     /// How often the link has proved that it works: answers, and probes without a record.
     pub(super) proofs: u64,
+    /// The last proof that was an answer to a record.
+    pub(super) answered_proof: u64,
     /// Only a record that breaks connections has failed, which says nothing of the link: it is
     /// to be asked without one.
     pub(super) doubt: bool,
@@ -66,7 +68,8 @@ pub(super) struct LaneState {
     pub(super) breakers: BTreeMap<Topic, Breaker>,
     pub(super) breakages: Breakages,
     pub(super) last_error: Option<Trouble>,
-    /// An operator's word changed what becomes of the records that failed: they are tried now.
+    /// Something changed what becomes of the records that failed (an operator's word, an answer
+    /// after none): they are tried now.
     pub(super) hastened: bool,
     /// Records of groups that failed: each leaves alone, so that its own answer tells.
     pub(super) scattered: BTreeSet<u64>,
@@ -196,6 +199,7 @@ impl State {
             silence: backoff,
             breaking: Backoff::new(&breaking),
             proofs: 0,
+            answered_proof: 0,
             blame: Blame::default(),
             doubt: false,
             issued: 0,

@@ -185,6 +185,11 @@ impl Link {
         (self.spread, self.probe_within) = (spread, probe_within);
     }
 
+    /// Requests without an answer, one after the other.
+    pub fn silent_run(&self) -> u32 {
+        self.silent
+    }
+
     /// While [`Link::permit`] lets the others wait for this gateway's turn: when priority lanes
     /// may send.
     pub fn urgent_from(&self, now: Instant) -> Option<Instant> {

@@ -59,6 +59,7 @@ impl<S: Source> Driver<S> {
         let settlement = state.judge(&flight, outcome, now);
         let (up, era) = (state.link.is_up(), state.link.era());
         let doubt = std::mem::take(&mut state.doubt);
+        let hastened = state.lanes.iter().any(|lane| lane.hastened);
         drop(state);
         if settlement != Settlement::Ack {
             self.stocks[lane].outdate();
@@ -76,6 +77,9 @@ impl<S: Source> Driver<S> {
                 let id = self.tasks.spawn(task).id();
                 self.jobs.insert(id, Job::Bury(flight, code));
             }
+        }
+        if hastened {
+            self.hasten();
         }
         if doubt && up {
             self.ask(era);

@@ -176,6 +176,46 @@ async fn a_record_that_breaks_the_connection_stops_nobody_else() {
     }
 }
 
+/// A load balancer before a broker that is gone: it takes connections, and cuts each request.
+#[tokio::test(start_paused = true)]
+async fn a_far_end_that_cuts_every_request_is_offline_and_no_record_is_to_blame() {
+    for (order, outcome) in
+        [(Order::None, link_down()), (Order::None, silence()), (Order::Key, silence())]
+    {
+        let options = options(vec![lane("a", order), lane("b", Order::None)]);
+        let queue = queue(&options);
+        let upstream = FakeUpstream::new(move |_, at| match (10..3600).contains(&at.as_secs()) {
+            true => (MS * 2, outcome.clone()),
+            false => (MS * 20, delivered()),
+        });
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 20).await;
+        for n in 0..30 {
+            let order_key = Some(format!("key-{}", n % 15));
+            queue.submit(0, Spec { order_key, ..Spec::default() });
+        }
+        queue.fill(1, 30);
+        let (mut away, mut reason) = (0, String::new());
+        for _ in 0..3480 {
+            sleep(SECOND).await;
+            let link = handle.status().link;
+            let down = matches!(link.state, LinkState::Offline | LinkState::Probing);
+            away += u32::from(down);
+            if down {
+                reason = link.reason;
+            }
+        }
+        assert!(away > 3300, "{order:?}: away for {away} s of 3,480");
+        assert!(reason.contains("no record is answered"), "{reason}");
+        let tries = upstream.seen().len();
+        assert!(tries < 300, "{order:?}: {tries} tries in an hour");
+        drained(&queue, SECOND * 1800).await;
+        assert_eq!((queue.delivered().len(), queue.dead().len()), (60, 0));
+        let status = handle.status();
+        assert!(status.lanes.iter().all(|lane| lane.held_keys == 0 && lane.hold.is_none()));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_outage_while_only_a_breaking_record_waits_is_seen() {
     let options = options(vec![lane("a", Order::None)]);
