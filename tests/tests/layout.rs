@@ -24,7 +24,8 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "drain" => &["queue", "link", "upstream", "pace", "budget"],
         "fleet" => &["link", "pace"],
         "plan" => &["fleet", "pace"],
-        "control" => &["queue"],
+        "control" => &["queue", "why"],
+        "why" => &[],
         "own" => &["queue", "drain"],
         "degrade" => &["queue", "drain", "host"],
         "centre" => &["queue", "drain", "link", "own"],
@@ -139,7 +140,7 @@ fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
         "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet",
-        "plan", "control", "mq_http", "broker", "own", "centre",
+        "plan", "control", "mq_http", "broker", "own", "centre", "why",
     ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");

@@ -10,6 +10,7 @@ use spillway::clock::SystemClock;
 use spillway::control::{self, Accept, Desk};
 use spillway::intake::socket::{self, SocketFile};
 use spillway::queue::{LaneOptions, Options, Ordering, Queue};
+use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::{Draft, LaneName, RecordId};
 use spillway_tests::gateway::binary;
 use tempfile::TempDir;
@@ -50,7 +51,8 @@ impl Agent {
             Arc::new(move |lane| lane.as_str() == "critical" && accepted.swap(false, SeqCst));
         let path = folder.path().join("control.sock");
         let (listener, socket) = socket::bind(&path, 0o600).await.unwrap();
-        let desk = Desk::new(queue.clone(), accept);
+        let nobody = |_: &_| Err(Refusal::new(Code::NotFound, "no agent"));
+        let desk = Desk::new(queue.clone(), accept, Arc::new(nobody));
         tokio::spawn(control::serve(listener, desk, std::future::pending()));
         Self { folder, queue, held, _socket: socket }
     }

@@ -14,7 +14,6 @@ fn spillway(arguments: &[&str]) -> Output {
 fn named_but_unbuilt_commands_say_so() {
     for arguments in [
         &["top"][..],
-        &["why", "main"],
         &["reload"],
         &["support-bundle"],
         &["queue", "verify"],

@@ -4,6 +4,7 @@ mod access;
 mod budget;
 mod centre;
 mod front;
+mod inquiry;
 mod meter;
 mod network;
 mod own;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use spillway_protocol::dial::{Carried, CertificateTime};
 use spillway_protocol::local::status::Configuration;
-use spillway_protocol::record::RecordId;
+use spillway_protocol::record::{LaneName, RecordId};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,8 @@ use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
 use crate::{entropy, host};
+use inquiry::Inquiry;
+pub use inquiry::{last_active, stopped_desk};
 use pace::PaceFile;
 use report::Report;
 
@@ -144,8 +147,7 @@ impl Agent {
         let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
         let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone(), register);
-        let accepting = drain.clone();
-        let desk = Desk::new(queue.clone(), Arc::new(move |lane| accepting.accept(lane)));
+        let desk = desk(&config, &queue, &report, &drain, clock.clone());
         let front = front::before(&config, &intake, &clock);
         let mut servers = vec![
             tokio::spawn(intake::serve(listener, intake, stop.clone())),
@@ -253,6 +255,20 @@ impl Far<'_> {
             }
         })
     }
+}
+
+/// What operators see and do.
+fn desk(
+    config: &Config,
+    queue: &Queue,
+    report: &Arc<Report>,
+    drain: &Arc<DrainHandle>,
+    clock: Arc<dyn WallClock>,
+) -> Desk {
+    let inquiry = Inquiry::running(config, queue.clone(), clock, report.clone(), drain.clone());
+    let accepting = drain.clone();
+    let accept = Arc::new(move |lane: &LaneName| accepting.accept(lane));
+    Desk::new(queue.clone(), accept, Arc::new(move |asked| inquiry.ask(asked)))
 }
 
 /// What the rules of `degrade` need.

@@ -115,7 +115,7 @@ impl Report {
         all.map(shown).collect()
     }
 
-    fn freshness(&self, lane: &LaneDrain, now_ms: u64) -> Option<Freshness> {
+    pub(super) fn freshness(&self, lane: &LaneDrain, now_ms: u64) -> Option<Freshness> {
         let goal = lane.freshness?;
         let (backlog, oldest) = self.queue.split(&lane.name, lane.live_from?);
         Some(Freshness {

@@ -19,6 +19,7 @@ mod send;
 mod signal;
 mod status;
 mod unbuilt;
+mod why;
 
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,8 @@ enum Command {
     Send(send::Send),
     /// Counts, link, holds, rates, oldest record, disk
     Status(status::Status),
+    /// Says in one sentence why something has not left, and what would help
+    Why(why::Arguments),
     /// Looks into the queue
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -79,8 +82,6 @@ enum Command {
     Broker(broker::Broker),
     #[command(hide = true)]
     Top(Unbuilt),
-    #[command(hide = true)]
-    Why(Unbuilt),
     #[command(hide = true)]
     Reload(Unbuilt),
     #[command(hide = true)]
@@ -104,7 +105,7 @@ impl Cli {
             Command::Dead(args) => dead::run(args).await,
             Command::Broker(args) => broker::run(args).await,
             Command::Top(_) => refuse("top", "watch spillway status"),
-            Command::Why(_) => refuse("why", "spillway status says what holds a lane and why"),
+            Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
             Command::Plan(args) => plan::run(&args),

@@ -1,4 +1,4 @@
-//! The queue of an agent that is not running, for `queue` and `dead`: its data folder is opened
+//! The queue of an agent that is not running, for `queue`, `dead` and `why`: its data folder is opened
 //! under its lock, and served to the command as the agent would.
 
 use std::fs;
@@ -26,14 +26,18 @@ pub(super) async fn connect(file: &Path, gone: Failure) -> Result<Client, Failur
     }
     own(&folder)?;
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-    let opened = tokio::task::spawn_blocking(move || app::open_queue(&config, &clock)).await;
-    let queue = match opened {
-        Ok(Ok((queue, _))) => queue,
+    let opening = move || {
+        let active = app::last_active(&config);
+        let (queue, _) = app::open_queue(&config, &clock)?;
+        Ok(app::stopped_desk(queue, &config, clock, active))
+    };
+    let desk = match tokio::task::spawn_blocking(opening).await {
+        Ok(Ok(desk)) => desk,
         Ok(Err(OpenError::Locked { .. })) | Err(_) => return Err(gone),
         Ok(Err(error)) => return Err(Failure::new(Exit::TryAgain, error.to_string())),
     };
     output::err(&format!("no agent is running; this is its queue in {}\n", folder.display()));
-    serve(Desk::new(queue, Arc::new(|_| false))).await
+    serve(desk).await
 }
 
 /// What another user would write there, the agent could not read any more.

@@ -9,6 +9,7 @@
 //! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
 //! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
 //! | `POST /v1/resend` with [`Resend`] | [`Resent`] |
+//! | `GET /v1/why` with [`Question`](crate::why::Question) | [`Answers`](crate::why::Answers) |
 //!
 //! An error is answered as on the intake socket: `{"error": {"code", "field", "message"}}`.
 

@@ -15,6 +15,7 @@ use super::api::{
 };
 use crate::config::RESEND_LANE;
 use crate::queue::{DeadFilter, DeadLetter, Queue, SettleError};
+use crate::why::{Answers, Question};
 
 /// Records that are read at once: each may have a body of 4 MiB.
 const CHUNK: usize = 4;
@@ -25,17 +26,25 @@ const PAGE_BYTES: u64 = 8 << 20;
 /// was not held for that.
 pub type Accept = Arc<dyn Fn(&LaneName) -> bool + Send + Sync>;
 
+/// Says why something has not left. May read the disk for seconds.
+pub type Ask = Arc<dyn Fn(&Question) -> Result<Answers, Refusal> + Send + Sync>;
+
 /// The queue as an operator sees it.
 #[derive(Clone)]
 pub struct Desk {
     queue: Queue,
     accept: Accept,
+    ask: Ask,
 }
 
 impl Desk {
-    /// Over `queue`; `accept` is the drain's.
-    pub fn new(queue: Queue, accept: Accept) -> Self {
-        Self { queue, accept }
+    /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
+    pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
+        Self { queue, accept, ask }
+    }
+
+    pub(super) fn why(&self, question: &Question) -> Result<Answers, Refusal> {
+        (self.ask)(question)
     }
 
     pub(super) fn lanes(&self) -> Lanes {

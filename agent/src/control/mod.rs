@@ -8,5 +8,5 @@ pub mod api;
 mod desk;
 mod server;
 
-pub use desk::{Accept, Desk};
+pub use desk::{Accept, Ask, Desk};
 pub use server::serve;

@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 
 use super::api::{Action, Look, Page, Resend};
 use super::desk::Desk;
+use crate::why::Question;
 
 /// Serves `desk` on `listener` until `stop` is done; requests under way are finished.
 pub async fn serve(
@@ -30,6 +31,7 @@ pub async fn serve(
         .route("/v1/dead/purge", post(purge))
         .route("/v1/dead/accept/{lane}", post(accept))
         .route("/v1/resend", post(resend))
+        .route("/v1/why", get(why))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
         .into_make_service_with_connect_info::<Peer>();
@@ -136,6 +138,13 @@ async fn resend(
         Ok(resent)
     })
     .await
+}
+
+async fn why(
+    State(desk): State<Desk>,
+    question: Result<Query<Question>, QueryRejection>,
+) -> Response {
+    blocking(move || desk.why(&query(question)?)).await
 }
 
 /// What an operator did stays in the log; looking does not.

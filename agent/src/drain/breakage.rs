@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
+use super::inquiry::Mishap;
 use super::state::{LaneState, State};
 
 /// Failures, with proof that the link works in between, after which a record is a suspect.
@@ -73,6 +74,26 @@ impl Breakages {
     pub(super) fn suspects(&self) -> impl Iterator<Item = (Instant, &str)> {
         let suspects = self.0.values().filter(|breakage| Self::is_suspect(breakage.failures));
         suspects.map(|breakage| (breakage.since, breakage.reason.as_str()))
+    }
+}
+
+impl Breakages {
+    /// The first suspect, and how it failed.
+    pub(super) fn first_suspect(&self) -> Option<(u64, Mishap)> {
+        let mut suspects = self.0.iter().filter(|(_, b)| Self::is_suspect(b.failures));
+        suspects.next().map(|(position, breakage)| (*position, breakage.mishap()))
+    }
+
+    /// How the record at `position` failed, if it is a suspect.
+    pub(super) fn mishap(&self, position: u64) -> Option<Mishap> {
+        self.0.get(&position).filter(|b| Self::is_suspect(b.failures)).map(Breakage::mishap)
+    }
+}
+
+impl Breakage {
+    fn mishap(&self) -> Mishap {
+        let reason = format!("it breaks the connection: {}", self.reason);
+        Mishap { code: "connection".to_owned(), reason, tries: self.failures }
     }
 }
 

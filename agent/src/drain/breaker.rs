@@ -23,6 +23,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tokio::time::Instant;
 
+use super::inquiry::Mishap;
 use crate::config::{OnReject, Order};
 
 mod held;
@@ -93,6 +94,35 @@ impl Breaker {
             Order::Key => self.suspects.values().filter(|s| s.is_stuck()).count(),
             Order::None | Order::Lane => 0,
         }
+    }
+
+    /// Records that failed and wait for another try.
+    pub fn suspects_count(&self) -> usize {
+        self.suspects.len()
+    }
+
+    /// The first record that does more than wait for its next try, and how it failed.
+    pub fn first_stuck(&self) -> Option<(u64, Mishap)> {
+        let mut stuck = self.suspects.iter().filter(|(_, suspect)| suspect.is_stuck());
+        stuck.next().map(|(position, suspect)| (*position, suspect.mishap()))
+    }
+
+    /// How the record at `position` failed, if it did.
+    pub fn mishap(&self, position: u64) -> Option<Mishap> {
+        self.suspects.get(&position).map(Suspect::mishap)
+    }
+
+    /// When a held topic is asked next, if something of it waits by then.
+    pub fn asked_at(&self) -> Option<Instant> {
+        self.held.as_ref().map(|held| match held.by_suspects {
+            true => held.suspect_due,
+            false => held.suspect_due.min(held.fresh_due),
+        })
+    }
+
+    /// Nothing leaves before this moment.
+    pub fn paused_until(&self) -> Option<Instant> {
+        self.paused_until
     }
 
     /// Whether the record at `position` failed before.

@@ -160,6 +160,10 @@ impl DrainHandle {
         self.shared.poke.notify_one();
     }
 
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state()
+    }
+
     /// Waits until the drain has ended, and says how.
     pub async fn ended(&self) -> Ended {
         let mut end = self.shared.end.subscribe();

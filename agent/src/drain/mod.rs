@@ -15,6 +15,7 @@ mod company;
 mod driver;
 mod freshness;
 mod handle;
+mod inquiry;
 mod load;
 pub mod marks;
 mod meter;
@@ -28,6 +29,7 @@ mod status;
 mod stock;
 
 pub use handle::{Connection, Drain, DrainHandle, Ended};
+pub use inquiry::{LaneOutlook, Mishap, TopicOutlook};
 pub use status::{DrainStatus, LaneDrain};
 
 use spillway_protocol::record::{BODY_MAX, LaneName};

@@ -47,6 +47,7 @@ impl State {
     pub(super) fn judge(&mut self, flight: &Flight, outcome: Outcome, now: Instant) -> Settlement {
         let (link, lane) = (self.link.state(), flight.facts.lane);
         let held = self.hold_code(flight);
+        self.aloft.remove(&flight.number);
         self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
         let delivered = matches!(outcome, Outcome::Delivered { .. });
         let delivered = if delivered { flight.count() } else { 0 };

@@ -14,6 +14,7 @@ use super::Options;
 use super::blame::Blame;
 use super::breakage::Breakages;
 use super::breaker::Breaker;
+use super::inquiry::Aloft;
 use super::load::Load;
 use super::meter::Meter;
 use super::notice::Notices;
@@ -61,6 +62,8 @@ pub(super) struct State {
     pub(super) doubt: bool,
     /// Sends so far; the number of each is its own.
     pub(super) issued: u64,
+    /// Requests under way by their numbers, for who asks after a record.
+    pub(super) aloft: BTreeMap<u64, Aloft>,
 }
 
 pub(super) struct LaneState {
@@ -203,6 +206,7 @@ impl State {
             blame: Blame::default(),
             doubt: false,
             issued: 0,
+            aloft: BTreeMap::new(),
         }
     }
 
@@ -304,7 +308,9 @@ impl State {
         self.pacer.spend(facts.bytes, now, &mut self.rng);
         self.pacer.spend_records(others.len() as u64);
         let (number, era) = (self.issued, self.link.era());
-        Flight { facts, others, number, era, sent_at: now, cost_bytes: 0 }
+        let flight = Flight { facts, others, number, era, sent_at: now, cost_bytes: 0 };
+        self.aloft.insert(number, Aloft::of(&flight));
+        flight
     }
 
     /// An operator accepts that what is refused in the lane is dead.

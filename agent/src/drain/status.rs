@@ -126,7 +126,7 @@ impl LaneState {
     }
 
     /// The head of a lane ordered as a whole breaks the connection: nothing else may leave.
-    fn broken(&self, now: Instant) -> Option<Hold> {
+    pub(super) fn broken(&self, now: Instant) -> Option<Hold> {
         let mut suspects = self.breakages.suspects().filter(|_| self.config.order == Order::Lane);
         let (since, reason) = suspects.next()?;
         Some(Hold {
@@ -141,16 +141,18 @@ impl LaneState {
 
     /// The hold of the lane's own topic, else of any topic its records named.
     fn hold(&self, now: Instant) -> Option<Hold> {
-        let own = self.breakers.get_key_value(&self.config.topic);
-        let mut holds = own.into_iter().chain(&self.breakers);
-        holds.find_map(|(topic, breaker): (&Topic, &Breaker)| {
-            let held = breaker.held()?;
-            Some(Hold {
-                code: held.code.to_owned(),
-                reason: format!("topic {topic}: {}", held.reason),
-                remedy: self.remedy(held, topic),
-                since_s: now.duration_since(held.since).as_secs(),
-            })
+        let mut topics = std::iter::once(&self.config.topic).chain(self.breakers.keys());
+        topics.find_map(|topic| self.hold_of(topic, now))
+    }
+
+    /// The hold of one topic.
+    pub(super) fn hold_of(&self, topic: &Topic, now: Instant) -> Option<Hold> {
+        let held = self.breaker(topic)?.held()?;
+        Some(Hold {
+            code: held.code.to_owned(),
+            reason: format!("topic {topic}: {}", held.reason),
+            remedy: self.remedy(held, topic),
+            since_s: now.duration_since(held.since).as_secs(),
         })
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Which records wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -383,4 +384,57 @@ pub enum Place {
     Dropped { lane: LaneName, stream: StreamId, seq: u64 },
     /// Never seen, or older than the window.
     Unknown,
+}
+
+/// A record that was accepted in a lane, for who asks after it.
+#[derive(Debug, Clone)]
+pub struct Whereabouts {
+    /// Lane.
+    pub lane: LaneName,
+    /// Its place there.
+    pub position: u64,
+    /// Stream.
+    pub stream: StreamId,
+    /// Number in stream and lane.
+    pub seq: u64,
+    /// What became of it.
+    pub lot: Lot,
+    /// The record, while it is stored.
+    pub entry: Option<Entry>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lot {
+    /// It is in the queue.
+    Waiting {
+        /// What it waits for.
+        turn: Turn,
+        /// Charged attempts so far, in this process.
+        attempts: u32,
+        /// Records of its lane that wait before it.
+        ahead: u64,
+    },
+    /// RocketMQ has it.
+    Delivered {
+        /// It is still stored here.
+        stored: bool,
+    },
+    /// It is in the dead letters.
+    Dead,
+    /// It will never be sent; why, while that is known.
+    GivenUp(Option<Fate>),
+}
+
+/// What a waiting record waits for, as far as its lane knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It is in the drain's hands.
+    Leased,
+    /// It may be leased.
+    Ready,
+    /// It failed before: not before this moment.
+    Deferred(Instant),
+    /// The record at this place is of the same order and has to leave first.
+    Behind(u64),
 }

@@ -285,8 +285,13 @@ impl Queue {
 
     /// Where the record with this app-given id is.
     pub fn find_id(&self, id: &RecordId) -> Place {
+        let found = self.id_position(id);
+        found.map_or(Place::Unknown, |(lane, position)| lane.place(position))
+    }
+
+    pub(super) fn id_position(&self, id: &RecordId) -> Option<(&Arc<Lane>, u64)> {
         let found = self.logged("the ids could not be read", self.0.ids.locate(id)).flatten();
-        found.map_or(Place::Unknown, |(lane, position)| self.0.lanes[lane].place(position))
+        found.map(|(lane, position)| (&self.0.lanes[lane], position))
     }
 
     /// Where the record with this number is.
@@ -294,7 +299,7 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Place::Unknown;
         };
-        let position = lane.numbering().position(stream, seq).filter(|p| *p < lane.chain.end());
+        let position = self.position(&lane.name, stream, seq);
         position.map_or(Place::Unknown, |position| lane.place(position))
     }
 

@@ -1,6 +1,7 @@
 //! A lane: a chain of records with its head, and what is saved of both.
 
 mod dropping;
+mod inquiry;
 mod leasing;
 mod saving;
 

@@ -27,6 +27,7 @@ mod head;
 mod identity;
 mod ids;
 mod inbox;
+mod inquiry;
 mod keeper;
 mod lane;
 mod lease;
@@ -43,8 +44,8 @@ mod untold;
 
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run, SettleError,
-    Ticket,
+    LaneOptions, Lot, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run,
+    SettleError, Ticket, Turn, Whereabouts,
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

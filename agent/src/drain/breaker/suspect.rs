@@ -1,5 +1,7 @@
 //! Records that failed and are still in the queue.
 
+use crate::drain::Mishap;
+
 /// Tries of a record whose fate is unknown before it holds.
 pub(super) const UNKNOWN_TRIES: u32 = 3;
 
@@ -31,6 +33,11 @@ impl Suspect {
     /// Whether it does more than wait for its next try.
     pub(super) fn is_stuck(&self) -> bool {
         self.refusals > 0 || self.unknowns >= UNKNOWN_TRIES
+    }
+
+    pub(super) fn mishap(&self) -> Mishap {
+        let tries = self.refusals.max(self.unknowns);
+        Mishap { code: self.accepted_code(), reason: self.reason.clone(), tries }
     }
 
     pub(super) fn accepted_code(&self) -> String {

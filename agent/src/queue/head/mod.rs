@@ -9,6 +9,7 @@
 mod dropping;
 mod keys;
 mod thinned;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -96,8 +96,13 @@ impl Thinned {
 
     /// Whether the record at `position` was dropped so, as far back as is remembered.
     pub(super) fn dropped(&self, position: u64) -> bool {
-        let found = self.all.range(..=position).next_back();
-        found.is_some_and(|(_, comb)| position < comb.to && !comb.keeps(position))
+        self.dropped_by(position).is_some()
+    }
+
+    /// Of how many one was kept where it was dropped.
+    pub(super) fn dropped_by(&self, position: u64) -> Option<u32> {
+        let (_, comb) = self.all.range(..=position).next_back()?;
+        (position < comb.to && !comb.keeps(position)).then_some(comb.every)
     }
 
     /// Where the run of dropped and not yet settled positions ends that `position` lies in.

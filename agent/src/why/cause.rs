@@ -1,0 +1,262 @@
+//! What keeps records here, the outermost first. Each cause is a clause that stands after
+//! "because", and what would help.
+
+use spillway_protocol::local::status::{Hold, Link, LinkState};
+
+use super::State;
+use super::facts::{Gateway, Lane, Stopped};
+use super::words::{bytes, count, quoted, time, within};
+
+/// One cause.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cause {
+    pub(super) state: State,
+    pub(super) why: String,
+    pub(super) help: String,
+}
+
+impl Cause {
+    pub(super) fn new(state: State, why: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { state, why: why.into(), help: help.into() }
+    }
+}
+
+/// What keeps all lanes from sending. The turn of first sends is each lane's own.
+pub(super) fn of_gateway(facts: &Gateway) -> Option<Cause> {
+    if let Some(stopped) = &facts.stopped {
+        return Some(not_running(stopped));
+    }
+    let link = facts.link.as_ref()?;
+    match link.state {
+        LinkState::Online | LinkState::Ramping => None,
+        LinkState::Unconfigured => Some(Cause::new(
+            State::Unconfigured,
+            "the configuration has no [upstream], so there is nowhere to send",
+            "write [upstream] with the endpoint, and restart the agent; until then everything is \
+             kept",
+        )),
+        LinkState::Held => facts.hold.as_ref().map(|hold| link_held(hold, link)),
+        LinkState::Budget => Some(spent(facts)),
+        LinkState::Offline => Some(match facts.first_send_in_s {
+            Some(s) => turn("RocketMQ has not been tried yet", s),
+            None => away(link),
+        }),
+        LinkState::Probing => Some(away(link)),
+    }
+}
+
+/// What keeps a lane from sending, where nothing keeps all of them.
+pub(super) fn of_lane(gateway: &Gateway, lane: &Lane) -> Option<Cause> {
+    let first = lane.first_send_in_s.map(|s| turn("RocketMQ can be reached again", s));
+    first
+        .or_else(|| lane.hold.as_ref().map(|hold| lane_held(lane, hold)))
+        .or_else(|| degraded(lane))
+        .or_else(|| lane.budget_stopped.then(|| reserved(gateway)))
+        .or_else(|| gateway.pace.paused_s.map(throttled))
+        .or_else(|| lane.paused_s.map(paused))
+        .or_else(|| lane.rests_s.map(|s| turn("a new day of [budget] has begun", s)))
+}
+
+fn not_running(stopped: &Stopped) -> Cause {
+    let last = stopped.active_ago_s.map(|s| format!("; it was last at work about {} ago", time(s)));
+    Cause::new(
+        State::Stopped,
+        format!("no agent is running here{}", last.unwrap_or_default()),
+        "start the agent: what waits lies on disk, and leaves then",
+    )
+}
+
+/// Only the mistake's words are the broker's.
+fn link_held(hold: &Hold, link: &Link) -> Cause {
+    let (since, reason) = (time(link.since_s), quoted(&hold.reason));
+    let why = match hold.code.as_str() {
+        "credentials" => format!("RocketMQ has refused this gateway's access key for {since}"),
+        "permission" => format!("RocketMQ has not let this gateway publish for {since}"),
+        "clock" => format!("RocketMQ has refused this machine's clock for {since}"),
+        code => format!("RocketMQ has refused everything from this gateway for {since} ({code})"),
+    };
+    let again = link.next_attempt_in_s.filter(|s| *s > 0);
+    let again = again.map(|s| format!(" (asked again by itself in {})", time(s)));
+    let help = format!("{}{}", quoted(&hold.remedy), again.unwrap_or_default());
+    Cause::new(State::Held, format!("{why}: {reason}"), help)
+}
+
+fn spent(facts: &Gateway) -> Cause {
+    let budget = facts.budget.clone().unwrap_or_default();
+    Cause::new(
+        State::Budget,
+        format!("today's {} of [budget] are used up", bytes(budget.bytes_per_day)),
+        more_bytes(&budget),
+    )
+}
+
+fn reserved(facts: &Gateway) -> Cause {
+    let budget = facts.budget.clone().unwrap_or_default();
+    Cause::new(
+        State::Budget,
+        format!(
+            "the lane's part of today's {} of [budget] is used up: {} are kept for lanes of the first \
+             priority",
+            bytes(budget.bytes_per_day),
+            bytes(budget.reserve)
+        ),
+        more_bytes(&budget),
+    )
+}
+
+fn more_bytes(budget: &super::facts::Budget) -> String {
+    format!(
+        "it goes on by itself {}; a larger bytes_per_day, or bundle = {{}} for small records, \
+         would let more through in a day",
+        within(Some(budget.resets_in_s))
+    )
+}
+
+fn away(link: &Link) -> Cause {
+    let (since, reason) = (time(link.since_s), quoted(&link.reason));
+    let why = format!("RocketMQ has not been reached for {since}: {reason}");
+    let see = "if it should be reachable, spillway check --connect shows what is in the way";
+    let (state, help) = match (link.state, link.next_attempt_in_s) {
+        (LinkState::Probing, _) => {
+            (State::Probing, format!("it is being tried at this moment; {see}"))
+        }
+        (_, Some(s)) => {
+            (State::Offline, format!("it is tried again by itself {}; {see}", within(Some(s))))
+        }
+        // Only a defect leaves no next attempt.
+        (_, None) => (
+            State::Offline,
+            "restart the agent, which loses nothing, and report what its log says".to_owned(),
+        ),
+    };
+    Cause::new(state, why, help)
+}
+
+fn turn(after: &str, in_s: u64) -> Cause {
+    Cause::new(
+        State::Turn,
+        format!(
+            "{after}, and this gateway's turn to send comes {}: gateways that return together do \
+             not send all at once",
+            within(Some(in_s))
+        ),
+        format!(
+            "nothing to do: it leaves by itself {}; reconnect_spread in [drain] sets the window",
+            within(Some(in_s))
+        ),
+    )
+}
+
+fn lane_held(lane: &Lane, hold: &Hold) -> Cause {
+    let (since, reason) = (time(hold.since_s), quoted(&hold.reason));
+    let what = match lane.hold_is_partial {
+        true => "the lane's records for another topic have",
+        false => "the lane has",
+    };
+    let again = lane.asked_in_s.map(|s| format!(" (asked again by itself in {})", time(s)));
+    Cause::new(
+        State::Held,
+        format!("{what} been held for {since} ({}): {reason}", hold.code),
+        format!("{}{}", quoted(&hold.remedy), again.unwrap_or_default()),
+    )
+}
+
+fn degraded(lane: &Lane) -> Option<Cause> {
+    let degraded = lane.degraded.as_ref().filter(|degraded| degraded.paused)?;
+    let since = degraded.since_s.map(|s| format!(" for {}", time(s))).unwrap_or_default();
+    Some(Cause::new(
+        State::Degraded,
+        format!("the lane's degrade rule \"{}\" has paused it{since}", degraded.rule),
+        "it goes on by itself once what the rule measures is a tenth below its threshold",
+    ))
+}
+
+fn throttled(for_s: u64) -> Cause {
+    Cause::new(
+        State::Throttled,
+        format!("RocketMQ is busy and asked for a pause, which lasts {} more", time(for_s)),
+        format!(
+            "nothing to do: it goes on by itself {}; if it comes again and again, the broker \
+             needs more capacity or a higher limit",
+            within(Some(for_s))
+        ),
+    )
+}
+
+fn paused(for_s: u64) -> Cause {
+    Cause::new(
+        State::Throttled,
+        format!(
+            "the topic rests for {} more: RocketMQ asked for it, or a hold has just ended",
+            time(for_s)
+        ),
+        format!("nothing to do: it goes on by itself {}", within(Some(for_s))),
+    )
+}
+
+/// Why records leave no faster than they do; stands by itself.
+pub(super) fn of_pace(gateway: &Gateway, lane: &Lane) -> Cause {
+    if lane.one_at_a_time && lane.waiting > 1 {
+        return Cause::new(
+            State::Leaving,
+            "order = \"lane\" sends one message a round trip, since each waits for the answer to \
+             the one before",
+            format!(
+                "{}; bundle = {{}} in the lane would send many in one message, for consumers that \
+                 unpack bundles",
+                drained(gateway)
+            ),
+        );
+    }
+    let backlog = lane.freshness.as_ref().map_or(0, |freshness| freshness.backlog);
+    if backlog > 0 {
+        let why = format!(
+            "live records leave first, and {} of its backlog beside them",
+            count(backlog, "record")
+        );
+        return Cause::new(State::Leaving, why, drained(gateway));
+    }
+    if !lane.behind_lanes.is_empty() {
+        let why = format!("lanes of smaller priority go first: {}", lane.behind_lanes.join(", "));
+        return Cause::new(State::Leaving, why, drained(gateway));
+    }
+    Cause::new(State::Leaving, pace(gateway), limit(gateway))
+}
+
+fn pace(gateway: &Gateway) -> String {
+    let pace = &gateway.pace;
+    let rate = pace.allowed_per_s.map(|rate| {
+        format!("up to {} a second may leave now ({})", super::words::rate(rate), pace.reason)
+    });
+    rate.unwrap_or_else(|| "nothing bounds the pace".to_owned())
+}
+
+/// What would make it faster, where that is in an operator's hand.
+fn limit(gateway: &Gateway) -> String {
+    let bound = gateway.bounds.records_per_second.map(f64::from);
+    let at_bound = bound.zip(gateway.pace.allowed_per_s).is_some_and(|(bound, now)| now >= bound);
+    let bytes_per_s = gateway.rates.delivered_bytes_per_s;
+    // The bound counts what goes with the bodies, too.
+    let at_bytes = bytes_per_s > 0.0 && bytes_per_s >= gateway.bounds.bytes_per_second as f64 * 0.7;
+    match (at_bound, at_bytes) {
+        _ if gateway.waiting == 0 => drained(gateway),
+        (true, _) => format!("{}; records_per_second in [drain] is the bound", drained(gateway)),
+        (_, true) => format!("{}; bytes_per_second in [drain] is the bound", drained(gateway)),
+        _ => drained(gateway),
+    }
+}
+
+/// When all is drained.
+pub(super) fn drained(gateway: &Gateway) -> String {
+    let rates = gateway.rates;
+    match gateway.drained_in_s {
+        Some(s) if s > 0 => format!("nothing to do: all is drained in about {}", time(s)),
+        None if rates.delivered_per_s > 0.0 => format!(
+            "nothing to do yet, but it does not catch up: {} a second came in over the last \
+             minute, {} left",
+            super::words::rate(rates.accepted_per_s),
+            super::words::rate(rates.delivered_per_s)
+        ),
+        _ => "nothing to do: it leaves by itself".to_owned(),
+    }
+}

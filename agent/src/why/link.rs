@@ -1,0 +1,34 @@
+//! The agent and its link.
+
+use super::cause::{self, Cause};
+use super::facts::{Gateway, Lane};
+use super::words::{count, time};
+use super::{Answer, Kind, State};
+
+/// Why nothing leaves this gateway, or how fast it does.
+pub fn answer(facts: &Gateway) -> Answer {
+    let Cause { state, why, help } = cause(facts);
+    Answer::new((Kind::Link, &facts.gateway), state, (why, help), facts)
+}
+
+fn cause(facts: &Gateway) -> Cause {
+    let wait = if facts.waiting == 1 { "waits" } else { "wait" };
+    let waiting = match facts.waiting {
+        0 => "nothing waits".to_owned(),
+        n => format!("{} {wait}", count(n, "record")),
+    };
+    // What keeps any lane while the link is up.
+    let any = Lane { first_send_in_s: facts.first_send_in_s, ..Lane::default() };
+    let blocked = cause::of_gateway(facts)
+        .or_else(|| cause::of_lane(facts, &any).filter(|_| facts.waiting > 0));
+    if let Some(Cause { state, why, help }) = blocked {
+        return Cause::new(state, format!("{why}; {waiting}"), help);
+    }
+    let since = facts.link.as_ref().map(|link| time(link.since_s)).unwrap_or_default();
+    let reached = format!("RocketMQ has been reached for {since}");
+    if facts.waiting == 0 {
+        return Cause::new(State::Idle, format!("{reached}, and {waiting}"), "nothing to do");
+    }
+    let pace = cause::of_pace(facts, &Lane::default());
+    Cause::new(State::Leaving, format!("{reached}, and {waiting}: {}", pace.why), pace.help)
+}
