@@ -84,8 +84,8 @@ async fn away_from_the_broker_and_then_stopped() {
     let keyed = Draft { key: Some("patient-7".into()), ..drafts("k", 0..1).remove(0) };
     store(&gateway, "ward", vec![keyed]).await;
     let body = br#"{"body": "private words"}"#;
-    let stored = http::post(&gateway.socket(), "/v1/records", "application/json", body);
-    let own_id = stored.await.unwrap().json()["id"].as_str().unwrap().to_owned();
+    let stored = http::post(&gateway.socket(), "/v1/records", "application/json", body).await;
+    let own_id = stored.unwrap().json()["id"].as_str().unwrap().to_owned();
     gateway.until("the link is away", |s| s.link.state == LinkState::Offline).await;
 
     offline(&gateway, &own_id).await;
@@ -201,7 +201,7 @@ async fn what_is_held_refused_dead_or_delivered() {
     broker.faults().clear();
     gateway.said("dead replay").await;
     let delivered = until(&mut gateway, "bad-0", "delivered").await;
-    says(&delivered, "delivered", &["(lane ward, number 62) has left"], "look for it");
+    says(&delivered, "delivered", &["(lane ward, number 62) has left"], "sends it again");
 }
 
 async fn a_missing_topic(gateway: &Gateway) {

@@ -1,7 +1,7 @@
 //! A record that failed and is still in the queue.
 
 use super::facts::{Failure, Head};
-use super::words::{quoted, time};
+use super::words::{quoted, refusal, time};
 
 /// How `it` failed, as a clause.
 pub(super) fn clause(it: &str, failure: &Failure) -> String {
@@ -13,7 +13,7 @@ pub(super) fn clause(it: &str, failure: &Failure) -> String {
     match failure.code.as_str() {
         "connection" => format!("requests with {it} fail while others get through: {reason}"),
         "unknown" => format!("RocketMQ gave no valid answer to {it}{times}: {reason}"),
-        code => format!("RocketMQ refused {it}{times}: {}", quoted(&format!("{code}: {reason}"))),
+        code => format!("RocketMQ refused {it}{times}: {}", refusal(code, &reason)),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cause::Cause;
 use super::facts::{Gateway, Key, Lane, Lot};
-use super::words::{count, quoted};
+use super::words::{count, refusal};
 use super::{Answer, Kind, State, record};
 
 /// What waits of the key, and why its first record has not left.
@@ -38,7 +38,7 @@ fn cause(gateway: &Gateway, lane: &Lane, key: &Key) -> Cause {
                 "nothing of key {name} waits in lane {place}, but {} in the dead letters, the \
                  newest (number {seq}{id}) because of {}",
                 lie(key.dead),
-                quoted(&format!("{}: {}", letter.code, letter.reason))
+                refusal(&letter.code, &letter.reason)
             ),
             format!(
                 "put right what was refused; then spillway dead replay {} sends it again",

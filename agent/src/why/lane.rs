@@ -36,10 +36,10 @@ fn cause(gateway: &Gateway, lane: &Lane, beside_link: bool) -> Cause {
     if let Some(own) = own {
         return because(&waiting, own);
     }
-    let pace = cause::of_pace(gateway, lane);
     if let Some(head) = &lane.held_key {
         return held_key(&waiting, lane, head);
     }
+    let pace = cause::of_pace(gateway, lane);
     Cause::new(pace.state, format!("{waiting} and leaving: {}", pace.why), pace.help)
 }
 
@@ -84,7 +84,8 @@ fn held_key(waiting: &str, lane: &Lane, head: &Head) -> Cause {
     };
     let failure = head.failure.clone().unwrap_or_default();
     let why = format!(
-        "{waiting}; {keys} for the first of them: {}",
+        "{}; {keys} for the first of them: {}",
+        waiting.trim_end_matches(','),
         failure::clause(&failure::named(head), &failure)
     );
     Cause::new(State::Order, why, failure::help(&lane.name, &failure, head.again_in_s))

@@ -2,7 +2,7 @@
 
 use super::cause::{self, Cause};
 use super::facts::{Failure, Gateway, Head, Lane, Letter, Loss, Lot, Record, Waiting};
-use super::words::{count, quoted, time};
+use super::words::{count, quoted, refusal, time};
 use super::{Answer, Kind, State, failure};
 
 /// Where the record asked after as `id` is, and why.
@@ -120,7 +120,7 @@ fn delivered(place: &str, record: &Record, kept: bool) -> Cause {
 
 fn dead(place: &str, letter: &Letter) -> Cause {
     let Letter { number, code, reason, died_ago_s } = letter;
-    let said = quoted(&format!("{code}: {reason}"));
+    let said = refusal(code, reason);
     let since = time(*died_ago_s);
     Cause::new(
         State::Dead,

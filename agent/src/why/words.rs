@@ -45,6 +45,14 @@ pub(super) fn quoted(text: &str) -> String {
     line.trim_end_matches(['.', ' ', '!']).to_owned()
 }
 
+/// A broker's code and words, the code once.
+pub(super) fn refusal(code: &str, reason: &str) -> String {
+    match reason.contains(code) {
+        true => quoted(reason),
+        false => quoted(&format!("{code}: {reason}")),
+    }
+}
+
 /// A clause as a sentence: its first letter and its end.
 pub(super) fn sentence(clause: &str) -> String {
     let mut letters = clause.chars();
@@ -84,5 +92,7 @@ mod tests {
     #[test]
     fn words_of_others_cannot_break_a_sentence() {
         assert_eq!(sentence(&quoted("no\u{1b}[2J such\ntopic. ")), "No [2J such topic.");
+        assert_eq!(refusal("Bad", "400 Bad: no."), "400 Bad: no");
+        assert_eq!(refusal("40001", "no."), "40001: no");
     }
 }

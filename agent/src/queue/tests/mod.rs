@@ -1,6 +1,7 @@
 //! The queue as a whole: on sled, and against a model on a store that power cuts and failures hit.
 
 mod audit;
+mod inquiry;
 mod model;
 
 use std::path::Path;
