@@ -1,5 +1,5 @@
-//! The queue of an agent that is not running, for `queue`, `dead` and `why`: its data folder is opened
-//! under its lock, and served to the command as the agent would.
+//! The queue of an agent that is not running, for `queue`, `dead` and `why`: its data folder is
+//! opened under its lock, and served to the command as the agent would.
 
 use std::fs;
 use std::io;

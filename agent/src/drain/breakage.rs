@@ -92,8 +92,8 @@ impl Breakages {
 
 impl Breakage {
     fn mishap(&self) -> Mishap {
-        let reason = format!("it breaks the connection: {}", self.reason);
-        Mishap { code: "connection".to_owned(), reason, tries: self.failures }
+        let (code, reason) = ("connection".to_owned(), self.reason.clone());
+        Mishap { code, reason, tries: self.failures }
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn of_lane(gateway: &Gateway, lane: &Lane) -> Option<Cause> {
 }
 
 fn not_running(stopped: &Stopped) -> Cause {
-    let last = stopped.active_ago_s.map(|s| format!("; it was last at work about {} ago", time(s)));
+    let last =
+        stopped.active_ago_s.map(|s| format!(" (the last one was at work about {} ago)", time(s)));
     Cause::new(
         State::Stopped,
         format!("no agent is running here{}", last.unwrap_or_default()),
@@ -75,10 +76,7 @@ fn link_held(hold: &Hold, link: &Link) -> Cause {
         "clock" => format!("RocketMQ has refused this machine's clock for {since}"),
         code => format!("RocketMQ has refused everything from this gateway for {since} ({code})"),
     };
-    let again = link.next_attempt_in_s.filter(|s| *s > 0);
-    let again = again.map(|s| format!(" (asked again by itself in {})", time(s)));
-    let help = format!("{}{}", quoted(&hold.remedy), again.unwrap_or_default());
-    Cause::new(State::Held, format!("{why}: {reason}"), help)
+    Cause::new(State::Held, format!("{why}: {reason}"), remedy(hold, link.next_attempt_in_s))
 }
 
 fn spent(facts: &Gateway) -> Cause {
@@ -153,12 +151,15 @@ fn lane_held(lane: &Lane, hold: &Hold) -> Cause {
         true => "the lane's records for another topic have",
         false => "the lane has",
     };
-    let again = lane.asked_in_s.map(|s| format!(" (asked again by itself in {})", time(s)));
-    Cause::new(
-        State::Held,
-        format!("{what} been held for {since} ({}): {reason}", hold.code),
-        format!("{}{}", quoted(&hold.remedy), again.unwrap_or_default()),
-    )
+    let why = format!("{what} been held for {since} ({}): {reason}", hold.code);
+    Cause::new(State::Held, why, remedy(hold, lane.asked_in_s))
+}
+
+/// What puts the hold right, and when what is held is asked again.
+pub(super) fn remedy(hold: &Hold, again_in_s: Option<u64>) -> String {
+    let again = again_in_s.filter(|s| *s > 0);
+    let again = again.map(|s| format!(" (asked again by itself in {})", time(s)));
+    format!("{}{}", quoted(&hold.remedy), again.unwrap_or_default())
 }
 
 fn degraded(lane: &Lane) -> Option<Cause> {
@@ -202,16 +203,17 @@ pub(super) fn of_pace(gateway: &Gateway, lane: &Lane) -> Cause {
             "order = \"lane\" sends one message a round trip, since each waits for the answer to \
              the one before",
             format!(
-                "{}; bundle = {{}} in the lane would send many in one message, for consumers that \
-                 unpack bundles",
-                drained(gateway)
+                "with bundle = {{}} in the lane many would leave in one message, for consumers \
+                 that unpack bundles; as it is, {}",
+                outlook(gateway)
             ),
         );
     }
     let backlog = lane.freshness.as_ref().map_or(0, |freshness| freshness.backlog);
     if backlog > 0 {
+        let are = if backlog == 1 { "is" } else { "are" };
         let why = format!(
-            "live records leave first, and {} of its backlog beside them",
+            "{} {are} backlog, and live ones leave first when they come",
             count(backlog, "record")
         );
         return Cause::new(State::Leaving, why, drained(gateway));
@@ -246,17 +248,22 @@ fn limit(gateway: &Gateway) -> String {
     }
 }
 
-/// When all is drained.
-pub(super) fn drained(gateway: &Gateway) -> String {
+/// What is to be done where it leaves by itself.
+fn drained(gateway: &Gateway) -> String {
+    format!("nothing to do: {}", outlook(gateway))
+}
+
+/// When all is drained, as far as that can be said.
+fn outlook(gateway: &Gateway) -> String {
     let rates = gateway.rates;
     match gateway.drained_in_s {
-        Some(s) if s > 0 => format!("nothing to do: all is drained in about {}", time(s)),
-        None if rates.delivered_per_s > 0.0 => format!(
-            "nothing to do yet, but it does not catch up: {} a second came in over the last \
-             minute, {} left",
+        Some(s) if s > 0 => format!("all is drained in about {}", time(s)),
+        None if rates.accepted_per_s > 0.0 => format!(
+            "it leaves by itself, though more came in over the last minute ({} a second) than left \
+             ({})",
             super::words::rate(rates.accepted_per_s),
             super::words::rate(rates.delivered_per_s)
         ),
-        _ => "nothing to do: it leaves by itself".to_owned(),
+        _ => "it leaves by itself".to_owned(),
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! - [`facts`]: everything the sentences are made of; shown as they are with `--json`
 //! - `cause`: what keeps records here, the outermost first: agent, link, lane, pace
-//! - [`link`], [`lane`], [`record`], [`key`]: one answer each
+//! - `link`, `lane`, `record`, `key`: one answer each
 
 mod cause;
 pub mod facts;

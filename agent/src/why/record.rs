@@ -73,19 +73,12 @@ fn leaving(gateway: &Gateway, lane: &Lane, record: &Waiting) -> Cause {
 }
 
 fn failed(lane: &Lane, failure: &Failure, again_in_s: Option<u64>) -> Cause {
-    let help = failure::help(&lane.name, failure, again_in_s);
-    match &lane.hold {
-        Some(hold) => {
-            let since = time(hold.since_s);
-            let why = format!(
-                "{}; its lane has been held for {since} ({})",
-                failure::clause("it", failure),
-                hold.code
-            );
-            Cause::new(State::Held, why, help)
-        }
-        None => Cause::new(State::Retry, failure::clause("it", failure), help),
-    }
+    let why = failure::clause("it", failure);
+    let Some(hold) = &lane.hold else {
+        return Cause::new(State::Retry, why, failure::help(&lane.name, failure, again_in_s));
+    };
+    let held = format!("its lane has been held for {} ({})", time(hold.since_s), hold.code);
+    Cause::new(State::Held, format!("{why}; {held}"), cause::remedy(hold, again_in_s))
 }
 
 /// Another record of its order has to leave first.

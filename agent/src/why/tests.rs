@@ -90,7 +90,7 @@ fn a_stopped_agent_and_one_without_upstream() {
     says(
         &super::link(&gateway),
         State::Stopped,
-        "No agent is running here; it was last at work about 5 min ago; 1 record waits.",
+        "No agent is running here (the last one was at work about 5 min ago); 1 record waits.",
         "Start the agent: what waits lies on disk, and leaves then.",
     );
     gateway.stopped = Some(Stopped::default());
@@ -239,8 +239,8 @@ fn what_bounds_the_pace_is_named_and_what_does_not_catch_up() {
     assert_eq!(bytes.help, format!("{about}; bytes_per_second in [drain] is the bound."));
     let rates = Rates { accepted_per_s: 40.0, delivered_per_s: 30.0, ..Rates::default() };
     let late = super::link(&Gateway { rates, drained_in_s: None, ..online() });
-    let help = "Nothing to do yet, but it does not catch up: 40 a second came in over the last \
-                minute, 30 left.";
+    let help = "Nothing to do: it leaves by itself, though more came in over the last minute (40 a \
+                second) than left (30).";
     assert_eq!(late.help, help);
     let fresh = super::link(&Gateway { drained_in_s: None, ..online() });
     assert_eq!(fresh.help, "Nothing to do: it leaves by itself.");
@@ -309,8 +309,8 @@ fn one_message_a_round_trip_points_to_bundles() {
         State::Leaving,
         "Lane ward: 12 records are waiting, the oldest for 5 min, and leaving: order = \"lane\" \
          sends one message a round trip, since each waits for the answer to the one before.",
-        "Nothing to do: all is drained in about 4 min; bundle = {} in the lane would send many in \
-         one message, for consumers that unpack bundles.",
+        "With bundle = {} in the lane many would leave in one message, for consumers that unpack \
+         bundles; as it is, all is drained in about 4 min.",
     );
 }
 
@@ -319,9 +319,8 @@ fn live_records_and_lanes_of_smaller_priority_go_first() {
     let freshness = Freshness { goal_ms: 5000, oldest_live_ms: None, backlog: 9000 };
     let fresh = Lane { freshness: Some(freshness), ..lane() };
     let said = super::lane(&online(), &fresh, false).why;
-    assert!(
-        said.ends_with("live records leave first, and 9000 records of its backlog beside them.")
-    );
+    let words = "and leaving: 9000 records are backlog, and live ones leave first when they come.";
+    assert!(said.ends_with(words), "{said}");
     let live =
         of_record(&online(), &fresh, &waiting(Waiting { ahead: 9000, ..Waiting::default() }));
     assert!(live.why.ends_with("it is live, and leaves before its lane's backlog."), "{live:?}");
@@ -384,6 +383,9 @@ fn a_failed_record_says_how_and_when_it_is_tried_again() {
     let held = of("MalformedXML", &Lane { hold: Some(hold("refused")), ..lane() });
     assert_eq!(held.state, State::Held);
     assert!(held.why.ends_with("its lane has been held for 1 min (refused)."), "{held:?}");
+    let remedy =
+        "Create topic ward at the broker, or name another (asked again by itself in 40 s).";
+    assert_eq!(held.help, remedy);
     let free = Waiting { again_in_s: Some(4), ..Waiting::default() };
     let last = Lane { last_error: Some("no answer: no answer within 15 s".into()), ..lane() };
     says(

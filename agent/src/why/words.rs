@@ -47,9 +47,10 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A broker's code and words, the code once.
 pub(super) fn refusal(code: &str, reason: &str) -> String {
-    match reason.contains(code) {
-        true => quoted(reason),
-        false => quoted(&format!("{code}: {reason}")),
+    match reason {
+        "" => quoted(code),
+        reason if reason.contains(code) => quoted(reason),
+        reason => quoted(&format!("{code}: {reason}")),
     }
 }
 
@@ -94,5 +95,6 @@ mod tests {
         assert_eq!(sentence(&quoted("no\u{1b}[2J such\ntopic. ")), "No [2J such topic.");
         assert_eq!(refusal("Bad", "400 Bad: no."), "400 Bad: no");
         assert_eq!(refusal("40001", "no."), "40001: no");
+        assert_eq!(refusal("40001", ""), "40001");
     }
 }

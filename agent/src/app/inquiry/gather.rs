@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spillway_protocol::local::status::{Hold, LinkState};
+use spillway_protocol::local::status::{Degraded, Freshness, LaneBudget, LinkState};
 use spillway_protocol::record::{LaneName, Topic};
 
 use super::{Agent, Inquiry, seconds};
@@ -88,9 +88,7 @@ impl Inquiry {
         let outlook = drain.lane_outlook(name).unwrap_or_default();
         let topic = drain.topic_outlook(name, &lane.topic).unwrap_or_default();
         let hold = told.and_then(|told| told.hold.clone()).filter(|_| !of_link);
-        let stopped = |part: &spillway_protocol::local::status::LaneBudget| {
-            part.name == known.name && part.stopped
-        };
+        let stopped = |part: &LaneBudget| part.name == known.name && part.stopped;
         facts::Lane {
             hold_is_partial: hold.is_some() && topic.hold.is_none(),
             hold,
@@ -110,14 +108,14 @@ impl Inquiry {
         }
     }
 
-    fn degraded(&self, lane: &LaneName) -> Option<spillway_protocol::local::status::Degraded> {
+    fn degraded(&self, lane: &LaneName) -> Option<Degraded> {
         match &self.agent {
             Agent::Running(report, _) => report.degraded().status(lane),
             Agent::Stopped(_) => None,
         }
     }
 
-    fn freshness(&self, lane: &LaneDrain) -> Option<spillway_protocol::local::status::Freshness> {
+    fn freshness(&self, lane: &LaneDrain) -> Option<Freshness> {
         match &self.agent {
             Agent::Running(report, _) => report.freshness(lane, self.clock.now_ms()),
             Agent::Stopped(_) => None,
@@ -155,9 +153,8 @@ impl Inquiry {
             return lane;
         }
         let outlook = drain.topic_outlook(&found.lane, &topic).unwrap_or_default();
-        let all: Option<Hold> = lane.hold.clone().filter(|hold| hold.code == "connection");
         facts::Lane {
-            hold: outlook.hold.or(all),
+            hold: outlook.hold,
             hold_is_partial: false,
             asked_in_s: outlook.asked_in.map(seconds),
             paused_s: outlook.paused_for.map(seconds),
