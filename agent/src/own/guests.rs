@@ -191,6 +191,8 @@ impl Guests {
 
     /// The agent goes, and with it everybody's connection.
     async fn part(mut self) {
+        // Who has just gone by itself was not cut off.
+        self.observe();
         // Cancelled: one try each.
         let stop = CancellationToken::new();
         stop.cancel();
