@@ -1,4 +1,5 @@
 import java.nio.charset.StandardCharsets;
+import java.util.UUID;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.rocketmq.client.apis.ClientConfiguration;
@@ -68,7 +69,11 @@ public class Publish {
 
     private Message message(int number) {
         String body = (number + text).substring(0, text.length());
-        return provider.newMessageBuilder().setTopic(topic).setKeys("key-" + number)
+        // As much as the agent's messages tell: an id, and where in which sequence it stands.
+        return provider.newMessageBuilder().setTopic(topic).setKeys(UUID.randomUUID().toString())
+                .addProperty("sw_gw", "gw-bench").addProperty("sw_lane", "lane-0")
+                .addProperty("sw_st", "0123abcd").addProperty("sw_seq", Integer.toString(number))
+                .addProperty("sw_at", Long.toString(System.currentTimeMillis()))
                 .setBody(body.getBytes(StandardCharsets.UTF_8)).build();
     }
 }

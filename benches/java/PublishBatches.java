@@ -1,6 +1,7 @@
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -68,7 +69,15 @@ public class PublishBatches {
         List<Message> messages = new ArrayList<>();
         for (int number = from; number < to; number++) {
             String body = (number + text).substring(0, text.length());
-            messages.add(new Message(topic, "", "key-" + number, body.getBytes(StandardCharsets.UTF_8)));
+            // As much as the agent's messages tell: an id, and where in which sequence it stands.
+            var message = new Message(topic, "", UUID.randomUUID().toString(),
+                    body.getBytes(StandardCharsets.UTF_8));
+            message.putUserProperty("sw_gw", "gw-bench");
+            message.putUserProperty("sw_lane", "lane-0");
+            message.putUserProperty("sw_st", "0123abcd");
+            message.putUserProperty("sw_seq", Integer.toString(number));
+            message.putUserProperty("sw_at", Long.toString(System.currentTimeMillis()));
+            messages.add(message);
         }
         if (producer.send(messages).getSendStatus() != SendStatus.SEND_OK) {
             throw new IllegalStateException("not stored");

@@ -17,7 +17,7 @@ const READY: &str = "ready: records are taken in";
 /// Longest wait for all to be delivered.
 const DRAINED_MAX: Duration = Duration::from_secs(300);
 /// Between two looks at the accounts.
-const LOOK: Duration = Duration::from_millis(5);
+const LOOK: Duration = Duration::from_millis(20);
 /// The upper bounds of `[drain]`, out of the way.
 const UNBOUNDED: &str = "[drain]\nadaptive = false\nrecords_per_second = 1000000\n\
                          bytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
@@ -185,23 +185,24 @@ impl Agent {
         Ok(serde_json::from_slice(&text)?)
     }
 
-    /// Watches it deliver its `records`: from the last look that saw nothing delivered to the first
-    /// that saw everything delivered.
+    /// Watches it deliver what waits: from the first look that saw `warm_up` delivered (with 0, the
+    /// last that saw nothing) to the first that saw everything delivered.
     ///
     /// # Errors
     /// If it does not come to an end.
-    pub async fn watch_drain(&self, records: u64) -> Result<Turn, Error> {
+    pub async fn watch_drain(&self, warm_up: u64) -> Result<Turn, Error> {
         let begun = Instant::now();
-        let mut from = (begun, Usage::of(self.pid())?);
+        let mut from = (begun, Usage::of(self.pid())?, 0);
         loop {
             let at = (Instant::now(), Usage::of(self.pid())?);
             let status = self.status().await?;
             let lane = status.lanes.first().ok_or("no lane")?;
             if lane.waiting == 0 {
+                let records = lane.delivered - from.2;
                 return Ok(Turn::of(records, (at.0 - from.0).as_secs_f64(), from.1, at.1));
             }
-            if lane.delivered == 0 {
-                from = at;
+            if lane.delivered == 0 || from.2 < warm_up {
+                from = (at.0, at.1, lane.delivered);
             }
             if begun.elapsed() > DRAINED_MAX {
                 let (link, error) = (&status.link, &lane.last_error);

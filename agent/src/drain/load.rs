@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use spillway_protocol::record::Topic;
 
 /// Requests in flight in all.
-const REQUESTS: usize = 64;
+const REQUESTS: usize = 80;
 /// One topic of one lane may have this many times the requests that are still free: a slow one
 /// never takes the last, however many there are.
 const GREED: usize = 4;

@@ -128,11 +128,12 @@ fn wish(args: &Args, concurrency: usize) -> Wish<'static> {
 async fn drain(args: &Args, folder: &Path, far: &Far) -> Result<Turn, Error> {
     let offline = Setup::new(folder, 1);
     let filling = offline.start()?;
-    let until = Until::Records(args.records);
+    let warm_up = args.records / 10;
+    let until = Until::Records(args.records + warm_up);
     load::binary(filling.socket(), &Bodies::new(args.body_bytes), 512, until).await?;
     filling.stop()?;
     let agent = offline.with_upstream(&far.upstream()).start()?;
-    let turn = agent.watch_drain(args.records).await?;
+    let turn = agent.watch_drain(warm_up).await?;
     agent.stop()?;
     std::fs::remove_dir_all(folder)?;
     Ok(turn)

@@ -161,7 +161,7 @@ async fn bytes(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
             let records = args.records.min(COUNTED);
             let agent = filled(&folder.join("bytes"), way, bodies, records).await?;
             let agent = agent.with_upstream(&far.upstream(relay.port())).start()?;
-            agent.watch_drain(records).await?;
+            agent.watch_drain(0).await?;
             agent.stop()?;
             std::fs::remove_dir_all(folder.join("bytes"))?;
             let (out, back) = relay.counts();
@@ -183,9 +183,11 @@ async fn rates(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
         for (way, rounds) in ways.iter().zip(&mut ours) {
             let records = (args.records / way.fewer).max(1);
             let bodies = Bodies::telemetry(args.body_bytes);
-            let agent = filled(&folder, way, bodies, records).await?;
+            // It warms up, as the clients do.
+            let warm_up = records / 10;
+            let agent = filled(&folder, way, bodies, records + warm_up).await?;
             let agent = agent.with_upstream(&far.upstream(far.port()?)).start()?;
-            rounds.push(agent.watch_drain(records).await?);
+            rounds.push(agent.watch_drain(warm_up).await?);
             agent.stop()?;
             std::fs::remove_dir_all(&folder)?;
         }
