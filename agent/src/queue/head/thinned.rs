@@ -41,6 +41,16 @@ impl Comb {
         (to - from) - (kept_below(to) - kept_below(from))
     }
 
+    /// Where it begins if it is one with the last of `known`, where that is of its kind and ends
+    /// where it begins.
+    fn joined(&self, known: &BTreeMap<u64, Self>) -> u64 {
+        let last = known.range(..self.from).next_back().map(|(_, last)| last);
+        let joins = |last: &&Self| {
+            last.to == self.from && (last.every, last.base) == (self.every, self.base)
+        };
+        last.filter(joins).map_or(self.from, |last| last.from)
+    }
+
     /// Where the run of dropped positions ends that `position` lies in.
     fn run_end(&self, position: u64) -> u64 {
         let number = position.saturating_sub(self.base);
@@ -77,11 +87,7 @@ impl Thinned {
 
     /// Notes a stretch in which nothing is settled or noted. Returns whether there was room.
     pub(super) fn add(&mut self, comb: Comb, watermark: u64) -> bool {
-        let last = self.all.range(..comb.from).next_back().map(|(_, last)| *last);
-        let joins = |last: &Comb| {
-            last.to == comb.from && (last.every, last.base) == (comb.every, comb.base)
-        };
-        let from = last.filter(joins).map_or(comb.from, |last| last.from);
+        let from = comb.joined(&self.all);
         if from == comb.from && self.all.len() >= COMBS_MAX {
             // The oldest may be forgotten once it is settled.
             match self.all.first_key_value() {
@@ -90,7 +96,8 @@ impl Thinned {
             }
         }
         self.all.insert(from, Comb { from, ..comb });
-        self.pending.insert(comb.from, comb);
+        let from = comb.joined(&self.pending);
+        self.pending.insert(from, Comb { from, ..comb });
         true
     }
 
@@ -185,6 +192,7 @@ mod tests {
         let comb = |from, to| Comb { from, to, every: 10, base: 0 };
         (0..1000).for_each(|n| assert!(thinned.add(comb(n * 7 + 1, n * 7 + 8), 1)));
         assert_eq!(thinned.saved(), [comb(1, 7001)]);
+        assert_eq!((thinned.pending.len(), thinned.pending_in(0, 9000)), (1, 6300));
         let mut apart = (0..1000).map(|n| thinned.add(comb(8000 + n * 9, 8005 + n * 9), 1));
         assert_eq!(apart.by_ref().take_while(|added| *added).count(), COMBS_MAX - 1);
         assert!(thinned.add(comb(20_000, 20_005), 7001), "the first is done");
