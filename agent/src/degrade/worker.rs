@@ -1,7 +1,5 @@
 //! Measures and applies, once a tick.
 
-use std::time::Duration;
-
 use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
@@ -72,7 +70,7 @@ impl Rule {
     fn apply(&mut self, means: &Means, lane: &LaneName, now: Instant) {
         let (level, below) = match self.rule.when {
             Pressure::Disk(percent) => disk(means, lane, percent),
-            Pressure::Backlog(age) => self.backlog(means, lane, age, now),
+            Pressure::Backlog(_) => self.backlog(means, lane, now),
             Pressure::Budget(percent) => (Level::of(means.drain.budget_used(), percent), 0),
         };
         let changed = self.force.update(level, now);
@@ -97,21 +95,14 @@ impl Rule {
     }
 
     /// How old the oldest is, and before which position all are too old.
-    fn backlog(
-        &mut self,
-        means: &Means,
-        lane: &LaneName,
-        age: Duration,
-        now: Instant,
-    ) -> (Level, u64) {
+    fn backlog(&mut self, means: &Means, lane: &LaneName, now: Instant) -> (Level, u64) {
         let Some(ages) = &mut self.ages else { return (Level::Under, 0) };
         let queue = &means.queue;
         ages.note(queue.front(lane, 0).end, now);
-        let older = |age| ages.older_than(age, queue, lane, now);
-        let (oldest, below) = (queue.oldest(lane), older(age));
+        let (oldest, below) = (queue.oldest(lane), ages.too_old(queue, lane, now));
         let level = match oldest {
             oldest if oldest < below => Level::Over,
-            oldest if oldest < older(age * 9 / 10) => Level::Near,
+            oldest if ages.is_near(oldest, queue, lane, now) => Level::Near,
             _ => Level::Under,
         };
         (level, below)

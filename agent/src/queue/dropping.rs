@@ -29,13 +29,18 @@ impl Queue {
         dropped
     }
 
-    /// Up to where, and at most up to `below`, the lane's waiting records were accepted before
-    /// `accepted_before_ms`, ms since 1970, by a clock that was set. Reads the disk; may stop
-    /// early where there are many.
-    pub fn first_younger(&self, lane: &LaneName, below: u64, accepted_before_ms: u64) -> u64 {
-        let Some(lane) = self.lane(lane) else { return 0 };
-        let found = lane.first_younger(below, accepted_before_ms);
-        self.logged("the queue could not be read", found).unwrap_or(0)
+    /// Up to where in the range of positions `from..below` the lane's waiting records were
+    /// accepted before `accepted_before_ms`, ms since 1970, by a clock that was set. Reads the
+    /// disk; may stop early where there are many.
+    pub fn first_younger(
+        &self,
+        lane: &LaneName,
+        (from, below): (u64, u64),
+        accepted_before_ms: u64,
+    ) -> u64 {
+        let Some(lane) = self.lane(lane) else { return from };
+        let found = lane.first_younger((from, below), accepted_before_ms);
+        self.logged("the queue could not be read", found).unwrap_or(from)
     }
 
     /// The position of the oldest waiting record, or the lane's end.

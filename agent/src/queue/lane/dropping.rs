@@ -53,15 +53,15 @@ impl Lane {
         dropped
     }
 
-    /// The first position from the oldest waiting one on, and before `below`, that was not
-    /// accepted before `accepted_before_ms` by a clock that was set. Reads the disk, but not for
-    /// long: a search may end early.
+    /// The first position in `from..below` that waits and was not accepted before
+    /// `accepted_before_ms` by a clock that was set, or `below`. Reads the disk, but not for long:
+    /// a search may end early.
     pub(in crate::queue) fn first_younger(
         &self,
-        below: u64,
+        (from, below): (u64, u64),
         accepted_before_ms: u64,
     ) -> io::Result<u64> {
-        let mut position = self.head().next_waiting(0);
+        let mut position = self.head().next_waiting(from);
         for _ in 0..SEARCH_MAX {
             if position >= below {
                 break;
