@@ -3,6 +3,7 @@
 mod audit;
 mod inquiry;
 mod model;
+mod shelf;
 
 use std::path::Path;
 use std::sync::Arc;
