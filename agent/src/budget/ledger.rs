@@ -142,17 +142,23 @@ impl Budget {
         self.settings.is_some()
     }
 
-    /// Whether a request of the lane may leave that is estimated to cost `bytes`.
+    /// Whether a request of the lane may leave that is estimated to cost `bytes`. Its next one is
+    /// meant: where it may not, the lane is stopped.
     pub fn admits(&mut self, lane: usize, bytes: u64) -> bool {
+        let fits = self.fits(lane, bytes);
+        self.lanes[lane].stopped = !fits && self.requests == 0;
+        fits
+    }
+
+    /// Whether so many bytes fit in what the lane may still use.
+    pub fn fits(&self, lane: usize, bytes: u64) -> bool {
         let Some(most) = self.most(lane) else { return true };
         let flying: u64 = self.lanes.iter().map(|lane| lane.flying).sum();
         // Each request may need a connection of its own.
         let missing = (self.requests + 1).saturating_sub(self.open());
         let used = self.bytes + flying + missing * self.connection_bytes();
         let never_fits = bytes + self.connection_bytes() > most;
-        let admitted = used + bytes <= most || (never_fits && used < most / 2);
-        self.lanes[lane].stopped = !admitted && self.requests == 0;
-        admitted
+        used + bytes <= most || (never_fits && used < most / 2)
     }
 
     /// Whether the lane was stopped when the day began.

@@ -19,7 +19,7 @@ use super::load::Load;
 use super::meter::Meter;
 use super::notice::Notices;
 use super::plan::{LaneView, Plan, Readiness};
-use crate::budget::Budget;
+use crate::budget::{Budget, request_bytes};
 use crate::config;
 use crate::link::{Backoff, Link, Permit, Start};
 use crate::pace::{Pacer, Standing, spread};
@@ -28,6 +28,8 @@ use crate::pace::{Pacer, Standing, spread};
 const BREAKERS: usize = 256;
 /// A lane without a priority of its own has this one; what comes before it is a priority lane.
 const PRIORITY: u32 = 1;
+/// What a message has beside the record, about: headers and the agent's properties.
+const AROUND_BYTES: usize = 600;
 /// A record that breaks the connection costs what it carries each time: its waits grow far.
 const BREAKING_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -117,6 +119,13 @@ pub(super) struct Facts {
     /// Of the message as it is sent.
     pub(super) bytes: usize,
     pub(super) body_bytes: usize,
+}
+
+impl Facts {
+    /// What a request with it costs on the wire, about.
+    pub(super) fn cost_bytes(&self) -> u64 {
+        request_bytes(self.bytes + AROUND_BYTES)
+    }
 }
 
 /// A request under way.
@@ -254,6 +263,11 @@ impl State {
             }
             Some(_) => Readiness::Busy,
         }
+    }
+
+    /// Whether a request with the record fits in what its lane may use today.
+    pub(super) fn fits(&self, facts: &Facts) -> bool {
+        self.budget.fits(facts.lane, facts.cost_bytes())
     }
 
     /// Whether the record failed before and its topic is held until another one passes.

@@ -279,44 +279,61 @@ impl<P: Parcel> Stock<P> {
         best
     }
 
-    /// Takes the record that asks whether the link is still held: the oldest of the topic that was
-    /// asked for least lately.
-    fn take_asker(&mut self, state: &State, ready: impl Fn(&Facts) -> bool) -> Option<(Facts, P)> {
-        let asked = |facts: &Facts| state.blame.last_asked(facts.lane, &facts.topic);
-        let parcels = self.parcels.iter().enumerate().filter(|(_, (facts, _))| ready(facts));
-        let (index, _) = parcels.min_by_key(|(_, (facts, _))| asked(facts))?;
-        self.parcels.remove(index)
-    }
-
-    /// Takes the record to leave next: the first that may. A probe of a held topic is the last,
+    /// The record that leaves next: the first that may. A probe of a held topic is the last,
     /// which is likelier to differ from those that were refused.
-    pub(super) fn take(&mut self, state: &State, now: Instant) -> Option<(Facts, P)> {
+    fn next(&self, state: &State, now: Instant) -> Option<usize> {
         let ready = |facts: &Facts| state.readiness(facts, now) == Readiness::Ready;
         if state.link.held().is_some() {
-            return self.take_asker(state, ready);
+            return self.next_asker(state, ready);
         }
-        let live = self.freshness.as_ref().is_some_and(|freshness| {
-            let has = |live| self.has_ready(live, state, now);
-            freshness.prefers_live(has(true), has(false))
-        });
-        let of_side = |facts: &Facts| self.is_live(facts) == live;
         let mut parcels = self.parcels.iter();
-        let first = parcels.position(|(facts, _)| of_side(facts) && ready(facts))?;
-        let topic = &self.parcels[first].0.topic;
-        let index = match state.is_probe(&self.parcels[first].0) {
-            true => self.parcels.iter().rposition(|(facts, _)| {
-                facts.topic == *topic && state.is_probe(facts) && ready(facts)
-            }),
-            false => None,
+        let first = match &self.freshness {
+            None => parcels.position(|(facts, _)| ready(facts))?,
+            Some(freshness) => self.next_of_sides(freshness, state, ready)?,
         };
-        self.parcels.remove(index.unwrap_or(first))
+        let topic = &self.parcels[first].0.topic;
+        let probe = |facts: &Facts| facts.topic == *topic && state.is_probe(facts) && ready(facts);
+        let last = || self.parcels.iter().rposition(|(facts, _)| probe(facts));
+        let is_probe = state.is_probe(&self.parcels[first].0);
+        Some(is_probe.then(last).flatten().unwrap_or(first))
     }
 
-    /// Bytes of the first record that may leave.
-    pub(super) fn head_bytes(&self, state: &State, now: Instant) -> usize {
-        let ready = |facts: &Facts| state.readiness(facts, now) == Readiness::Ready;
-        let head = self.parcels.iter().find(|(facts, _)| ready(facts));
-        head.map_or(0, |(facts, _)| facts.bytes)
+    /// The record that asks whether the link is still held: the oldest of the topic that was asked
+    /// for least lately.
+    fn next_asker(&self, state: &State, ready: impl Fn(&Facts) -> bool) -> Option<usize> {
+        let asked = |facts: &Facts| state.blame.last_asked(facts.lane, &facts.topic);
+        let parcels = self.parcels.iter().enumerate().filter(|(_, (facts, _))| ready(facts));
+        parcels.min_by_key(|(_, (facts, _))| asked(facts)).map(|(index, _)| index)
+    }
+
+    /// The first of the side whose turn it is, of live records and the backlog. Where that is too
+    /// large for what is left of the day, the other side need not wait for the next one.
+    fn next_of_sides(
+        &self,
+        freshness: &Freshness,
+        state: &State,
+        ready: impl Fn(&Facts) -> bool,
+    ) -> Option<usize> {
+        let [live, backlog] = [true, false].map(|live| {
+            let of_side = |facts: &Facts| freshness.is_live(facts.position) == live;
+            self.parcels.iter().position(|(facts, _)| of_side(facts) && ready(facts))
+        });
+        let (turn, other) = match freshness.prefers_live(live.is_some(), backlog.is_some()) {
+            true => (live, backlog),
+            false => (backlog, live),
+        };
+        let fits = |index: &usize| state.fits(&self.parcels[*index].0);
+        turn.filter(fits).or(other.filter(fits)).or(turn)
+    }
+
+    /// Takes the record to leave next.
+    pub(super) fn take(&mut self, state: &State, now: Instant) -> Option<(Facts, P)> {
+        self.parcels.remove(self.next(state, now)?)
+    }
+
+    /// What the record to leave next costs, about.
+    pub(super) fn next_cost_bytes(&self, state: &State, now: Instant) -> u64 {
+        self.next(state, now).map_or(0, |index| self.parcels[index].0.cost_bytes())
     }
 
     /// Takes what leaves with `head`, which has just been taken. Of what was leased to leave with

@@ -4,13 +4,9 @@ use spillway_protocol::local::status::LinkState;
 use tokio::time::Instant;
 
 use super::Driver;
-use crate::budget::request_bytes;
 use crate::drain::plan::{LaneView, Readiness};
 use crate::drain::source::Source;
 use crate::drain::stock::Stock;
-
-/// What a message has beside the record, about: headers and the agent's properties.
-const AROUND_BYTES: usize = 600;
 
 impl<S: Source> Driver<S> {
     /// Takes in what connections have carried. Where that is all that they may today, what is
@@ -41,8 +37,8 @@ impl<S: Source> Driver<S> {
             if let Some(until) = rested_until {
                 view.state = Readiness::Due(until);
             } else {
-                let head = self.stocks[lane].head_bytes(&state, now);
-                if !state.budget.admits(lane, request_bytes(head + AROUND_BYTES)) {
+                let cost_bytes = self.stocks[lane].next_cost_bytes(&state, now);
+                if !state.budget.admits(lane, cost_bytes) {
                     view.state = Readiness::Due(state.budget.ends_at());
                 }
             }

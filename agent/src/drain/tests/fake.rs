@@ -99,6 +99,8 @@ struct Inner {
     dead_full: bool,
     dead_disk: bool,
     unreadable: bool,
+    /// How long a lease takes.
+    lease_time: Duration,
     broken: bool,
     /// Leases asked for, by lane.
     leases: BTreeMap<usize, usize>,
@@ -170,6 +172,11 @@ impl FakeQueue {
     /// Leases bring nothing, though there is something.
     pub(super) fn set_unreadable(&self, unreadable: bool) {
         self.lock().unreadable = unreadable;
+    }
+
+    /// Leases take so long from now on.
+    pub(super) fn set_lease_time(&self, time: Duration) {
+        self.lock().lease_time = time;
     }
 
     /// The next lease panics.
@@ -250,7 +257,14 @@ impl FakeQueue {
             FakeParcel::new(self.clone(), lane, at, entries[at].record.clone())
         };
         let parcels: Vec<_> = chosen.into_iter().map(lease).collect();
-        async move { parcels }.boxed()
+        let time = inner.lease_time;
+        async move {
+            if !time.is_zero() {
+                sleep(time).await;
+            }
+            parcels
+        }
+        .boxed()
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use spillway_protocol::dial::Carried;
 
+use super::fake::Spec;
 use super::*;
 use crate::budget::Stored;
 use crate::clock::WallClock;
@@ -25,14 +26,18 @@ impl WallClock for Noon {
     }
 }
 
+/// Of these lanes, with `used` of 1,000,000 bytes used today.
+fn rationed(lanes: Vec<config::Lane>, used: u64) -> Options {
+    let settings = config::Budget { bytes_per_day: 1_000_000, reserve_percent: 25 };
+    let stored = Stored { bytes: used, date: Some(20_600), ..Stored::default() };
+    let budget = budget::Options { settings: Some(settings), stored, carried: Carried::default() };
+    Options { budget, ..options(lanes) }
+}
+
 /// Two lanes, of which the second goes first, and `used` of 1,000,000 bytes used today.
 fn start(used: u64, per_lane: usize) -> (DrainHandle, FakeQueue, Arc<FakeUpstream>, Arc<Noon>) {
     let first = config::Lane { priority: 0, ..lane("first", Order::None) };
-    let mut options = options(vec![lane("bulk", Order::None), first]);
-    let settings = config::Budget { bytes_per_day: 1_000_000, reserve_percent: 25 };
-    let stored = Stored { bytes: used, date: Some(20_600), ..Stored::default() };
-    options.budget =
-        budget::Options { settings: Some(settings), stored, carried: Carried::default() };
+    let options = rationed(vec![lane("bulk", Order::None), first], used);
     let queue = queue(&options);
     let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
     queue.fill(0, per_lane);
@@ -98,4 +103,41 @@ async fn a_clock_that_is_set_to_a_later_day_is_noticed() {
         handle.count();
         drained(&queue, SECOND * 120).await;
     }
+}
+
+/// A lane with a backlog, and live records that come once the link is up, some of which are too
+/// large for what is left of the day. Returns the numbers of the records that left.
+async fn beside_a_backlog(backlog: [usize; 10], live: [usize; 10]) -> Vec<usize> {
+    let fresh = config::Lane { freshness: Some(SECOND * 60), ..lane("a", Order::None) };
+    let options = rationed(vec![fresh], 980_000);
+    let drain =
+        config::Drain { adaptive: false, records_per_second: Some(1), ..options.drain.clone() };
+    let options = Options { drain, ..options };
+    let queue = queue(&options);
+    let fill = |sizes: [usize; 10]| {
+        sizes.iter().for_each(|bytes| queue.submit(0, Spec { bytes: *bytes, ..Spec::default() }));
+    };
+    fill(backlog);
+    let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
+    let clock = Arc::new(Noon { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
+    let source = Arc::new(queue.clone());
+    let handle = Drain::spawn(options, source, Some(upstream.clone()), 7, clock);
+    until(&handle, LinkState::Online).await;
+    fill(live);
+    sleep(SECOND * 300).await;
+    let mut left: Vec<usize> =
+        upstream.seen().iter().map(|seen| seen.id[2..].parse().unwrap()).collect();
+    left.sort_unstable();
+    left
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_live_records_and_a_backlog_the_side_that_fits_goes_on() {
+    const LARGE: usize = 30_000;
+    let left = beside_a_backlog([1; 10], [LARGE; 10]).await;
+    assert_eq!(left, (0..10).collect::<Vec<_>>(), "what is taken is what was weighed");
+    let mut backlog = [LARGE; 10];
+    backlog[0] = 1;
+    let left = beside_a_backlog(backlog, [1; 10]).await;
+    assert_eq!(left, [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
 }
