@@ -47,6 +47,8 @@ pub struct Budget {
     reading: Reading,
     /// What was read at the start.
     first: Reading,
+    /// The day's bytes are used up, though a connection that opens late may leave some again.
+    spent: bool,
     /// Requests under way.
     requests: u64,
     bytes: u64,
@@ -95,6 +97,7 @@ impl Budget {
             ends_at: now,
             reading: options.carried.read(),
             first: options.carried.read(),
+            spent: false,
             requests: 0,
             bytes: stored.bytes,
             headers_bytes: stored.headers_bytes,
@@ -117,6 +120,8 @@ impl Budget {
         }
         self.looked_at = self.looked_at.max(now);
         self.ends_at = now + self.day.left(wall_ms);
+        let out = self.settings.is_some_and(|settings| self.is_out(settings.bytes_per_day));
+        self.spent = out || self.spent && !new;
         new
     }
 
@@ -166,9 +171,9 @@ impl Budget {
         self.lanes.get(lane).is_some_and(|lane| lane.waited)
     }
 
-    /// Whether the day's bytes are used up for everybody.
+    /// Whether the day's bytes are used up for everybody. Once they are, they stay so for the day.
     pub fn is_spent(&self) -> bool {
-        self.settings.is_some_and(|settings| self.is_out(settings.bytes_per_day))
+        self.spent
     }
 
     /// How much of the day's bytes is used, from 0 to 1; 0 where there is no bound.
@@ -229,7 +234,7 @@ impl Budget {
             delivered_today: delivered,
             bytes_per_record: bytes.checked_div(delivered),
             stopped: lane.flying == 0
-                && (lane.stopped || most.is_some_and(|most| self.is_out(most))),
+                && (lane.stopped || self.spent || most.is_some_and(|most| self.is_out(most))),
         }
     }
 

@@ -106,6 +106,23 @@ fn connections_that_requests_may_still_open_count_too() {
 }
 
 #[test]
+fn what_is_spent_stays_spent_until_the_next_day() {
+    let (mut budget, now) = (budget(100_000), Instant::now());
+    let counts = Reading { traffic_bytes: 85_000, setup_bytes: 8_000, ..Reading::default() };
+    let idle = Reading { opened: 1, ended: 1, ..counts };
+    budget.look(idle, Some(NOON_MS), now);
+    assert!(budget.is_spent(), "too little for a connection");
+    // One opens late, or it turns out that they cost little.
+    for reading in [Reading { opened: 2, ..idle }, Reading { opened: 100, ended: 100, ..idle }] {
+        budget.look(reading, Some(NOON_MS + 1), now);
+        assert!(budget.is_spent());
+        assert!(budget.status(now, NOON_MS).lanes.iter().all(|lane| lane.stopped));
+    }
+    budget.look(idle, Some(NOON_MS + DAY_MS), now);
+    assert!(!budget.is_spent());
+}
+
+#[test]
 fn a_record_larger_than_a_day_leaves_early_in_one() {
     let mut budget = budget(100_000);
     assert_eq!(admitted(&mut budget, 90_000), [true; 4], "alone it would never fit");

@@ -1,6 +1,7 @@
 //! Keeps the stocks filled: which lane leases next, and what it has.
 
 use futures::FutureExt;
+use spillway_protocol::local::status::LinkState;
 use spillway_protocol::record::Record;
 use tokio::time::Instant;
 
@@ -178,8 +179,20 @@ impl<S: Source> Driver<S> {
         }
     }
 
+    /// Whether nothing leaves the lane any more for a long time: what is leased goes back, since a
+    /// rule of `degrade` drops only what is not.
+    fn rests(&self, lane: usize) -> bool {
+        let state = self.shared.state();
+        state.lanes[lane].paused || state.link.state() == LinkState::Budget
+    }
+
+    /// Takes in what was leased.
     pub(super) fn stock(&mut self, (lane, mark, leased): Leased<S::Parcel>) {
         self.lease = None;
+        if self.rests(lane) {
+            drop(leased);
+            return self.stocks[lane].outdate();
+        }
         let now = Instant::now();
         let config = &self.options.lanes[lane];
         let due = self.source.next_due(&config.name);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use spillway_protocol::dial::Carried;
+use spillway_protocol::dial::{Carried, Dialer, Endpoint, Target};
 
 use super::fake::Spec;
 use super::*;
@@ -140,4 +140,45 @@ async fn of_live_records_and_a_backlog_the_side_that_fits_goes_on() {
     backlog[0] = 1;
     let left = beside_a_backlog(backlog, [1; 10]).await;
     assert_eq!(left, [0, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+}
+
+/// A connection is tried in vain, which costs a little.
+fn dial(carried: &Carried) {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = Endpoint::parse(&format!("127.0.0.1:{port}"), true).unwrap();
+    let target = Target::new(&endpoint, None, &Dialer::new(None).counting(carried.clone()));
+    // In a runtime of its own, where time is not paused.
+    let dial = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { assert!(target.unwrap().dial().await.is_err()) });
+    };
+    std::thread::spawn(dial).join().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_comes_when_nothing_may_leave_any_more_goes_back() {
+    // Just enough for a connection and a small record.
+    let options = rationed(vec![lane("a", Order::None)], 1_000_000 - (10 << 10));
+    let carried = options.budget.carried.clone();
+    for paused in [true, false] {
+        let queue = queue(&options);
+        queue.set_lease_time(SECOND);
+        queue.fill(0, 10);
+        let upstream = FakeUpstream::new(|_, _| (MS * 50, delivered()));
+        let clock = Arc::new(Noon { start: Instant::now(), ahead_ms: AtomicU64::new(0) });
+        let source = Arc::new(queue.clone());
+        let handle = Drain::spawn(options.clone(), source, Some(upstream.clone()), 7, clock);
+        sleep(MS * 500).await;
+        assert!(queue.leased() > 0 && handle.status().link.state == LinkState::Offline);
+        if paused {
+            handle.pause(&LaneName::parse("a").unwrap(), true);
+        } else {
+            dial(&carried);
+            handle.count();
+        }
+        sleep(SECOND * 60).await;
+        assert_eq!((queue.leased(), queue.waiting(), upstream.seen().len()), (0, 10, 0));
+        let state = if paused { LinkState::Online } else { LinkState::Budget };
+        assert_eq!(handle.status().link.state, state);
+    }
 }
