@@ -92,6 +92,13 @@ impl Scene {
         self.until_delivered().await;
     }
 
+    /// What waits was handed over just now, whatever the clock said then.
+    async fn assert_young(&mut self) {
+        let status = self.gateway.until("the status", |_| true).await;
+        let lane = &status.lanes[0];
+        assert!(lane.waiting > 0 && lane.oldest_age_s.unwrap() < 3600, "{lane:?}");
+    }
+
     async fn until_down(&mut self) {
         self.gateway.until("the link is down", |status| !status.link.reason.is_empty()).await;
     }
@@ -119,6 +126,7 @@ async fn a_clock_that_is_set_by_years_loses_nothing_and_expires_nothing() {
     scene.hand(false).await;
     scene.until_down().await;
     scene.clock.set_right();
+    scene.assert_young().await;
     scene.hand(true).await;
     scene.broker.restart().await;
     let status = scene.until_delivered().await;
@@ -145,6 +153,7 @@ async fn a_clock_that_is_set_by_years_loses_nothing_and_expires_nothing() {
     scene.gateway.stop(GRACE).await;
     scene.clock.set_right();
     scene.gateway.start_ready().await;
+    scene.assert_young().await;
     scene.hand(true).await;
     scene.broker.restart().await;
     let status = scene.until_delivered().await;

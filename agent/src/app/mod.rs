@@ -130,14 +130,8 @@ impl Agent {
         );
         let drain = Arc::new(drain);
         let configuration = Configuration { file, state: "in force".to_owned() };
-        let report = Report::new(
-            &config,
-            configuration,
-            queue.clone(),
-            drain.clone(),
-            upstream.clone(),
-            clock.clone(),
-        );
+        let report =
+            Report::new(&config, configuration, queue.clone(), drain.clone(), upstream.clone());
         let report = Arc::new(report);
         let register = own::register(&config);
         let own = own::start(&config, &queue, &drain, &report, &register, clock.clone());

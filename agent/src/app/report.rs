@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::meter::Meter;
 use crate::centre::Board;
-use crate::clock::WallClock;
 use crate::config::Config;
 use crate::degrade;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
@@ -32,7 +31,6 @@ pub(super) struct Report {
     degraded: degrade::Board,
     drain: Arc<DrainHandle>,
     upstream: Option<Arc<dyn Upstream>>,
-    clock: Arc<dyn WallClock>,
     started: Instant,
     accepted: Mutex<Meter>,
 }
@@ -44,7 +42,6 @@ impl Report {
         queue: Queue,
         drain: Arc<DrainHandle>,
         upstream: Option<Arc<dyn Upstream>>,
-        clock: Arc<dyn WallClock>,
     ) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
@@ -56,7 +53,6 @@ impl Report {
             degraded: degrade::Board::default(),
             drain,
             upstream,
-            clock,
             started: Instant::now(),
             accepted: Mutex::default(),
         }
@@ -69,7 +65,6 @@ impl Report {
             self.lanes.iter().map(|name| self.queue.figures(name).unwrap_or_default()).collect();
         let waiting = figures.iter().map(|figures| figures.accounts.waiting).sum();
         let accepted_per_s = self.meter().per_second();
-        let now_ms = self.clock.now_ms();
         Status {
             gateway: self.gateway.clone(),
             stream: self.queue.stream().to_string(),
@@ -77,8 +72,8 @@ impl Report {
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
             configuration: self.configuration.clone(),
-            lanes: self.user_lanes(&figures, &drain, now_ms),
-            own: self.own.as_ref().map(|own| self.own_lane(own, &drain, now_ms)),
+            lanes: self.user_lanes(&figures, &drain),
+            own: self.own.as_ref().map(|own| self.own_lane(own, &drain)),
             control: self.centre.as_ref().map(Board::status),
             rates: Rates {
                 accepted_per_s,
@@ -104,31 +99,27 @@ impl Report {
         self.degraded.clone()
     }
 
-    fn user_lanes(&self, figures: &[LaneFigures], drain: &DrainStatus, now_ms: u64) -> Vec<Lane> {
+    fn user_lanes(&self, figures: &[LaneFigures], drain: &DrainStatus) -> Vec<Lane> {
         let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
         let all = self.lanes.iter().zip(figures);
         let shown = |(name, figures): (&LaneName, &LaneFigures)| {
-            let freshness = of(name).and_then(|lane| self.freshness(lane, now_ms));
+            let freshness = of(name).and_then(|lane| self.freshness(lane));
             let degraded = self.degraded.status(name);
-            Lane { freshness, degraded, ..lane(name, figures, of(name), now_ms) }
+            Lane { freshness, degraded, ..lane(name, figures, of(name)) }
         };
         all.map(shown).collect()
     }
 
-    pub(super) fn freshness(&self, lane: &LaneDrain, now_ms: u64) -> Option<Freshness> {
+    pub(super) fn freshness(&self, lane: &LaneDrain) -> Option<Freshness> {
         let goal = lane.freshness?;
         let (backlog, oldest) = self.queue.split(&lane.name, lane.live_from?);
-        Some(Freshness {
-            goal_ms: u64::try_from(goal.as_millis()).unwrap_or(u64::MAX),
-            oldest_live_ms: oldest.map(|at| now_ms.saturating_sub(at)),
-            backlog,
-        })
+        Some(Freshness { goal_ms: whole_ms(goal), oldest_live_ms: oldest.map(whole_ms), backlog })
     }
 
-    fn own_lane(&self, name: &LaneName, drain: &DrainStatus, now_ms: u64) -> Lane {
+    fn own_lane(&self, name: &LaneName, drain: &DrainStatus) -> Lane {
         let figures = self.queue.figures(name).unwrap_or_default();
         let drain = drain.lanes.iter().find(|lane| lane.name == *name);
-        lane(name, &figures, drain, now_ms)
+        lane(name, &figures, drain)
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -153,10 +144,14 @@ pub(super) async fn sample(report: Arc<Report>, stop: CancellationToken) {
     }
 }
 
+fn whole_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Records from which on what waits is a backlog.
 const BACKLOG: u64 = 20;
 
-fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_ms: u64) -> Lane {
+fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> Lane {
     let accounts = figures.accounts;
     Lane {
         name: name.to_string(),
@@ -167,7 +162,7 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>, now_m
         expired: accounts.expired,
         dropped: accounts.dropped,
         damaged: accounts.damaged,
-        oldest_age_s: figures.oldest_accepted_ms.map(|at| now_ms.saturating_sub(at) / 1000),
+        oldest_age_s: figures.oldest_age.map(|age| age.as_secs()),
         live_bytes: figures.live_bytes,
         disk_bytes: figures.disk_bytes,
         hold: drain.and_then(|lane| lane.hold.clone()),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use spillway_protocol::message::{Stamp, StreamId};
@@ -258,8 +259,10 @@ impl Accounts {
 pub struct LaneFigures {
     /// Its accounts.
     pub accounts: Accounts,
-    /// When the oldest waiting record was accepted, ms since 1970.
+    /// When the oldest waiting record was accepted, ms since 1970, by the clock of then.
     pub oldest_accepted_ms: Option<u64>,
+    /// How long it has waited; see [`Queue::oldest_age`](super::Queue::oldest_age).
+    pub oldest_age: Option<Duration>,
     /// Bytes of the waiting records.
     pub live_bytes: u64,
     /// Bytes of its files.

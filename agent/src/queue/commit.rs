@@ -206,6 +206,7 @@ impl Committer {
         if stored.is_empty() {
             return Ok(Committed { stored, repeats });
         }
+        self.lane.note_clock(self.tail.next());
         let before = self.ids.begin(self.lane.index, &rows);
         let result = self.tail.append(&entries);
         self.ids.finish(self.lane.index, &rows, before, result.is_ok());

@@ -221,9 +221,9 @@ impl Queue {
         Front { end, first, stretches }
     }
 
-    /// Of a lane's waiting records, those before the position `from`, and when the oldest of the
-    /// others was accepted, ms since 1970. May read the disk.
-    pub fn split(&self, lane: &LaneName, from: u64) -> (u64, Option<u64>) {
+    /// Of a lane's waiting records, those before the position `from`, and how long the oldest of
+    /// the others has waited. May read the disk.
+    pub fn split(&self, lane: &LaneName, from: u64) -> (u64, Option<Duration>) {
         self.lane(lane).map(|lane| lane.split(from)).unwrap_or_default()
     }
 
@@ -249,12 +249,11 @@ impl Queue {
         Some(self.lane(lane)?.accounts())
     }
 
-    /// How long the lane's oldest waiting record has waited, by the machine's clock; `None` where
-    /// nothing waits. May read the disk.
+    /// How long the lane's oldest waiting record has waited, whatever the clock on the wall was set
+    /// to meanwhile: time that nobody measured counts as none. `None` where nothing waits. May read
+    /// the disk.
     pub fn oldest_age(&self, lane: &LaneName) -> Option<Duration> {
-        let lane = self.lane(lane).filter(|lane| lane.accounts().waiting > 0)?;
-        let age_ms = self.0.clock.now_ms().saturating_sub(lane.oldest_accepted_ms()?);
-        Some(Duration::from_millis(age_ms))
+        self.lane(lane)?.oldest_age()
     }
 
     /// A lane in numbers. Reads the disk's metadata.
@@ -263,7 +262,8 @@ impl Queue {
         let accounts = lane.accounts();
         Some(LaneFigures {
             accounts,
-            oldest_accepted_ms: (accounts.waiting > 0).then(|| lane.oldest_accepted_ms()).flatten(),
+            oldest_accepted_ms: lane.oldest_accepted_ms(),
+            oldest_age: lane.oldest_age(),
             live_bytes: lane.live_bytes(),
             disk_bytes: lane.chain.disk_bytes(),
             in_flight: lane.head().in_flight(),

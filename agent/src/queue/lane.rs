@@ -1,5 +1,6 @@
 //! A lane: a chain of records with its head, and what is saved of both.
 
+mod ages;
 mod dropping;
 mod inquiry;
 mod leasing;
@@ -24,6 +25,7 @@ use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, Tally};
 use super::store::Store;
+use super::timeline::{Accepted, Timeline};
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
 use leasing::LOOKS_MAX;
@@ -46,7 +48,9 @@ pub(super) struct Lane {
     /// Segments from this position on stay for a resend.
     shelved_from: AtomicU64,
     changed: watch::Sender<u64>,
-    oldest: Mutex<Option<(u64, u64)>>,
+    /// The oldest that waited at the last look.
+    oldest: Mutex<Option<(u64, Accepted)>>,
+    timeline: Mutex<Timeline>,
     tell: bool,
 }
 
@@ -115,6 +119,7 @@ impl Lane {
             shelved_from: AtomicU64::new(if shared.keeps { 0 } else { u64::MAX }),
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
+            timeline: Mutex::new(Timeline::new(shared.clock.now_ms(), Instant::now())),
             tell: shared.tell,
             head: Mutex::new(head),
         })
@@ -348,29 +353,6 @@ impl Lane {
             return Ok(None);
         };
         Ok(decode(&pack, position).map(|found| (self.stamp(&pack, position, &found), found.0)))
-    }
-
-    /// When the oldest waiting record was accepted, ms since 1970.
-    pub(super) fn oldest_accepted_ms(&self) -> Option<u64> {
-        let position = self.head().settled().watermark();
-        let mut oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
-        if oldest.is_none_or(|(known, _)| known != position) {
-            let (_, stored) = self.stored_at(position).ok()??;
-            *oldest = Some((position, stored.accepted_ms));
-        }
-        oldest.map(|(_, accepted_ms)| accepted_ms)
-    }
-
-    /// See [`Queue::split`](super::Queue::split).
-    pub(super) fn split(&self, from: u64) -> (u64, Option<u64>) {
-        let end = self.chain.end();
-        let (before, oldest) = {
-            let head = self.head();
-            let from = from.min(end);
-            (head.waiting_in(head.settled().watermark(), from), head.next_waiting(from))
-        };
-        let stored = (oldest < end).then(|| self.stored_at(oldest).ok().flatten()).flatten();
-        (before, stored.map(|(_, stored)| stored.accepted_ms))
     }
 
     /// Bytes of the waiting records: each segment's, by the share of it that is not settled.

@@ -9,7 +9,7 @@
 //!   `entry`: what a pack holds
 //! - `store`: the seam to the disk: sled, or memory in tests
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
-//!   is settled; `numbering`: the numbers records carry
+//!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted
 //! - `lease`: a record in the drain's hands; `dead`: those given up
 //! - `untold`: what was given up and the far side has not heard of
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
@@ -40,6 +40,7 @@ mod shelf;
 mod state;
 mod store;
 mod submission;
+mod timeline;
 mod untold;
 
 pub use api::{

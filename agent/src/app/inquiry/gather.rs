@@ -56,7 +56,7 @@ impl Inquiry {
         let known = facts::Lane {
             name: name.to_string(),
             waiting: figures.accounts.waiting,
-            oldest_age_s: figures.oldest_accepted_ms.map(|at| self.ago_s(at)),
+            oldest_age_s: figures.oldest_age.map(|age| age.as_secs()),
             one_at_a_time: lane.order == Order::Lane && lane.bundle.is_none(),
             behind_lanes: self.behind(lane),
             ..facts::Lane::default()
@@ -117,7 +117,7 @@ impl Inquiry {
 
     fn freshness(&self, lane: &LaneDrain) -> Option<Freshness> {
         match &self.agent {
-            Agent::Running(report, _) => report.freshness(lane, self.clock.now_ms()),
+            Agent::Running(report, _) => report.freshness(lane),
             Agent::Stopped(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! The queue as a whole: on sled, and against a model on a store that power cuts and failures hit.
 
+mod ages;
 mod audit;
 mod inquiry;
 mod model;
