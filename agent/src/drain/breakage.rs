@@ -54,6 +54,16 @@ impl Breakages {
         self.0.remove(&position);
     }
 
+    /// Forgets the records that do not wait any more.
+    pub(super) fn retain(&mut self, waits: impl Fn(u64) -> bool) {
+        self.0.retain(|position, _| waits(*position));
+    }
+
+    /// Whether no record is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the last request of the record failed with the connection.
     pub(super) fn knows(&self, position: u64) -> bool {
         self.0.contains_key(&position)

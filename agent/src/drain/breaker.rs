@@ -313,8 +313,7 @@ impl Breaker {
         ends && self.end(now)
     }
 
-    /// Suspects that do not wait any more, because a rule of `degrade` dropped them, speak for
-    /// nobody.
+    /// Suspects that do not wait any more speak for nobody.
     pub fn forget(&mut self, waits: impl Fn(u64) -> bool, now: Instant) {
         let all = self.suspects.keys().copied();
         let gone: Vec<u64> = all.filter(|position| !waits(*position)).collect();

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use spillway_protocol::message::Defaults;
-use spillway_protocol::record::Record;
+use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -34,6 +34,8 @@ use crate::upstream::{Outcome, Upstream};
 const LONG: Duration = Duration::from_secs(2);
 /// How often the own rate is looked at; the queue may have to read for it.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
+/// How often it is asked whether records that failed still wait there.
+const FORGET_EVERY: Duration = Duration::from_secs(10);
 /// What tokio's timers can tell apart.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -55,6 +57,8 @@ pub(super) struct Driver<S: Source> {
     /// Connections were closed because the day's bytes are used.
     closed: bool,
     noted_at: Option<Instant>,
+    /// When it was last asked which records still wait, and how often the queue had changed.
+    forgot: Option<(Instant, u64)>,
 }
 
 /// A lane's lease: the lane, its mark before (`None` where it was of live records alone), the
@@ -106,6 +110,7 @@ impl<S: Source> Driver<S> {
             flowing: false,
             closed: false,
             noted_at: None,
+            forgot: None,
         };
         driver.note_fronts(Instant::now());
         driver
@@ -114,7 +119,7 @@ impl<S: Source> Driver<S> {
     /// Runs until told to stop, or until its handle is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let wake = self.advance();
+            let wake = [self.advance(), self.forget_at()].into_iter().flatten().min();
             self.shared.tell_connection();
             let timer = async {
                 match wake {
@@ -159,6 +164,7 @@ impl<S: Source> Driver<S> {
         loop {
             let now = Instant::now();
             self.note(now);
+            self.forget(now);
             self.count(now);
             self.note_fronts(now);
             self.lease_more(now);
@@ -188,9 +194,26 @@ impl<S: Source> Driver<S> {
         }
         self.noted_at = Some(now);
         let standing = source::standing_of_all(self.source.as_ref(), &self.options.lanes);
-        let mut state = self.shared.state();
-        state.note(standing, now);
-        state.forget_dropped(|lane, position| self.source.waits(lane, position), now);
+        self.shared.state().note(standing, now);
+    }
+
+    /// Forgets what failed and waits no longer, now and then, where the queue has changed.
+    fn forget(&mut self, now: Instant) {
+        let changes = *self.changed.borrow();
+        let early = |(at, known)| known == changes || now < at + FORGET_EVERY;
+        if self.forgot.is_some_and(early) {
+            return;
+        }
+        self.forgot = Some((now, changes));
+        let waits = |lane: &LaneName, position| self.source.waits(lane, position);
+        self.shared.state().forget_dropped(waits, now);
+    }
+
+    /// When there may be something to forget, though nothing else happens.
+    fn forget_at(&self) -> Option<Instant> {
+        let (at, known) = self.forgot?;
+        let missed = known != *self.changed.borrow() && self.shared.state().remembers();
+        missed.then(|| at + FORGET_EVERY)
     }
 
     /// Records that failed and wait need not, where an operator decided about them; where the way

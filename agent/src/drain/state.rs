@@ -338,14 +338,28 @@ impl State {
         lane.hastened
     }
 
-    /// What rules of `degrade` have dropped holds nothing any more.
+    /// What waits no longer though it was not delivered, such as what rules of `degrade` dropped,
+    /// holds nothing and is remembered no longer.
     pub(super) fn forget_dropped(&mut self, waits: impl Fn(&LaneName, u64) -> bool, now: Instant) {
-        for lane in self.lanes.iter_mut().filter(|lane| !lane.config.degrade.is_empty()) {
-            let name = &lane.config.name;
+        for lane in &mut self.lanes {
+            let waits = |position| waits(&lane.config.name, position);
             for breaker in lane.breakers.values_mut() {
-                breaker.forget(|position| waits(name, position), now);
+                breaker.forget(waits, now);
             }
+            lane.breakages.retain(waits);
+            lane.scattered.retain(|position| waits(*position));
+            lane.doubtful.retain(|position| waits(*position));
         }
+    }
+
+    /// Whether anything is remembered of records that failed.
+    pub(super) fn remembers(&self) -> bool {
+        self.lanes.iter().any(|lane| {
+            let sets = [&lane.scattered, &lane.doubtful];
+            lane.breakers.values().any(|breaker| !breaker.is_clean())
+                || !lane.breakages.is_empty()
+                || sets.iter().any(|positions| !positions.is_empty())
+        })
     }
 
     /// The loop has died; `status` must not tell of a link that is online.

@@ -9,6 +9,8 @@ use spillway_protocol::message::Message;
 use super::fake::Spec;
 use super::*;
 use crate::drain::Ended;
+use crate::drain::state::State;
+use crate::pace::Standing;
 use crate::upstream::Finding;
 
 #[tokio::test(start_paused = true)]
@@ -229,4 +231,47 @@ async fn an_outage_while_only_a_breaking_record_waits_is_seen() {
     until(&handle, LinkState::Offline).await;
     sleep(SECOND * 100).await;
     assert!(!matches!(handle.status().link.state, LinkState::Online));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_breaks_the_connection_holds_nothing_once_it_was_given_up() {
+    let options = options(vec![lane("a", Order::Lane)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match fake::place_of(message) {
+        0 => (MS * 50, link_down()),
+        _ => (MS * 50, delivered()),
+    });
+    queue.fill(0, 1);
+    let handle = spawn(options, &queue, &upstream);
+    let hold = || handle.status().lanes[0].hold.clone();
+    until_true("the hold", || hold().is_some_and(|hold| hold.code == "connection")).await;
+    queue.drop_waiting(0);
+    until_true("it goes on", || hold().is_none()).await;
+    queue.fill(0, 3);
+    drained(&queue, SECOND * 60).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_remembered_of_records_goes_with_them() {
+    let (now, options) = (Instant::now(), options(vec![lane("a", Order::None)]));
+    let mut state = State::new(&options, true, Standing::default(), 7, now);
+    let lane = &mut state.lanes[0];
+    for position in [7, 8] {
+        lane.breakages.failed(position, 0, "cut", now);
+        lane.scattered.insert(position);
+        lane.doubtful.insert(position);
+    }
+    state.forget_dropped(|_, position| position == 8, now);
+    let lane = &state.lanes[0];
+    assert!(!lane.breakages.knows(7) && lane.breakages.knows(8));
+    assert_eq!((&lane.scattered, &lane.doubtful), (&[8].into(), &[8].into()));
+}
+
+/// Waits for something to become true.
+async fn until_true(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < SECOND * 1000, "in vain: {what}");
+        sleep(MS * 10).await;
+    }
 }

@@ -161,6 +161,15 @@ impl FakeQueue {
         (0..count).for_each(|_| self.submit(lane, Spec::default()));
     }
 
+    /// Gives up the lane's waiting records, but for those that are leased.
+    pub(super) fn drop_waiting(&self, lane: usize) {
+        let mut inner = self.lock();
+        let entries = inner.lanes[lane].entries.iter_mut().filter(|entry| !entry.leased);
+        entries.for_each(|entry| entry.gone = true);
+        drop(inner);
+        self.changed.send_modify(|n| *n += 1);
+    }
+
     pub(super) fn set_dead_disk(&self, fails: bool) {
         self.lock().dead_disk = fails;
     }
@@ -325,8 +334,11 @@ impl Source for FakeQueue {
         [entries.len() as u64, waiting as u64, dead as u64]
     }
 
-    fn waits(&self, _lane: &LaneName, _position: u64) -> bool {
-        true
+    fn waits(&self, lane: &LaneName, position: u64) -> bool {
+        let mut inner = self.lock();
+        let lane = Self::lane(&mut inner, lane);
+        let entry = usize::try_from(position).ok().and_then(|at| inner.lanes[lane].entries.get(at));
+        entry.is_some_and(|entry| !entry.gone)
     }
 
     fn standing(&self, lane: &LaneName) -> Standing {

@@ -232,7 +232,7 @@ async fn full_dead_letters_hold_until_there_is_room() {
     assert!(queue.waiting() > 400 && upstream.seen().len() < 80);
     queue.set_dead_full(false);
     // The next probe within a minute, then from its own rate upwards.
-    drained(&queue, SECOND * 130).await;
+    drained(&queue, SECOND * 160).await;
     assert_eq!((queue.delivered().len(), queue.dead().len()), (499, 1));
 }
 
