@@ -91,8 +91,8 @@ fn answer() -> Vec<u8> {
     answer.to_json().unwrap()
 }
 
-/// 405 were accepted, and two of them wait.
-fn report() -> Vec<u8> {
+/// So many were accepted, and so many of them wait.
+fn report(accepted_seq: u64, waiting: u64) -> Vec<u8> {
     let lane = |name: &str, accepted_seq, waiting| Lane {
         name: name.into(),
         streams: vec![Stream { stream: "00000007".into(), accepted_seq }],
@@ -116,20 +116,25 @@ fn report() -> Vec<u8> {
         clock_offset_s: None,
         every_s: 900,
         link: Link { state: LinkState::Online, since_ms: 1 },
-        lanes: vec![lane("ward", 405, 2)],
+        lanes: vec![lane("ward", accepted_seq, waiting)],
         own: Some(lane("_agent", 1, 0)),
         disk: None,
     };
     report.to_json().unwrap()
 }
 
-async fn scene() -> (Scene, Vec<Message>) {
+async fn empty() -> Scene {
     let (broker, database) = (HttpBroker::start().await, MariaDb::start());
     let environment = environment(broker.environment(), &database, TOPIC, "GID_a");
+    Scene { broker, database, environment }
+}
+
+async fn scene() -> (Scene, Vec<Message>) {
+    let scene = empty().await;
     let (kept, lost): (Vec<_>, Vec<_>) =
         (1..).zip(patients(TOPIC, 400)).partition(|(seq, _): &(u64, Message)| !is_lost(*seq));
     let kept: Vec<Message> = kept.into_iter().map(|(_, message)| message).collect();
-    broker.publish(&kept).await;
+    scene.broker.publish(&kept).await;
     // Another gateway's, with ids of its own; none is missing.
     let other = patients("other", 300)
         .into_iter()
@@ -137,9 +142,9 @@ async fn scene() -> (Scene, Vec<Message>) {
     let mut other: Vec<Message> = other.collect();
     // It is parked, so it is at the centre.
     other[9].body = "no JSON".into();
-    broker.publish(&other).await;
+    scene.broker.publish(&other).await;
     let lost = lost.into_iter().map(|(_, message)| message).collect();
-    (Scene { broker, database, environment }, lost)
+    (scene, lost)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -154,7 +159,7 @@ async fn the_audit_names_exactly_what_is_missing_until_it_is_explained_or_comes(
     // They may still be on their way.
     assert_eq!(scene.missing("1h").await, (vec![], false));
     scene.tell(1, "tombstone", tombstones()).await;
-    scene.tell(2, "report", report()).await;
+    scene.tell(2, "report", report(405, 2)).await;
     let left = vec![(1, 1), (17, 17), (111, 119), (250, 250), (401, 403)];
     assert_eq!(scene.missing("0s").await, (left, true));
     scene.tell(3, "answer", answer()).await;
@@ -187,5 +192,25 @@ async fn the_audit_names_exactly_what_is_missing_until_it_is_explained_or_comes(
     let text = said(&output);
     assert!(text.contains("running") && text.contains("parked by GID_a from ward: 1"), "{text}");
     assert!(text.contains("at the gateway 2") && text.contains("Not known here"), "{text}");
+    consumer.stop().await;
+}
+
+/// A lane with `freshness` whose app fell silent: its newest number stays, its backlog drains.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backlog_that_waits_is_not_missing_although_the_lane_makes_nothing_new() {
+    let scene = empty().await;
+    let consumer = Consumer::start(&scene.environment, &[]);
+    let records = patients(TOPIC, 100);
+    scene.broker.publish(&records[..10]).await;
+    until_count(&scene.database, ROWS, 10).await;
+    scene.tell(1, "report", report(100, 90)).await;
+    scene.broker.publish(&records[90..]).await;
+    until_count(&scene.database, ROWS, 20).await;
+    scene.tell(2, "report", report(100, 80)).await;
+    assert_eq!(scene.missing("0s").await, (vec![], false));
+    // It is gone from the gateway, but may be on its way until the grace time is over.
+    scene.tell(3, "report", report(100, 30)).await;
+    assert_eq!(scene.missing("1h").await, (vec![], false));
+    assert_eq!(scene.missing("0s").await, (vec![(11, 60)], true));
     consumer.stop().await;
 }

@@ -12,6 +12,8 @@ use spillway_protocol::tombstone::Reason;
 use crate::explained::{Explained, pieces};
 use crate::ranges::Range;
 
+mod told;
+
 /// What is known of one gateway, stream and lane.
 #[derive(Debug, Clone, Default)]
 pub struct Books {
@@ -32,17 +34,23 @@ pub struct Seen {
     pub range: Range,
     /// When the first of them arrived, ms since 1970 by the database's clock.
     pub since_ms: u64,
+    /// When the last of them did.
+    pub until_ms: u64,
 }
 
-/// A report of the newest number.
+/// What a report, or several in a row, told of the newest number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reported {
     /// It.
     pub accepted_seq: u64,
     /// How many records waited at the gateway.
     pub waiting: u64,
-    /// When it was first told, ms since 1970 by the database's clock.
+    /// When both were first told, ms since 1970 by the database's clock.
     pub since_ms: u64,
+    /// When they were last told.
+    pub until_ms: u64,
+    /// When the broker stored the last report that told them, ms since 1970 by its clock.
+    pub stored_ms: u64,
 }
 
 /// Numbers without a record.
@@ -65,7 +73,7 @@ pub struct Audit {
     pub explained: BTreeMap<Reason, u64>,
     /// At the gateway still, by its last report.
     pub waiting: u64,
-    /// Known for less than the grace time.
+    /// Known, or gone from the gateway, for less than the grace time.
     pub young: Vec<Gap>,
     /// Known for longer: lost, unless the gateway sends them again.
     pub missing: Vec<Gap>,
@@ -109,11 +117,12 @@ impl Books {
             audit.accepted += range.count();
             audit.stored += range.count();
         }
-        let at_gateway = self.at_gateway();
+        let bounds = self.bounds(known_before_ms);
         for (day, gap) in self.unseen() {
             let audit = days.entry(day).or_default();
             audit.accepted += gap.range.count();
-            self.judge(gap, at_gateway, known_before_ms, audit);
+            let old_below = if gap.since_ms < known_before_ms { bounds.left_from } else { 0 };
+            self.judge(gap, old_below, bounds.waiting_from, audit);
         }
         days
     }
@@ -158,50 +167,20 @@ impl Books {
         unseen
     }
 
-    /// Puts each number of a gap where it belongs.
-    fn judge(&self, gap: Gap, at_gateway: Option<Range>, known_before_ms: u64, audit: &mut Audit) {
+    /// Puts each number of a gap where it belongs: those below `old_below` are missing, those from
+    /// `waiting_from` on wait.
+    fn judge(&self, gap: Gap, old_below: u64, waiting_from: u64, audit: &mut Audit) {
         for (range, reason) in self.reasons(gap.range) {
             if let Some(reason) = reason {
                 *audit.explained.entry(reason).or_default() += range.count();
                 continue;
             }
-            let waiting = at_gateway.and_then(|waiting| waiting.cut(&range));
+            let (sent, waiting) = range.split(waiting_from);
             audit.waiting += waiting.map_or(0, |waiting| waiting.count());
-            // What waits is the end of it.
-            let last = waiting.map_or(range.last, |waiting| waiting.first - 1);
-            if range.first <= last {
-                let gap = Gap { range: Range { last, ..range }, ..gap };
-                let list = match gap.since_ms < known_before_ms {
-                    true => &mut audit.missing,
-                    false => &mut audit.young,
-                };
-                push(list, gap);
-            }
+            let (old, young) = sent.map_or((None, None), |sent| sent.split(old_below));
+            old.into_iter().for_each(|range| push(&mut audit.missing, Gap { range, ..gap }));
+            young.into_iter().for_each(|range| push(&mut audit.young, Gap { range, ..gap }));
         }
-    }
-
-    /// What waits at the gateway are the newest of the records that had neither arrived when it
-    /// said so nor are explained: a lane with `freshness` sends its newest before its backlog.
-    fn at_gateway(&self) -> Option<Range> {
-        let newest = self.reported.iter().max_by_key(|reported| reported.accepted_seq)?;
-        if newest.waiting == 0 {
-            return None;
-        }
-        let before = self.seen.iter().filter(|seen| seen.since_ms <= newest.since_ms);
-        let explained = self.explained.iter().flat_map(Explained::runs);
-        let mut gone: Vec<Range> = before.map(|seen| seen.range).chain(explained).collect();
-        gone.sort_by_key(|range| std::cmp::Reverse(range.last));
-        let (mut top, mut waiting) = (newest.accepted_seq, newest.waiting);
-        for range in gone.into_iter().filter(|range| range.first <= newest.accepted_seq) {
-            let between = top.saturating_sub(range.last);
-            if between >= waiting {
-                break;
-            }
-            waiting -= between;
-            top = top.min(range.first - 1);
-        }
-        let first = top - waiting.min(top) + 1;
-        Some(Range { first, last: u64::MAX })
     }
 
     /// A range in pieces with one reason each, or none.

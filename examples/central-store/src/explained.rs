@@ -19,8 +19,17 @@ const REPORTED_DAYS: u32 = 8;
 #[derive(Debug, Default)]
 pub struct Told {
     ranges: Vec<Explained>,
-    tops: Vec<(u32, u64, u64)>,
+    tops: Vec<Top>,
     report: Option<(Report, u64)>,
+}
+
+/// The newest number of a place, and how many records wait there.
+#[derive(Debug, Clone, Copy)]
+struct Top {
+    lane: u32,
+    accepted_seq: u64,
+    waiting: u64,
+    stored_ms: u64,
 }
 
 /// Numbers that will not come.
@@ -162,7 +171,8 @@ impl Told {
                     stream: stream(&known.stream)?,
                 };
                 let waiting = if newest == Some(&known.stream) { lane.waiting } else { 0 };
-                told.tops.push((lanes.id(database, &place).await?, known.accepted_seq, waiting));
+                let (lane, accepted_seq) = (lanes.id(database, &place).await?, known.accepted_seq);
+                told.tops.push(Top { lane, accepted_seq, waiting, stored_ms });
             }
         }
         told.report = Some((report, stored_ms));
@@ -248,18 +258,20 @@ async fn explain(transaction: &mut impl Queryable, explained: &Explained) -> Res
     Ok(transaction.exec_drop(insert, values).await?)
 }
 
-/// The time stays the one when the number was first told.
-async fn report_top(
-    transaction: &mut impl Queryable,
-    (lane, accepted_seq, waiting): (u32, u64, u64),
-) -> Result<(), Fault> {
-    let insert = "INSERT INTO sw_reported (lane_id, accepted_seq, waiting) VALUES (?, ?, ?) \
-                  ON DUPLICATE KEY UPDATE waiting = VALUES(waiting)";
-    transaction.exec_drop(insert, (lane, accepted_seq, waiting)).await?;
+/// The first time stays; the last is that of the newest report, should an older one come again.
+async fn report_top(transaction: &mut impl Queryable, top: Top) -> Result<(), Fault> {
+    let Top { lane, accepted_seq, waiting, stored_ms } = top;
+    // Assigned from left to right: what decides comes last.
+    let insert = "INSERT INTO sw_reported (lane_id, accepted_seq, waiting, stored_ms) \
+         VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
+         until = IF(VALUES(stored_ms) > stored_ms, CURRENT_TIMESTAMP(3), until), \
+         stored_ms = GREATEST(VALUES(stored_ms), stored_ms)";
+    transaction.exec_drop(insert, (lane, accepted_seq, waiting, stored_ms)).await?;
     // Older ones only tell since when a tail has been missing.
-    let delete = "DELETE FROM sw_reported WHERE lane_id = ? AND accepted_seq < ? \
-                  AND since < CURRENT_TIMESTAMP - INTERVAL ? DAY";
-    Ok(transaction.exec_drop(delete, (lane, accepted_seq, REPORTED_DAYS)).await?)
+    let delete = "DELETE FROM sw_reported WHERE lane_id = ? AND accepted_seq <= ? \
+                  AND stored_ms < ? AND until < CURRENT_TIMESTAMP - INTERVAL ? DAY";
+    let values = (lane, accepted_seq, stored_ms, REPORTED_DAYS);
+    Ok(transaction.exec_drop(delete, values).await?)
 }
 
 async fn keep_report(

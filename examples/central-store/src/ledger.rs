@@ -99,9 +99,12 @@ impl Ledger {
 
     async fn seen(&mut self, lane: u32) -> Result<Vec<Seen>, Fault> {
         let select = "SELECT DATEDIFF(day, '1970-01-01'), first_seq, last_seq, \
-             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED) FROM sw_seen WHERE lane_id = ?";
-        let seen =
-            |(day, first, last, since_ms)| Seen { day, range: Range { first, last }, since_ms };
+             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED), \
+             CAST(ROUND(UNIX_TIMESTAMP(until) * 1000) AS UNSIGNED) FROM sw_seen WHERE lane_id = ?";
+        let seen = |(day, first, last, since_ms, until_ms)| {
+            let range = Range { first, last };
+            Seen { day, range, since_ms, until_ms }
+        };
         Ok(self.connection.exec_map(select, (lane,), seen).await?)
     }
 
@@ -125,10 +128,16 @@ impl Ledger {
 
     async fn reported(&mut self, lane: u32) -> Result<Vec<Reported>, Fault> {
         let select = "SELECT accepted_seq, waiting, \
-             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED) \
-             FROM sw_reported WHERE lane_id = ? ORDER BY accepted_seq";
-        let reported =
-            |(accepted_seq, waiting, since_ms)| Reported { accepted_seq, waiting, since_ms };
+             CAST(ROUND(UNIX_TIMESTAMP(since) * 1000) AS UNSIGNED), \
+             CAST(ROUND(UNIX_TIMESTAMP(until) * 1000) AS UNSIGNED), stored_ms \
+             FROM sw_reported WHERE lane_id = ?";
+        let reported = |(accepted_seq, waiting, since_ms, until_ms, stored_ms)| Reported {
+            accepted_seq,
+            waiting,
+            since_ms,
+            until_ms,
+            stored_ms,
+        };
         Ok(self.connection.exec_map(select, (lane,), reported).await?)
     }
 }

@@ -15,6 +15,14 @@ impl Range {
         (self.last - self.first).saturating_add(1)
     }
 
+    /// What lies below `number`, and the rest.
+    pub fn split(&self, number: u64) -> (Option<Self>, Option<Self>) {
+        let below =
+            (self.first < number).then(|| Self { last: self.last.min(number - 1), ..*self });
+        let rest = (self.last >= number).then(|| Self { first: self.first.max(number), ..*self });
+        (below, rest)
+    }
+
     /// What two have in common.
     pub fn cut(&self, other: &Self) -> Option<Self> {
         let (first, last) = (self.first.max(other.first), self.last.min(other.last));

@@ -5,7 +5,7 @@
 //! | `sw_lanes` | a gateway's stream and lane, and the number that stands for them | one each |
 //! | `sw_seen` | numbers that arrived, without a gap, of one day of acceptance | one a day and lane, if nothing is missing |
 //! | `sw_explained` | numbers that will not come, and why | one a tombstone range |
-//! | `sw_reported` | the newest number that a gateway had accepted at some time | up to 100 a day and lane, for 8 days |
+//! | `sw_reported` | the newest number that a gateway had accepted at some time, and how many waited | up to 100 a day and lane, for 8 days |
 //! | `sw_reports` | the newest report of a gateway | one a gateway |
 //! | `parked_messages` | a message that the centre could not store | one each |
 //! | `sw_consumers` | what a running consumer says of itself | one each |
@@ -59,7 +59,9 @@ pub const STATEMENTS: [&str; 7] = [
         accepted_seq BIGINT UNSIGNED NOT NULL,
         waiting BIGINT UNSIGNED NOT NULL,
         since TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
-        PRIMARY KEY (lane_id, accepted_seq)
+        until TIMESTAMP(3) NOT NULL DEFAULT CURRENT_TIMESTAMP(3),
+        stored_ms BIGINT UNSIGNED NOT NULL,
+        PRIMARY KEY (lane_id, accepted_seq, waiting)
     ) ENGINE=InnoDB",
     "CREATE TABLE IF NOT EXISTS sw_reports (
         gateway VARCHAR(255) NOT NULL PRIMARY KEY,

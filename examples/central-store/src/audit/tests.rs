@@ -7,7 +7,11 @@ use super::*;
 const DAY: u64 = 20_000;
 
 fn seen(first: u64, last: u64, since_ms: u64) -> Seen {
-    Seen { day: DAY, range: Range { first, last }, since_ms }
+    Seen { day: DAY, range: Range { first, last }, since_ms, until_ms: since_ms }
+}
+
+fn told(accepted_seq: u64, waiting: u64, at_ms: u64) -> Reported {
+    Reported { accepted_seq, waiting, since_ms: at_ms, until_ms: at_ms, stored_ms: at_ms }
 }
 
 fn explained(first: u64, last: u64, reason: Reason) -> Explained {
@@ -58,7 +62,7 @@ fn of_a_thinned_range_the_kept_are_expected_like_any_and_the_rest_is_explained()
 #[test]
 fn what_was_kept_of_a_thinned_range_may_still_wait_at_the_gateway() {
     let thinned = Explained { kept_every: 10, ..explained(1, 40, Reason::Thinned) };
-    let reported = Reported { accepted_seq: 45, waiting: 7, since_ms: 60 };
+    let reported = told(45, 7, 60);
     let books =
         Books { seen: vec![seen(10, 10, 50)], explained: vec![thinned], reported: vec![reported] };
     let audit = &books.audit(1000)[&DAY];
@@ -68,16 +72,49 @@ fn what_was_kept_of_a_thinned_range_may_still_wait_at_the_gateway() {
 
 #[test]
 fn a_backlog_behind_live_records_that_arrived_waits_and_is_not_missing() {
-    let told = |waiting, since_ms| Reported { accepted_seq: 1000, waiting, since_ms };
     let books = Books {
         seen: vec![seen(1, 100, 10), seen(901, 950, 20), seen(951, 1000, 20), seen(300, 300, 90)],
         explained: vec![explained(500, 509, Reason::Dead)],
-        reported: vec![told(780, 50)],
+        reported: vec![told(1000, 780, 50)],
     };
     let audit = &books.audit(1000)[&DAY];
     // One of the 780 has come since; ten more that neither came nor wait are lost.
     assert_eq!((audit.stored, audit.waiting), (201, 779));
     assert_eq!(gaps(&audit.missing), ["101-110"]);
+}
+
+#[test]
+fn what_waits_is_reckoned_from_the_last_time_that_the_gateway_said_so() {
+    // 101 to 900 are the backlog of a lane that makes nothing new; its end came first.
+    let mut books = Books {
+        seen: vec![seen(1, 100, 10), seen(901, 1000, 60), seen(701, 900, 80)],
+        explained: vec![],
+        reported: vec![Reported { until_ms: 90, ..told(1000, 600, 50) }],
+    };
+    let audit = &books.audit(1000)[&DAY];
+    assert_eq!((audit.waiting, gaps(&audit.missing)), (600, vec![]));
+    // An old report that comes again says nothing new.
+    books.reported.push(Reported { until_ms: 95, ..told(1000, 900, 20) });
+    assert_eq!(books.audit(1000)[&DAY].waiting, 600);
+}
+
+#[test]
+fn what_left_the_gateway_within_the_grace_time_is_on_its_way_however_long_it_is_known() {
+    let mut books = Books {
+        // The row of what came in between has grown since.
+        seen: vec![Seen { until_ms: 99, ..seen(1, 600, 10) }],
+        explained: vec![],
+        reported: vec![told(1000, 500, 20), told(1010, 60, 80)],
+    };
+    let audit = &books.audit(50)[&DAY];
+    assert_eq!((audit.waiting, gaps(&audit.young)), (60, vec!["601-950".into()]));
+    assert!(audit.missing.is_empty());
+    // Since 80 it has been known that they are gone; 951 and so on wait, as the last report says.
+    let audit = &books.audit(81)[&DAY];
+    assert_eq!((audit.waiting, gaps(&audit.missing)), (60, vec!["601-950".into()]));
+    // What the gateway had sent before is missing for as long as it is known.
+    books.seen = vec![seen(1, 300, 10), Seen { until_ms: 99, ..seen(400, 600, 10) }];
+    assert_eq!(gaps(&books.audit(50)[&DAY].missing), ["301-399"]);
 }
 
 #[test]
@@ -93,7 +130,6 @@ fn a_gap_is_as_old_as_the_first_news_above_it() {
 
 #[test]
 fn a_report_shows_the_missing_tail_and_what_still_waits_is_not_missing() {
-    let told = |accepted_seq, waiting, since_ms| Reported { accepted_seq, waiting, since_ms };
     let books = Books {
         seen: vec![seen(1, 10, 10)],
         explained: vec![],
@@ -118,8 +154,8 @@ fn a_number_that_never_came_belongs_to_the_day_before_it() {
 
 #[test]
 fn a_place_that_only_its_report_knows_is_all_missing() {
-    let told = Reported { accepted_seq: 3, waiting: 0, since_ms: 20 * 86_400_000 };
-    let books = Books { reported: vec![told], ..Books::default() };
+    let reported = vec![told(3, 0, 20 * 86_400_000)];
+    let books = Books { reported, ..Books::default() };
     let days = books.audit(u64::MAX);
     assert_eq!(gaps(&days[&20].missing), ["1-3"]);
 }
