@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use central_store::compaction::Compactor;
+use central_store::explained::Told;
 use central_store::ledger::Ledger;
 use central_store::seen::Sightings;
 use central_store::{Database, Lanes, Place, Settings, Sighting};
 use rand::seq::SliceRandom;
 use spillway_protocol::message::StreamId;
+use spillway_protocol::report::Report;
 use spillway_tests::mariadb::MariaDb;
 use spillway_tests::{full, random};
 
@@ -131,4 +133,61 @@ async fn many_write_and_two_join_and_nothing_is_lost() {
         begun.elapsed(),
         server.count(size).await
     );
+}
+
+/// 100 were accepted, three of which wait; told again, with a later time.
+async fn report(database: &Database, stored_ms: u64) {
+    let vector = include_str!("../../protocol/vectors/report.json");
+    let mut report = Report::from_json(vector.as_bytes()).unwrap();
+    let lane = &mut report.lanes[0];
+    (lane.name, lane.waiting) = ("ward".into(), 3);
+    lane.streams.drain(..1);
+    (lane.streams[0].stream, lane.streams[0].accepted_seq) = ("00000007".into(), 100);
+    let lanes = Lanes::default();
+    let told = Told::report(database, &lanes, "gw-0", report, stored_ms).await.unwrap();
+    let mut transaction = database.begin().await.unwrap();
+    told.write(&mut transaction, "gw-0").await.unwrap();
+    transaction.commit().await.unwrap();
+}
+
+/// The database's clock goes on, so that what comes next is later.
+async fn tick(ledger: &mut Ledger) {
+    let now_ms = ledger.now_ms().await.unwrap();
+    while ledger.now_ms().await.unwrap() == now_ms {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_lost_in_a_steady_flow_is_missing_although_rows_are_joined() {
+    let server = MariaDb::start();
+    let database = Database::new(&settings(&server));
+    database.create_tables().await.unwrap();
+    let mut compactor = Compactor::new(database.clone());
+    let mut ledger = Ledger::open(&database).await.unwrap();
+    let sighting = |seq| Sighting {
+        place: Place { gateway: "gw-0".into(), lane: "ward".into(), stream: StreamId(7) },
+        seq,
+        accepted_ms: 1_700_000_000_000,
+        live_ms: None,
+    };
+    let first = (1..=97).filter(|seq| *seq != 41).map(sighting).collect();
+    write(database.clone(), vec![first]).await;
+    compactor.pass().await.unwrap();
+    report(&database, 5).await;
+    tick(&mut ledger).await;
+    write(database.clone(), vec![(98..=110).map(sighting).collect()]).await;
+    compactor.pass().await.unwrap();
+    let places = ledger.places(Some("gw-0")).await.unwrap();
+    let (lane, _) = places.iter().find(|(_, place)| !place.is_own()).unwrap();
+    let days = ledger.books(*lane).await.unwrap().audit(u64::MAX);
+    let audit = days.values().next().unwrap();
+    let missing: Vec<u64> = audit.missing.iter().map(|gap| gap.range.first).collect();
+    assert_eq!((missing, audit.waiting, audit.stored), (vec![41], 0, 109));
+    assert_eq!(server.count("SELECT COUNT(*) FROM sw_seen").await, 3);
+    // After the next report they are one row, and what comes then is another.
+    tick(&mut ledger).await;
+    report(&database, 6).await;
+    tick(&mut ledger).await;
+    write(database.clone(), vec![vec![sighting(111)]]).await;
+    compactor.pass().await.unwrap();
+    assert_eq!(server.count("SELECT COUNT(*) FROM sw_seen").await, 3);
 }

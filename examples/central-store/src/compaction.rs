@@ -3,6 +3,9 @@
 //! Any number of processes may do it at once, beside writers: a pass only deletes rows that it has
 //! locked, in the transaction that extends the row which covers them, so that the union of all rows
 //! is the same before and after, whoever dies when. Writers only add rows and wait for nobody.
+//!
+//! What had arrived at a gateway's last report and what came later stay apart until its next one: of
+//! a row of both, the audit could not tell which of its numbers had waited at the gateway then.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Params, Value};
@@ -79,8 +82,9 @@ impl Compactor {
     async fn join(&self, lane: u32, day: &str) -> Result<u64, Fault> {
         let mut transaction = self.database.begin().await?;
         let rows = read(&mut transaction, lane, day).await?;
+        let told_ms = last_told_ms(&mut transaction, lane).await?;
         let mut saved = 0;
-        for joined in joined(&rows) {
+        for joined in joined(rows, told_ms) {
             saved += joined.others.len() as u64;
             write(&mut transaction, &joined).await?;
         }
@@ -107,8 +111,22 @@ async fn read(transaction: &mut Transaction, lane: u32, day: &str) -> Result<Vec
     Ok(rows.await?)
 }
 
-/// Rows sorted by their first number, those that touch as one; rows that stay alone are left out.
-fn joined(rows: &[Row]) -> Vec<Joined> {
+/// When the gateway's newest report arrived, by the clock of the rows; 0: none has.
+async fn last_told_ms(transaction: &mut Transaction, lane: u32) -> Result<u64, Fault> {
+    let select = "SELECT CAST(ROUND(UNIX_TIMESTAMP(until) * 1000) AS UNSIGNED) FROM sw_reported \
+                  WHERE lane_id = ? ORDER BY stored_ms DESC, accepted_seq DESC LIMIT 1";
+    Ok(transaction.exec_first(select, (lane,)).await?.unwrap_or(0))
+}
+
+/// Rows sorted by their first number, those that touch as one, but not across `told_ms`; rows that
+/// stay alone are left out.
+fn joined(rows: Vec<Row>, told_ms: u64) -> Vec<Joined> {
+    let (before, later): (Vec<Row>, Vec<Row>) =
+        rows.into_iter().partition(|row| row.since_ms <= told_ms);
+    [before, later].iter().flat_map(|rows| touching(rows)).collect()
+}
+
+fn touching(rows: &[Row]) -> Vec<Joined> {
     let mut groups: Vec<Joined> = Vec::new();
     for row in rows {
         match groups.last_mut() {
@@ -158,7 +176,19 @@ mod tests {
         let rows = [row(7, 1, 4, 30), row(2, 2, 3, 10), row(9, 5, 5, 50), row(3, 7, 9, 20)];
         let life = Life::joined(Some(Life::at(10, 10)), Some(Life::at(50, 50)));
         let kept = Row { until_ms: 50, since_ms: 10, life, ..row(7, 1, 5, 0) };
-        assert_eq!(joined(&rows), [Joined { row: kept, others: vec![2, 9] }]);
-        assert_eq!(joined(&rows[2..]), []);
+        assert_eq!(joined(rows.to_vec(), 0), [Joined { row: kept, others: vec![2, 9] }]);
+        assert_eq!(joined(rows[2..].to_vec(), 0), []);
+    }
+
+    #[test]
+    fn what_came_since_the_last_report_is_joined_after_the_next() {
+        let rows = vec![row(1, 1, 9, 10), row(4, 5, 6, 70), row(2, 10, 10, 50), row(3, 11, 11, 60)];
+        let ids = |told_ms| -> Vec<(u64, Vec<u64>)> {
+            let joined = joined(rows.clone(), told_ms).into_iter();
+            joined.map(|joined| (joined.row.id, joined.others)).collect()
+        };
+        assert_eq!(ids(55), [(1, vec![2])]);
+        assert_eq!(ids(60), [(1, vec![2, 3])]);
+        assert_eq!(ids(70), [(1, vec![4, 2, 3])]);
     }
 }

@@ -98,6 +98,18 @@ fn what_waits_is_reckoned_from_the_last_time_that_the_gateway_said_so() {
     assert_eq!(books.audit(1000)[&DAY].waiting, 600);
 }
 
+/// Two rows stay apart for this: see [`crate::compaction`].
+#[test]
+fn one_that_is_lost_in_a_steady_flow_is_missing_although_others_always_wait() {
+    let books = Books {
+        seen: vec![seen(1, 40, 10), seen(42, 97, 10), seen(98, 120, 60)],
+        explained: vec![],
+        reported: vec![told(100, 3, 50)],
+    };
+    let audit = &books.audit(40)[&DAY];
+    assert_eq!((audit.waiting, gaps(&audit.missing)), (0, vec!["41".into()]));
+}
+
 #[test]
 fn what_left_the_gateway_within_the_grace_time_is_on_its_way_however_long_it_is_known() {
     let mut books = Books {
