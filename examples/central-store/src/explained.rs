@@ -4,7 +4,7 @@
 use mysql_async::prelude::Queryable;
 use spillway_protocol::control::{Answer, State};
 use spillway_protocol::message::StreamId;
-use spillway_protocol::report::Report;
+use spillway_protocol::report::{Lane, Report};
 use spillway_protocol::tombstone::{Reason, Tombstones};
 
 use crate::database::Database;
@@ -162,15 +162,14 @@ impl Told {
     ) -> Result<Self, Fault> {
         let mut told = Self::default();
         for lane in report.lanes.iter().chain(&report.own) {
-            // What waits is counted for the lane; the newest stream has the newest records.
-            let newest = lane.streams.last().map(|stream| stream.stream.as_str());
-            for known in lane.streams.iter().filter(|known| known.accepted_seq > 0) {
+            let waiting = waiting(lane);
+            let known = lane.streams.iter().zip(waiting);
+            for (known, waiting) in known.filter(|(known, _)| known.accepted_seq > 0) {
                 let place = Place {
                     gateway: gateway.to_owned(),
                     lane: lane.name.clone(),
                     stream: stream(&known.stream)?,
                 };
-                let waiting = if newest == Some(&known.stream) { lane.waiting } else { 0 };
                 let (lane, accepted_seq) = (lanes.id(database, &place).await?, known.accepted_seq);
                 told.tops.push(Top { lane, accepted_seq, waiting, stored_ms });
             }
@@ -248,6 +247,24 @@ impl Told {
     }
 }
 
+/// What waits of each stream. It is counted for the lane; the newest stream has the newest records,
+/// and what it cannot have is of the one before.
+fn waiting(lane: &Lane) -> Vec<u64> {
+    let mut left = lane.waiting;
+    let mut waiting: Vec<u64> = lane
+        .streams
+        .iter()
+        .rev()
+        .map(|stream| {
+            let of_stream = left.min(stream.accepted_seq);
+            left -= of_stream;
+            of_stream
+        })
+        .collect();
+    waiting.reverse();
+    waiting
+}
+
 async fn explain(transaction: &mut impl Queryable, explained: &Explained) -> Result<(), Fault> {
     let insert = "INSERT INTO sw_explained \
          (lane_id, first_seq, last_seq, reason, kept_every, first_ms, last_ms, note) \
@@ -292,4 +309,23 @@ async fn keep_report(
     let json = report.to_json().map_err(|error| Fault::Record(error.to_string()))?;
     let values = (gateway, &report.stream, report.at_ms, report.every_s, json, stored_ms);
     Ok(transaction.exec_drop(insert, values).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_newest_stream_cannot_have_waits_in_the_one_before() {
+        let vector = include_str!("../../../protocol/vectors/report.json");
+        let mut lane = Report::from_json(vector.as_bytes()).unwrap().lanes.remove(0);
+        let mut of = |waiting_now, accepted: [u64; 2]| {
+            lane.waiting = waiting_now;
+            (0..2).for_each(|n| lane.streams[n].accepted_seq = accepted[n]);
+            waiting(&lane)
+        };
+        assert_eq!(of(5, [900, 42]), [0, 5]);
+        assert_eq!(of(505, [900, 5]), [500, 5]);
+        assert_eq!(of(7, [900, 0]), [7, 0]);
+    }
 }
