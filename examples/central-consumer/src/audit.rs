@@ -82,7 +82,7 @@ fn print(place: &Place, day: &str, audit: &Audit, options: &Options) -> io::Resu
     }
     writeln!(out, "{}", sum(&format!("{place} {day}"), audit))?;
     for gap in audit.missing.iter().take(options.gaps) {
-        writeln!(out, "    missing {}", gap.range)?;
+        writeln!(out, "    missing {gap}")?;
     }
     match audit.missing.len().saturating_sub(options.gaps) {
         0 => Ok(()),
@@ -115,7 +115,10 @@ fn sum(name: &str, audit: &Audit) -> String {
 
 fn to_json(place: &Place, day: &str, audit: &Audit) -> Value {
     let gaps = |gaps: &[Gap]| -> Vec<Value> {
-        let gap = |gap: &Gap| json!({"from": gap.range.first, "to": gap.range.last});
+        let gap = |Gap { range, every, .. }: &Gap| match every {
+            1 => json!({"from": range.first, "to": range.last}),
+            every => json!({"from": range.first, "to": range.last, "every": every}),
+        };
         gaps.iter().map(gap).collect()
     };
     let explained: BTreeMap<&str, u64> =

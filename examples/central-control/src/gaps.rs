@@ -74,12 +74,11 @@ struct Wanted {
 /// For each block the range from its first missing number to its last.
 fn wanted(place: &Place, missing: &[Gap], attempt: u64) -> Vec<Request> {
     let mut blocks: BTreeMap<u64, Wanted> = BTreeMap::new();
-    for Gap { range, since_ms } in missing.iter().copied() {
+    for gap in missing {
         // More than a page holds is not looked at now.
-        for block in (range.first / BLOCK..=range.last / BLOCK).take(super::pages::REQUESTS_MAX) {
-            let start = block * BLOCK;
-            let (from, to) = (range.first.max(start), range.last.min(start + (BLOCK - 1)));
-            let wanted = blocks.entry(block).or_insert(Wanted { from, to, since_ms });
+        for (from, to) in in_blocks(gap).take(super::pages::REQUESTS_MAX) {
+            let since_ms = gap.since_ms;
+            let wanted = blocks.entry(from / BLOCK).or_insert(Wanted { from, to, since_ms });
             wanted.from = wanted.from.min(from);
             wanted.to = wanted.to.max(to);
             wanted.since_ms = wanted.since_ms.max(since_ms);
@@ -93,6 +92,19 @@ fn wanted(place: &Place, missing: &[Gap], attempt: u64) -> Vec<Request> {
         to,
     };
     blocks.into_iter().map(request).collect()
+}
+
+/// The first and the last number of a gap in each block that has one.
+fn in_blocks(gap: &Gap) -> impl Iterator<Item = (u64, u64)> {
+    let Gap { range, every, .. } = *gap;
+    let mut next = Some(range.first);
+    std::iter::from_fn(move || {
+        let from = next.filter(|from| *from <= range.last)?;
+        let end = range.last.min(from | (BLOCK - 1));
+        let to = end - (end - from) % every;
+        next = to.checked_add(every);
+        Some((from, to))
+    })
 }
 
 /// The same for the same block, youngest gap and attempt; lanes may have long names.
@@ -115,6 +127,7 @@ mod tests {
     fn gaps(ranges: &[(u64, u64)]) -> Vec<Gap> {
         let gap = |(first, last): &(u64, u64)| Gap {
             range: Range { first: *first, last: *last },
+            every: 1,
             since_ms: 1,
         };
         ranges.iter().map(gap).collect()
@@ -131,6 +144,13 @@ mod tests {
         assert_eq!((requests[0].lane.as_str(), requests[0].stream.as_str()), ("main", "00c0ffee"));
         let endless = wanted(&place("main"), &gaps(&[(1, u64::MAX)]), 1);
         assert_eq!(endless.len(), crate::pages::REQUESTS_MAX);
+        let kept = Gap { every: 50, ..gaps(&[(50, 400)])[0] };
+        let requests = wanted(&place("main"), &[kept], 1);
+        let numbers =
+            [(50, 50), (100, 100), (150, 150), (200, 250), (300, 300), (350, 350), (400, 400)];
+        assert_eq!(ranges(&requests), numbers);
+        let rare = Gap { every: 1000, ..gaps(&[(1000, 100_000)])[0] };
+        assert_eq!(wanted(&place("main"), &[rare], 1).len(), 100);
         let top = wanted(&place("main"), &gaps(&[(u64::MAX, u64::MAX)]), 1);
         assert_eq!(ranges(&top), [(u64::MAX, u64::MAX)]);
     }
@@ -148,7 +168,10 @@ mod tests {
 
     #[test]
     fn a_later_gap_of_a_block_is_asked_for_at_once_and_only_once() {
-        let gap = |number, since_ms| Gap { range: Range { first: number, last: number }, since_ms };
+        let gap = |number, since_ms| {
+            let range = Range { first: number, last: number };
+            Gap { range, every: 1, since_ms }
+        };
         let request = |gaps: &[Gap]| wanted(&place("main"), gaps, 1).remove(0);
         let first = request(&[gap(5, 10)]);
         let both = request(&[gap(5, 10), gap(40, 20)]);

@@ -9,9 +9,14 @@ use std::collections::BTreeMap;
 
 use spillway_protocol::tombstone::Reason;
 
-use crate::explained::{Explained, pieces};
+use self::multiples::Multiples;
+use self::news::News;
+use crate::explained::Explained;
 use crate::ranges::Range;
 
+mod multiples;
+mod news;
+mod reasons;
 mod told;
 
 /// What is known of one gateway, stream and lane.
@@ -56,8 +61,10 @@ pub struct Reported {
 /// Numbers without a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gap {
-    /// Which.
+    /// The first and the last of them.
     pub range: Range,
+    /// Of these the multiples of this: 1 is all; another where a stretch was thinned.
+    pub every: u64,
     /// Since when it has been known that they exist, ms since 1970 by the database's clock.
     pub since_ms: u64,
 }
@@ -79,32 +86,64 @@ pub struct Audit {
     pub missing: Vec<Gap>,
 }
 
+impl Gap {
+    /// How many numbers.
+    pub fn count(&self) -> u64 {
+        self.numbers().count()
+    }
+
+    /// Which numbers.
+    fn numbers(&self) -> Multiples {
+        Multiples { range: self.range, every: self.every }
+    }
+}
+
+impl std::fmt::Display for Gap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.range.fmt(f)?;
+        match self.every {
+            1 => Ok(()),
+            every => write!(f, " (multiples of {every})"),
+        }
+    }
+}
+
+/// Anybody can claim numbers without end.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
 impl Audit {
     /// How many are missing.
     pub fn missing_count(&self) -> u64 {
-        self.missing.iter().map(|gap| gap.range.count()).sum()
+        sum(self.missing.iter().map(Gap::count))
     }
 
     /// How many are young.
     pub fn young_count(&self) -> u64 {
-        self.young.iter().map(|gap| gap.range.count()).sum()
+        sum(self.young.iter().map(Gap::count))
     }
 
     /// How many are explained.
     pub fn explained_count(&self) -> u64 {
-        self.explained.values().sum()
+        sum(self.explained.values().copied())
     }
 
     /// Adds another's figures.
     pub fn add(&mut self, other: &Self) {
-        self.accepted += other.accepted;
-        self.stored += other.stored;
-        self.waiting += other.waiting;
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.stored = self.stored.saturating_add(other.stored);
+        self.waiting = self.waiting.saturating_add(other.waiting);
         for (reason, count) in &other.explained {
-            *self.explained.entry(*reason).or_default() += count;
+            self.explain(*reason, *count);
         }
         self.young.extend(&other.young);
         self.missing.extend(&other.missing);
+    }
+
+    fn explain(&mut self, reason: Reason, count: u64) {
+        let sum = self.explained.entry(reason).or_default();
+        *sum = sum.saturating_add(count);
     }
 }
 
@@ -114,15 +153,20 @@ impl Books {
         let mut days: BTreeMap<u64, Audit> = BTreeMap::new();
         for (day, range) in self.stored() {
             let audit = days.entry(day).or_default();
-            audit.accepted += range.count();
-            audit.stored += range.count();
+            audit.accepted = audit.accepted.saturating_add(range.count());
+            audit.stored = audit.stored.saturating_add(range.count());
         }
-        let bounds = self.bounds(known_before_ms);
-        for (day, gap) in self.unseen() {
+        let unseen = self.unseen();
+        let is_old = |gap: &Gap| gap.since_ms < known_before_ms;
+        let waiting_from = self.waiting_from();
+        let left_from = match unseen.iter().any(|(_, gap)| is_old(gap)) {
+            true => self.left_from(known_before_ms),
+            false => 0,
+        };
+        for (day, gap) in unseen {
             let audit = days.entry(day).or_default();
-            audit.accepted += gap.range.count();
-            let old_below = if gap.since_ms < known_before_ms { bounds.left_from } else { 0 };
-            self.judge(gap, old_below, bounds.waiting_from, audit);
+            audit.accepted = audit.accepted.saturating_add(gap.count());
+            self.judge(gap, if is_old(&gap) { left_from } else { 0 }, waiting_from, audit);
         }
         days
     }
@@ -170,85 +214,17 @@ impl Books {
     /// Puts each number of a gap where it belongs: those below `old_below` are missing, those from
     /// `waiting_from` on wait.
     fn judge(&self, gap: Gap, old_below: u64, waiting_from: u64, audit: &mut Audit) {
-        for (range, reason) in self.reasons(gap.range) {
-            if let Some(reason) = reason {
-                *audit.explained.entry(reason).or_default() += range.count();
-                continue;
-            }
-            let (sent, waiting) = range.split(waiting_from);
-            audit.waiting += waiting.map_or(0, |waiting| waiting.count());
+        for part in self.parts(gap.range) {
+            part.explained.into_iter().for_each(|(reason, count)| audit.explain(reason, count));
+            let Some(left) = part.left else { continue };
+            let (sent, waiting) = left.split(waiting_from);
+            let waiting = waiting.map_or(0, |waiting| waiting.count());
+            audit.waiting = audit.waiting.saturating_add(waiting);
             let (old, young) = sent.map_or((None, None), |sent| sent.split(old_below));
-            old.into_iter().for_each(|range| push(&mut audit.missing, Gap { range, ..gap }));
-            young.into_iter().for_each(|range| push(&mut audit.young, Gap { range, ..gap }));
+            let gap = |Multiples { range, every }| Gap { range, every, ..gap };
+            old.into_iter().for_each(|numbers| push(&mut audit.missing, gap(numbers)));
+            young.into_iter().for_each(|numbers| push(&mut audit.young, gap(numbers)));
         }
-    }
-
-    /// A range in pieces with one reason each, or none.
-    fn reasons(&self, range: Range) -> Vec<(Range, Option<Reason>)> {
-        let told: Vec<(Range, &Explained)> = self
-            .explained
-            .iter()
-            .filter_map(|explained| Some((explained.range.cut(&range)?, explained)))
-            .collect();
-        let mut starts: Vec<u64> =
-            told.iter().flat_map(|(cut, _)| [cut.first, cut.last.saturating_add(1)]).collect();
-        starts.push(range.first);
-        starts.retain(|start| *start <= range.last);
-        starts.sort_unstable();
-        starts.dedup();
-        let ends = starts.iter().skip(1).map(|start| start - 1).chain([range.last]);
-        let parts = starts.iter().zip(ends).map(|(first, last)| Range { first: *first, last });
-        let judged = |part: Range| {
-            let covering = told.iter().filter(|(cut, _)| cut.cut(&part).is_some());
-            let covering: Vec<&Explained> = covering.map(|(_, explained)| *explained).collect();
-            // Where something explains all, nothing was kept.
-            let every = covering.iter().map(|explained| explained.kept_every).min().unwrap_or(0);
-            pieces(part, every).map(move |piece| (piece, reason(piece.first, &covering)))
-        };
-        parts.flat_map(judged).collect()
-    }
-}
-
-/// Why `number` does not come, if any of those that cover it says so.
-fn reason(number: u64, covering: &[&Explained]) -> Option<Reason> {
-    let giving_up = covering.iter().filter(|explained| !explained.keeps(number));
-    giving_up.map(|explained| explained.reason).max_by_key(|reason| reason.rank())
-}
-
-/// Numbers, sorted, and since when it has been known that they, and so all below, exist.
-struct News(Vec<(u64, u64)>);
-
-impl News {
-    fn of(books: &Books) -> Self {
-        let arrived = books.seen.iter().map(|seen| (seen.range.last, seen.since_ms));
-        let reported = books.reported.iter().map(|told| (told.accepted_seq, told.since_ms));
-        let mut news: Vec<(u64, u64)> = arrived.chain(reported).collect();
-        news.sort_unstable();
-        let mut earliest = u64::MAX;
-        for (_, since_ms) in news.iter_mut().rev() {
-            earliest = earliest.min(*since_ms);
-            *since_ms = earliest;
-        }
-        Self(news)
-    }
-
-    /// A gap in pieces of one age. Above all news only tombstones are.
-    fn by_age(&self, gap: Range) -> Vec<Gap> {
-        let mut pieces: Vec<Gap> = Vec::new();
-        let mut first = gap.first;
-        let begin = self.0.partition_point(|(number, _)| *number < first);
-        let above = (u64::MAX, u64::MAX);
-        for (number, since_ms) in self.0[begin..].iter().copied().chain([above]) {
-            if first > gap.last {
-                break;
-            }
-            let last = number.min(gap.last);
-            if first <= last {
-                push(&mut pieces, Gap { range: Range { first, last }, since_ms });
-                first = last.saturating_add(1);
-            }
-        }
-        pieces
     }
 }
 
@@ -256,7 +232,7 @@ impl News {
 fn push(list: &mut Vec<Gap>, gap: Gap) {
     match list.last_mut() {
         Some(last)
-            if last.since_ms == gap.since_ms
+            if (last.since_ms, last.every, gap.every) == (gap.since_ms, 1, 1)
                 && last.range.last.checked_add(1) == Some(gap.range.first) =>
         {
             last.range.last = gap.range.last;
@@ -265,5 +241,7 @@ fn push(list: &mut Vec<Gap>, gap: Gap) {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

@@ -51,37 +51,6 @@ pub struct Explained {
     pub note: Option<String>,
 }
 
-impl Explained {
-    /// Whether `number`, which lies in the range, was kept.
-    pub fn keeps(&self, number: u64) -> bool {
-        self.kept_every > 0 && number.is_multiple_of(self.kept_every.into())
-    }
-
-    /// The range without what was kept, piece by piece.
-    pub fn runs(&self) -> impl Iterator<Item = Range> {
-        pieces(self.range, self.kept_every).filter(|piece| !self.keeps(piece.first))
-    }
-}
-
-/// `range` cut at the multiples of `every`, which are pieces of their own; as it is where that is 0.
-pub(crate) fn pieces(range: Range, every: u32) -> impl Iterator<Item = Range> {
-    let every = match every {
-        0 => u64::MAX,
-        every => u64::from(every),
-    };
-    let mut next = Some(range.first);
-    std::iter::from_fn(move || {
-        let first = next.filter(|first| *first <= range.last)?;
-        let last = match first.is_multiple_of(every) {
-            true => first,
-            false => (first / every).saturating_add(1).saturating_mul(every) - 1,
-        };
-        let piece = Range { first, last: last.min(range.last) };
-        next = piece.last.checked_add(1);
-        Some(piece)
-    })
-}
-
 /// The name of a reason, as it is in tombstones.
 pub fn reason_name(reason: Reason) -> &'static str {
     match reason {
@@ -130,6 +99,9 @@ impl Told {
             if range.from == 0 || range.from > range.to {
                 let text = format!("a tombstone from {} to {}", range.from, range.to);
                 return Err(Fault::Record(text));
+            }
+            if range.kept_every == Some(0) {
+                return Err(Fault::Record("a tombstone that keeps every 0th number".to_owned()));
             }
             let place = Place {
                 gateway: gateway.to_owned(),

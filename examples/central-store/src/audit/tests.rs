@@ -20,7 +20,7 @@ fn explained(first: u64, last: u64, reason: Reason) -> Explained {
 }
 
 fn gaps(gaps: &[Gap]) -> Vec<String> {
-    gaps.iter().map(|gap| gap.range.to_string()).collect()
+    gaps.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -49,7 +49,8 @@ fn of_a_thinned_range_the_kept_are_expected_like_any_and_the_rest_is_explained()
     let audit = &books.audit(1000)[&DAY];
     assert_eq!((audit.accepted, audit.stored), (33, 4));
     assert_eq!(audit.explained, BTreeMap::from([(Reason::Thinned, 27)]));
-    assert_eq!(gaps(&audit.missing), ["20", "30"]);
+    assert_eq!(gaps(&audit.missing), ["20-30 (multiples of 10)"]);
+    assert_eq!(audit.missing_count(), 2);
 
     // Thinned again, and one of what was kept then is dead.
     books.explained.extend([thinned(20), explained(20, 20, Reason::Dead)]);
