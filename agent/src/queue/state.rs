@@ -12,8 +12,7 @@ use super::untold::Grave;
 const VERSION: u8 = 3;
 /// Version 2 had no `thinned`, version 1 no `untold` either.
 const EARLIER: [u8; 2] = [1, 2];
-/// Most ranges above the watermark that are saved; what lies above them is sent again after a
-/// crash.
+/// Most ranges above the watermark that are saved; what is not saved is sent again after a crash.
 pub(super) const RANGES_MAX: usize = 4096;
 
 /// State of a lane.

@@ -7,6 +7,7 @@
 //! again, or delayed), or *parked* behind an active one of its order key; then it is settled.
 
 mod dropping;
+mod ends;
 mod keys;
 mod thinned;
 mod turn;
@@ -19,6 +20,7 @@ use super::api::{Fate, Ordering};
 use super::ranges::Settled;
 use super::state::Tally;
 use super::untold::{Grave, Untold};
+use ends::Ends;
 use keys::Keys;
 pub(super) use keys::Refill;
 pub(super) use thinned::Comb;
@@ -38,6 +40,7 @@ pub(super) struct Head {
     settled: Settled,
     baseline: u64,
     tally: Tally,
+    ends: Ends,
     /// What has been looked at, and what needs no look: all that is settled. All below its
     /// watermark is; what is above was leased ahead of what is older.
     looked: Settled,
@@ -110,6 +113,7 @@ impl Head {
         Self {
             ordering,
             looked: settled.clone(),
+            ends: Ends::new(&settled),
             settled,
             baseline,
             tally,
@@ -357,17 +361,15 @@ impl Head {
     }
 
     fn close_only(&mut self, from: u64, to: u64, end: End) {
+        for (from, to) in self.settled.gaps(from, to) {
+            self.ends.note(from, to, end);
+        }
         let before = self.settled.count_from(self.baseline);
         self.settled.insert(from, to);
         self.looked.insert(from, to);
         self.thinned.cut(from, to);
-        let closed = self.settled.count_from(self.baseline) - before;
-        *match end {
-            End::Delivered => &mut self.tally.delivered,
-            End::Dead => &mut self.tally.dead,
-            End::Damaged => &mut self.tally.damaged,
-            End::Dropped | End::Thinned(_) => &mut self.tally.dropped,
-        } += closed;
+        self.ends.forget_below(self.settled.watermark());
+        *self.tally.of(end) += self.settled.count_from(self.baseline) - before;
     }
 
     /// When the earliest delayed one is due, or `now` if there is something to do already.

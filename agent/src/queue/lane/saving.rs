@@ -7,9 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Lane, Saved};
-use crate::queue::head::Head;
-use crate::queue::ranges::Settled;
-use crate::queue::state::{self, LaneState, RANGES_MAX, Tally};
+use crate::queue::state::{self, LaneState, RANGES_MAX};
 use crate::queue::store::SegmentId;
 use crate::queue::untold::Untold;
 
@@ -45,13 +43,14 @@ impl Lane {
 
     fn state(&self) -> LaneState {
         let head = self.head();
+        let kept = head.kept(RANGES_MAX);
         LaneState {
             end: self.chain.end(),
             watermark: head.settled().watermark(),
-            above: head.settled().above(RANGES_MAX),
+            above: kept.above,
             baseline: head.baseline(),
             streams: self.numbering.saved(),
-            settled: saved_tally(&head),
+            settled: kept.tally,
             lost: head.lost(),
             untold: head.untold.graves(),
             thinned: head.thinned(),
@@ -84,14 +83,4 @@ impl Lane {
     fn removable_to(&self, saved: &Saved) -> u64 {
         self.needed_from(saved).min(self.shelved_from.load(Relaxed))
     }
-}
-
-/// The tally as it will be true of the saved ranges: what lies above the last saved range is
-/// sent again after a crash, so it counts as not delivered there.
-fn saved_tally(head: &Head) -> Tally {
-    let tally = head.tally();
-    let all = head.settled();
-    let saved = Settled::restore(all.watermark(), &all.above(RANGES_MAX));
-    let unsaved = all.count_from(head.baseline()) - saved.count_from(head.baseline());
-    Tally { delivered: tally.delivered.saturating_sub(unsaved), ..tally }
 }
