@@ -86,6 +86,7 @@ fn json_has_every_figure_with_its_unit() {
     }
     assert_eq!(answer["fleet"]["backlog_records"], 3000.0);
     assert_eq!(answer["ways"].as_array().unwrap().len(), 1);
+    assert!(answer["ways"][0]["stopped_by"].is_null() && answer["ways"][0]["events"].is_number());
 }
 
 #[test]
@@ -116,6 +117,10 @@ fn what_cannot_be_planned_is_refused_with_what_would_be_right() {
     refused(
         &["--gateways=20", "--capacity=9"],
         &["never drains", "--capacity 12", "20 in its own length"],
+    );
+    refused(
+        &["--gateways=100000", "--rate=30/min", "--capacity=50100"],
+        &["only 1.0020 times", "--capacity 60000", "100000 in its own length", "--bundle"],
     );
     refused(&["--batch", "64"], &["--transport grpc", "--bundle"]);
     refused(&["--batch", "64", "--transport", "grpc", "--order", "key"], &["--order none"]);

@@ -20,6 +20,10 @@ use crate::plan::{Answer, Question, Run, Scale, plot};
 const CUT: f64 = 1.25;
 /// ... but no longer than it takes for so many events: seconds of a processor.
 const EVENTS: u64 = 10_000_000;
+/// The same for ours, which hardly ever needs as many.
+const OUR_EVENTS: u64 = 40_000_000;
+/// The same for all where nothing is left out: a quarter of an hour.
+const EXACT_EVENTS: u64 = 2_000_000_000;
 
 pub(super) fn run(args: &Arguments) -> Exit {
     finish(plan(args))
@@ -50,9 +54,12 @@ fn write(file: &Path, svg: &str) -> Result<(), Failure> {
 /// Every way with every seed, on as many threads as there are processors. Each run is the same
 /// whichever thread does it, and they are put together in their order.
 fn simulate_all(args: &Arguments, question: &Question, scale: &Scale) -> Vec<Run> {
-    let ours = scale.scenario(question);
-    let horizon = ours.ideal().mul_f64(CUT);
-    let most_events = if args.exact { u64::MAX } else { EVENTS };
+    let (own_most, most_events) = match args.exact {
+        true => (EXACT_EVENTS, EXACT_EVENTS),
+        false => (OUR_EVENTS, EVENTS),
+    };
+    let ours = Scenario { most_events: own_most, ..scale.scenario(question) };
+    let horizon = ours.ideal().mul_f64(CUT).min(ours.horizon);
     let cut = Scenario { horizon, most_events, ..ours.clone() };
     let policies = args.policies();
     let scenario = |policy| if policy == Policy::SelfAnchored { &ours } else { &cut };

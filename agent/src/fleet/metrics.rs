@@ -34,6 +34,15 @@ pub struct Latency {
     pub count: u64,
 }
 
+/// Why a run ended before all gateways had drained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// It had its [`most_events`](super::Scenario::most_events).
+    Events,
+    /// It came to its [`horizon`](super::Scenario::horizon).
+    Time,
+}
+
 /// What came out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -70,6 +79,10 @@ pub struct Outcome {
     pub backlog: Latency,
     /// Over time.
     pub load: Load,
+    /// The bound that ended it; `None` if all had drained.
+    pub stopped: Option<Stopped>,
+    /// Seconds until its end from when the network was back, divided by the ideal.
+    pub lasted: f64,
     /// A hash over all events: the same run has the same.
     pub trace: u64,
     /// Events of the run.
@@ -170,6 +183,8 @@ impl Metrics {
             critical: latency(Class::Critical),
             backlog: latency(Class::Backlog),
             load: self.load,
+            stopped: None,
+            lasted: 0.0,
             trace: 0,
             events: 0,
         }

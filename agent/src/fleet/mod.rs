@@ -16,7 +16,7 @@ mod scenario;
 mod world;
 
 pub use baseline::Policy;
-pub use metrics::{Latency, Load, Outcome};
+pub use metrics::{Latency, Load, Outcome, Stopped};
 pub use scenario::{Disturbance, Limit, Scenario};
 
 /// Runs `scenario` with every gateway (but the naive part of it) following `policy`.

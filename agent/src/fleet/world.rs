@@ -10,7 +10,7 @@ use super::baseline::Policy;
 use super::broker::{Broker, Verdict};
 use super::calendar::{Calendar, Event};
 use super::gateway::{Clock, Gate, Gateway};
-use super::metrics::{Metrics, Outcome};
+use super::metrics::{Metrics, Outcome, Stopped};
 use super::network::Fate;
 use super::scenario::{Disturbance, Scenario};
 
@@ -125,7 +125,13 @@ impl<'a> World<'a> {
         let gateways = self.gateways.len();
         let outcome =
             self.metrics.outcome(self.live_per_s, capacity_per_s, ideal_s, drained_us, gateways);
-        Outcome { trace: self.trace.finish(), events: self.events, ..outcome }
+        let stopped = match self.drained < self.scenario.gateways {
+            false => None,
+            true if now_us < end_us => Some(Stopped::Events),
+            true => Some(Stopped::Time),
+        };
+        let lasted = now_us.saturating_sub(self.back_us) as f64 / 1e6 / ideal_s;
+        Outcome { stopped, lasted, trace: self.trace.finish(), events: self.events, ..outcome }
     }
 
     fn happen(&mut self, event: &Event<(u32, What)>) {

@@ -9,6 +9,8 @@ use crate::config::{Backoff, Drain, Order, Transport};
 
 /// The rates of ordinary gateways lie between these multiples of their mean, so 1 to 5.
 const RATES: (f64, f64) = (1.0 / 3.0, 5.0 / 3.0);
+/// A broker that takes less, as a multiple of what the fleet makes, hardly ever drains it.
+const HEADROOM_LEAST: f64 = 1.01;
 
 /// What leaves in one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +96,25 @@ pub enum PlanError {
         /// What else would help.
         bundle: &'static str,
     },
+    /// It would, but so slowly that nobody can wait for it, nor for its simulation.
+    #[error(
+        "the broker takes only {headroom:.4} times the {live_per_s:.0} messages/s that the fleet \
+         makes: a drain would take over a hundred times the outage, and any other traffic would \
+         stop it. --capacity {least:.0} drains an outage in five times its length, {twice:.0} in \
+         its own length{bundle}"
+    )]
+    HardlyDrains {
+        /// What the broker takes over what the fleet makes.
+        headroom: f64,
+        /// Messages that the fleet makes, per second.
+        live_per_s: f64,
+        /// 1.2 times that.
+        least: f64,
+        /// Twice that.
+        twice: f64,
+        /// What else would help.
+        bundle: &'static str,
+    },
     /// The MQ HTTP API knows no batches.
     #[error(
         "--batch needs --transport grpc: the MQ HTTP API takes one message a request; write \
@@ -115,19 +136,19 @@ impl Question {
                 _ => return Err(PlanError::BatchInOrder),
             }
         }
-        let live_per_s = self.live_messages_per_s();
-        if self.capacity_per_s > live_per_s {
+        let (live_per_s, headroom) = (self.live_messages_per_s(), self.headroom());
+        if headroom >= HEADROOM_LEAST {
             return Ok(());
         }
-        Err(PlanError::NeverDrains {
-            live_per_s,
-            capacity_per_s: self.capacity_per_s,
-            least: (1.2 * live_per_s).ceil(),
-            twice: (2.0 * live_per_s).ceil(),
-            bundle: match self.company {
-                Company::Bundle { .. } => "; so does a longer --linger, which fills the bundles",
-                _ => "; --bundle with a --linger puts several records into one message",
-            },
+        let (least, twice) = ((1.2 * live_per_s).ceil(), (2.0 * live_per_s).ceil());
+        let bundle = match self.company {
+            Company::Bundle { .. } => "; so does a longer --linger, which fills the bundles",
+            _ => "; --bundle with a --linger puts several records into one message",
+        };
+        let capacity_per_s = self.capacity_per_s;
+        Err(match capacity_per_s > live_per_s {
+            true => PlanError::HardlyDrains { headroom, live_per_s, least, twice, bundle },
+            false => PlanError::NeverDrains { live_per_s, capacity_per_s, least, twice, bundle },
         })
     }
 

@@ -16,6 +16,8 @@ const OUTAGE_LEAST_S: f64 = 300.0;
 const ROUND_TRIPS: f64 = 1.0 / 16.0;
 /// In so many times the ideal time, and this beside it, every gateway is back.
 const HORIZON: (f64, Duration) = (3.0, Duration::from_secs(2400));
+/// ... but no longer is simulated, since a run's curve grows with its time.
+const HORIZON_MAX: Duration = Duration::from_secs(30 * 86_400);
 
 /// Which part of the gateways and of the outage is simulated.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -69,7 +71,8 @@ impl Scale {
             backoff: question.backoff.clone(),
             ..Scenario::outage(self.gateways, question.headroom())
         };
-        scenario.horizon = scenario.ideal().mul_f64(HORIZON.0) + HORIZON.1;
+        let horizon = scenario.ideal().mul_f64(HORIZON.0) + HORIZON.1;
+        scenario.horizon = horizon.min(HORIZON_MAX);
         scenario
     }
 }

@@ -84,6 +84,46 @@ fn a_broker_below_the_live_rate_is_refused_with_what_would_do() {
 }
 
 #[test]
+fn a_broker_hardly_above_the_live_rate_is_refused_with_what_would_do() {
+    let nearly = |capacity_per_s| Question { capacity_per_s, ..question() };
+    let told = nearly(10.09).prove().unwrap_err().to_string();
+    for words in
+        ["only 1.0090 times the 10 messages/s", "--capacity 12", "20 in its own", "--bundle"]
+    {
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(nearly(10.1001).prove(), Ok(()));
+}
+
+#[test]
+fn a_simulation_that_is_stopped_says_so_and_why() {
+    let question = question();
+    let scale = Scale::quick(&question);
+    let answer = |scenario: Scenario| {
+        let outcomes = vec![simulate(&scenario, Policy::SelfAnchored, 1)];
+        Answer::new(&question, &scale, 1, &[Run { policy: Policy::SelfAnchored, outcomes }])
+    };
+    let whole = scale.scenario(&question);
+    let drained = answer(whole.clone());
+    assert_eq!((drained.ways[0].stopped_by, drained.warnings.len()), (None, 0));
+    assert!(drained.ways[0].events > 5000);
+    let few = answer(Scenario { most_events: 5000, ..whole.clone() });
+    assert_eq!(few.ways[0].stopped_by, Some("events"));
+    let words = ["stopped after 5,", "events, before all gateways had drained", "--capacity"];
+    assert!(words.iter().all(|words| few.warnings[0].contains(words)), "{:?}", few.warnings);
+    let short = answer(Scenario { horizon: Duration::from_secs(60), ..whole });
+    assert_eq!(short.ways[0].stopped_by, Some("time"));
+    assert!(short.warnings[0].contains("within 1m"), "{:?}", short.warnings);
+}
+
+/// Where a perfect drain takes years.
+#[test]
+fn the_simulated_time_is_bounded_however_slow_the_drain() {
+    let slow = Question { capacity_per_s: 10.2, outage: 24 * 30 * HOUR, ..question() };
+    assert_eq!(Scale::exact(&slow).scenario(&slow).horizon, 24 * 30 * HOUR);
+}
+
+#[test]
 fn batches_are_refused_where_the_configuration_refuses_them() {
     let batch = Question { company: Company::Batch { records: 64 }, ..question() };
     assert_eq!(batch.prove(), Err(PlanError::BatchOverHttp));

@@ -75,9 +75,16 @@ fn ours(answer: &Answer) -> Option<String> {
     let way = answer.ways.first()?;
     let share = 100.0 * way.gateways_drained_part;
     match () {
-        () if way.last_gateway_drained_s.is_none() => Some(format!(
-            "not all gateways drain within the simulated time, three times the ideal one and 40 \
-             minutes: {share:.1} % do"
+        () if way.stopped_by == Some("events") => Some(format!(
+            "the simulation was stopped after {} events, before all gateways had drained: {share:.1} \
+             % had, {} after the network was back. Times and peaks are those until then; a larger \
+             --capacity, a shorter --outage or fewer --gateways need fewer events",
+            grouped(way.events as f64),
+            span(way.simulated_s),
+        )),
+        () if way.stopped_by.is_some() => Some(format!(
+            "not all gateways drain within {}, the time that was simulated: {share:.1} % do",
+            span(way.simulated_s)
         )),
         () if way.peak_over_capacity > PEAK => Some(format!(
             "the peak is {:.2} times the capacity: leave the broker that much room. Chance does \

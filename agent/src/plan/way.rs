@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Question;
-use crate::fleet::{Load, Outcome, Policy};
+use crate::fleet::{Load, Outcome, Policy, Stopped};
 
 /// Points of a curve.
 const POINTS: usize = 600;
@@ -38,6 +38,12 @@ pub struct Way {
     pub rejected_part: f64,
     pub live_p99_s: f64,
     pub critical_p99_s: f64,
+    /// "events" or "time": that bound ended a run before all gateways had drained; `null`: none.
+    pub stopped_by: Option<&'static str>,
+    /// So many were simulated, in the longest run.
+    pub events: u64,
+    /// So long after the network was back the simulation ended, in the longest run.
+    pub simulated_s: f64,
     /// Most messages offered in any second of each step, of the first seed.
     pub load_step_s: f64,
     pub load_messages_per_s: Vec<f64>,
@@ -74,6 +80,9 @@ impl Way {
             rejected_part,
             live_p99_s: worst(|outcome| outcome.live.p99_s),
             critical_p99_s: worst(|outcome| outcome.critical.p99_s),
+            stopped_by: run.outcomes.iter().find_map(|outcome| outcome.stopped).map(bound),
+            events: run.outcomes.iter().map(|outcome| outcome.events).max().unwrap_or(0),
+            simulated_s: worst(|outcome| outcome.lasted) * ideal_s,
             load_step_s,
             load_messages_per_s: load,
         }
@@ -97,6 +106,14 @@ fn curve(question: &Question, run: &Run, end: usize) -> (f64, Vec<f64>) {
     // The last second is not a whole one.
     let whole = bins.len().min(end).saturating_sub(SECOND - 1).max(1);
     (step_s, (0..whole).step_by(step).map(most).collect())
+}
+
+/// A bound's name.
+fn bound(stopped: Stopped) -> &'static str {
+    match stopped {
+        Stopped::Events => "events",
+        Stopped::Time => "time",
+    }
 }
 
 /// A way's name, as the command line has it.
