@@ -8,6 +8,7 @@ pub mod arrival;
 pub mod broker;
 pub mod centre;
 pub mod collector;
+pub mod connect;
 pub mod faketime;
 pub mod front;
 pub mod gate;

@@ -78,6 +78,11 @@ impl CentralControl {
         format!("http://127.0.0.1:{}/spillway/{{gateway}}.json", self.port)
     }
 
+    /// Where it listens on this machine.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -9,6 +9,7 @@ use spillway_protocol::control::{Answer, Page, PublicKey, Request, State};
 use spillway_protocol::local::status::{LinkState, Status};
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
+use spillway_tests::connect::ConnectProxy;
 use spillway_tests::gateway::{Gateway, PATIENCE};
 use spillway_tests::ledger::Ledger;
 use spillway_tests::mariadb::MariaDb;
@@ -27,8 +28,12 @@ struct Case {
 
 impl Case {
     async fn start(url: &str, key: PublicKey) -> Self {
+        Self::with(|broker| settings(broker, url, key)).await
+    }
+
+    async fn with(settings: impl Fn(&HttpBroker) -> String) -> Self {
         let broker = HttpBroker::start().await;
-        let mut gateway = Gateway::new(&settings(&broker, url, key));
+        let mut gateway = Gateway::new(&settings(&broker));
         let status = gateway.start_ready().await;
         let ledger = Ledger::default();
         hand_over(&gateway.socket(), &ledger, "main", drafts("r", 0..COUNT)).await;
@@ -260,4 +265,35 @@ async fn what_the_centres_tables_miss_comes_again_without_anybodys_help() {
     database.run(&[lane.as_str(), seen]).await;
     case.until("the four came again", |case| case.resent().len() >= 4).await;
     assert_eq!(case.resent(), BTreeSet::from([7, 100, 101, 102]));
+}
+
+/// Only the proxy knows the centre's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_is_pulled_through_the_proxy_unless_it_is_told_not_to() {
+    const CENTRE: &str = "centre.invalid:80";
+    let control = CentralControl::start().await;
+    let proxy = ConnectProxy::start(&[(CENTRE, control.port())]).await;
+    let case = |more: &str| {
+        let lines = format!("proxy = \"{}\"\n[drain]\n", proxy.url());
+        let more = format!("[control]\nplaintext = true\n{more}");
+        let (url, key) = (format!("http://{CENTRE}/spillway/{{gateway}}.json"), control.key);
+        Case::with(move |broker| {
+            let settings = settings(broker, &url, key).replace("[drain]\n", &lines);
+            settings.replace("[control]\n", &more)
+        })
+    };
+    let mut direct = case("proxy = false\n").await;
+    let failed = |status: &Status| {
+        let control = status.control.as_ref();
+        control
+            .and_then(|control| control.fault.as_ref())
+            .is_some_and(|fault| !fault.contains("proxy"))
+    };
+    direct.gateway.until("the name leads nowhere", failed).await;
+    assert!(!proxy.was_asked_for(CENTRE));
+
+    let through = case("").await;
+    control.ask(GATEWAY, &[through.request("first", 11, 20)]);
+    through.until("ten came again", |case| case.resent().len() >= 10).await;
+    assert!(proxy.was_asked_for(CENTRE));
 }

@@ -35,7 +35,9 @@ pub(super) fn client(
         true => tls::client_config(&Tls { ca: control.ca.clone(), ..Tls::default() }, time)?,
         false => tls::no_tls()?,
     };
-    Ok(Some(Client::new(&control.url, tls, carried)?))
+    let proxy = config.upstream.as_ref().and_then(|upstream| upstream.proxy.as_ref());
+    let proxy = proxy.filter(|_| control.proxy);
+    Ok(Some(Client::new(&control.url, tls, proxy, carried)?))
 }
 
 /// Starts it, where it is configured.

@@ -1,4 +1,4 @@
-//! One GET of the page, bounded in bytes and time, without redirects, proxies or repeats.
+//! One GET of the page, bounded in bytes and time, without redirects or repeats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use hyper_util::client::legacy as client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::ClientConfig;
 use spillway_protocol::control::PAGE_BYTES_MAX;
-use spillway_protocol::dial::{self, Carried, Connector, Dialer, Endpoint, Target, TargetError};
+use spillway_protocol::dial::{
+    self, Carried, Connector, Dialer, Endpoint, Proxy, Target, TargetError,
+};
 use tokio::time::timeout;
 
 /// Longest time of a pull.
@@ -41,15 +43,21 @@ pub struct Client {
 }
 
 impl Client {
-    /// To the page at `url`, trusting as `tls` says where it is https. What its connections carry
-    /// is counted at `carried`, as no record's.
+    /// To the page at `url`, trusting as `tls` says where it is https, through `proxy` unless it is
+    /// on this machine. What its connections carry is counted at `carried`, as no record's.
     ///
     /// # Errors
     /// It cannot be prepared; see [`BuildError`].
-    pub fn new(url: &str, tls: ClientConfig, carried: &Carried) -> Result<Self, BuildError> {
+    pub fn new(
+        url: &str,
+        tls: ClientConfig,
+        proxy: Option<&Proxy>,
+        carried: &Carried,
+    ) -> Result<Self, BuildError> {
         let uri: Uri = url.parse().map_err(|_| BuildError::Url(url.to_owned()))?;
         let endpoint = endpoint(&uri).ok_or_else(|| BuildError::Url(url.to_owned()))?;
-        let dialer = Dialer::default().counting(carried.aside());
+        let proxy = proxy.filter(|_| !endpoint.is_loopback()).cloned();
+        let dialer = Dialer::new(proxy).counting(carried.aside());
         let target = Arc::new(Target::new(&endpoint, Some(&Arc::new(tls)), &dialer)?);
         let client = client::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())

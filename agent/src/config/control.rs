@@ -32,6 +32,7 @@ pub(super) fn read(
     });
     let public_key = public_key(&section, surroundings);
     let ca: Option<PathBuf> = upstream::file(&section, "ca");
+    let proxy = section.flag("proxy").unwrap_or(true);
     let records_per_day = section.count("records_per_day", 1, "10000");
     section.finish();
     Some(Control {
@@ -39,6 +40,7 @@ pub(super) fn read(
         every: every.unwrap_or(EVERY),
         public_key: public_key?,
         ca,
+        proxy,
         records_per_day: u64::from(records_per_day.unwrap_or(RECORDS_PER_DAY)),
     })
 }

@@ -396,6 +396,9 @@ pub struct Control {
     pub public_key: PublicKey,
     /// PEM file of the only authorities to trust; system roots where it is absent.
     pub ca: Option<PathBuf>,
+    /// Whether the way there leads through `[upstream] proxy`, where there is one. A page on this
+    /// machine is always asked for directly.
+    pub proxy: bool,
     /// Most records that are sent again in a day.
     pub records_per_day: u64,
 }
