@@ -54,12 +54,16 @@ impl Broker {
 
     /// The lines of `[upstream]` that lead here.
     pub fn upstream(&self) -> String {
-        format!(
-            "transport = \"http\"\nendpoint = \"{}\"\ninstance_id = \"{INSTANCE}\"\n\
-             access_key_id = \"{ACCESS_KEY}\"\naccess_key_secret = \"{SECRET}\"\n",
-            self.endpoint
-        )
+        upstream(&self.endpoint)
     }
+}
+
+/// The lines of `[upstream]` that lead to a broker by way of `endpoint`.
+pub(crate) fn upstream(endpoint: &str) -> String {
+    format!(
+        "transport = \"http\"\nendpoint = \"{endpoint}\"\ninstance_id = \"{INSTANCE}\"\n\
+         access_key_id = \"{ACCESS_KEY}\"\naccess_key_secret = \"{SECRET}\"\n"
+    )
 }
 
 impl Drop for Broker {

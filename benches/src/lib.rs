@@ -8,6 +8,7 @@
 pub mod agent;
 pub mod broker;
 pub mod centre;
+pub mod far;
 pub mod figure;
 pub mod fleet;
 pub mod folder;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::Parser;
 use futures::future::try_join_all;
 use spillway_benches::agent::{Agent, Setup};
-use spillway_benches::broker::{ACCESS_KEY, Broker, INSTANCE, SECRET};
+use spillway_benches::far::{Far, Transport};
 use spillway_benches::figure::{number, table};
 use spillway_benches::load::{self, Until};
 use spillway_benches::record::Bodies;
@@ -22,7 +22,6 @@ use spillway_protocol::control::Page;
 use spillway_protocol::dial::quiet_bytes;
 use spillway_protocol::local::status::Status;
 use spillway_tests::page::{Script, Scripted, sealer};
-use spillway_tests::rocketmq::{Options, RocketMq};
 use tokio::time::{Instant, sleep};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -65,6 +64,8 @@ enum With {
     Presence,
 }
 
+const TOPICS: [(&str, &str); 3] =
+    [("bench-0", "NORMAL"), ("report", "NORMAL"), ("presence", "NORMAL")];
 const ALL: [With; 4] = [With::Nothing, With::Report, With::Control, With::Presence];
 
 impl With {
@@ -102,44 +103,10 @@ impl With {
     }
 }
 
-/// The far end.
-enum Far {
-    Http(Broker),
-    Grpc(Box<RocketMq>),
-}
-
-impl Far {
-    fn grpc() -> Self {
-        let mut server = RocketMq::start(Options::default());
-        for topic in ["bench-0", "report", "presence"] {
-            server.create_topic(topic, "NORMAL");
-        }
-        Self::Grpc(Box::new(server))
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Http(_) => "HTTP",
-            Self::Grpc(_) => "gRPC",
-        }
-    }
-
-    fn port(&self) -> Result<u16, Error> {
-        Ok(match self {
-            Self::Http(broker) => broker.endpoint().rsplit(':').next().ok_or("no port")?.parse()?,
-            Self::Grpc(server) => server.grpc_port(),
-        })
-    }
-
-    /// The `[upstream]` that leads to `port`.
-    fn upstream(&self, port: u16) -> String {
-        match self {
-            Self::Http(_) => format!(
-                "endpoint = \"http://127.0.0.1:{port}\"\ninstance_id = \"{INSTANCE}\"\n\
-                 access_key_id = \"{ACCESS_KEY}\"\naccess_key_secret = \"{SECRET}\"\n"
-            ),
-            Self::Grpc(_) => format!("transport = \"grpc\"\nendpoint = \"127.0.0.1:{port}\"\n"),
-        }
+fn name(far: &Far) -> &'static str {
+    match far {
+        Far::Http(_) => "HTTP",
+        Far::Grpc(_) => "gRPC",
     }
 }
 
@@ -151,9 +118,12 @@ async fn main() -> Result<(), Error> {
     }
     let folder = folder(args.dir.as_deref())?;
     machine::describe(folder.path());
-    // It blocks its thread while it starts.
-    let grpc = tokio::task::spawn_blocking(Far::grpc).await?;
-    let fars = [Far::Http(Broker::start()?), grpc];
+    // They block their thread while they start.
+    let start = |transport| move || Far::start(transport, &TOPICS);
+    let fars = [
+        tokio::task::spawn_blocking(start(Transport::Http)).await??,
+        tokio::task::spawn_blocking(start(Transport::Grpc)).await??,
+    ];
     println!("Idle for {} s, without TLS; a day by default settings.\n", args.window);
     let runs = fars.iter().flat_map(|far| ALL.map(|with| (far, with)));
     let runs = runs.map(|(far, with)| run(&args, folder.path(), far, with));
@@ -163,7 +133,7 @@ async fn main() -> Result<(), Error> {
         rows.extend(ALL.iter().zip(seen).map(|(with, seen)| seen.row(far, *with)));
         let day: f64 = ALL.iter().zip(seen).map(|(with, seen)| seen.day(far, *with)).sum();
         let none = String::new;
-        rows.push(vec![far.name().into(), "all".into(), none(), none(), none(), kib(day)]);
+        rows.push(vec![name(far).into(), "all".into(), none(), none(), none(), kib(day)]);
     }
     let head = ["over", "with", "times", "bytes each, by TCP", "with headers", "KiB an idle day"];
     table(&head, &rows);
@@ -196,7 +166,7 @@ impl Seen {
 
     fn row(&self, far: &Far, with: With) -> Vec<String> {
         vec![
-            far.name().to_owned(),
+            name(far).to_owned(),
             with.name().to_owned(),
             self.events.to_string(),
             number(self.each(self.payload), 0),
@@ -217,7 +187,7 @@ async fn run(args: &Args, folder: &Path, far: &Far, with: With) -> Result<Seen, 
     let centre =
         Scripted::start(Script { status: 200, etag: Some("\"1\"".to_owned()), body }).await;
     let relays = [Relay::start(far.port()?).await?, Relay::start(centre.port()).await?];
-    let folder = folder.join(format!("{}{}", far.name(), with.name()));
+    let folder = folder.join(format!("{}{}", name(far), with.name()));
     let sections = with.sections(args.every, relays[1].port());
     let setup = Setup::new(&folder, 1).with_sections(&sections);
     let agent = setup.with_upstream(&far.upstream(relays[0].port())).start()?;

@@ -1,49 +1,30 @@
 //! Bundles and batches beside single messages: bytes on the wire, and records a second; over gRPC
 //! also beside the official Java clients, to the same broker in the same run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use spillway_benches::agent::Setup;
-use spillway_benches::broker::{ACCESS_KEY, Broker, INSTANCE, SECRET};
+use spillway_benches::far::{Course, Far, Transport};
 use spillway_benches::figure::{Rounds, Turns, table};
 use spillway_benches::load::Until;
 use spillway_benches::peer::Wish;
 use spillway_benches::record::Bodies;
 use spillway_benches::relay::Relay;
 use spillway_benches::{Error, folder::folder, load, machine};
-use spillway_tests::rocketmq::{Options, RocketMq};
 
 /// Records of a turn over the relay that counts: enough for what a connection costs to vanish.
 const COUNTED: u64 = 4096;
+const TOPICS: [(&str, &str); 2] = [("bench-0", "NORMAL"), ("bench-fifo", "FIFO")];
 
 /// Bundles and batches: bytes on the wire, records a second.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Over HTTP to the embedded broker, or over gRPC to a real `RocketMQ`
-    #[arg(long, value_enum)]
-    transport: Transport,
-    /// Rounds; in each everybody has their turn
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
+    #[command(flatten)]
+    course: Course,
     /// Records of a turn
     #[arg(long, default_value_t = 100_000)]
     records: u64,
-    /// Bytes of a body
-    #[arg(long, default_value_t = 256)]
-    body_bytes: usize,
-    /// Folder on the disk to measure
-    #[arg(long)]
-    dir: Option<PathBuf>,
-    /// Only shows that it works
-    #[arg(long)]
-    smoke: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Transport {
-    Http,
-    Grpc,
 }
 
 /// A lane's way of sending.
@@ -90,58 +71,19 @@ const HTTP: [&Way; 6] = [&SINGLE, &BUNDLE, &LARGE, &PLAIN, &STRICT, &STRICT_BUND
 const GRPC: [&Way; 8] =
     [&SINGLE, &BATCH, &LARGE_BATCH, &BUNDLE, &LARGE, &PLAIN, &STRICT, &STRICT_BUNDLE];
 
-/// The far end.
-enum Far {
-    Http(Broker),
-    Grpc(Box<RocketMq>),
-}
-
-impl Far {
-    fn start(transport: Transport) -> Result<Self, Error> {
-        Ok(match transport {
-            Transport::Http => Self::Http(Broker::start()?),
-            Transport::Grpc => {
-                let mut server = RocketMq::start(Options::default());
-                server.create_topic("bench-0", "NORMAL");
-                server.create_topic("bench-fifo", "FIFO");
-                Self::Grpc(Box::new(server))
-            }
-        })
-    }
-
-    fn port(&self) -> Result<u16, Error> {
-        Ok(match self {
-            Self::Http(broker) => broker.endpoint().rsplit(':').next().ok_or("no port")?.parse()?,
-            Self::Grpc(server) => server.grpc_port(),
-        })
-    }
-
-    /// The `[upstream]` that leads to `port`.
-    fn upstream(&self, port: u16) -> String {
-        match self {
-            Self::Http(_) => format!(
-                "transport = \"http\"\nendpoint = \"http://127.0.0.1:{port}\"\n\
-                 instance_id = \"{INSTANCE}\"\naccess_key_id = \"{ACCESS_KEY}\"\n\
-                 access_key_secret = \"{SECRET}\"\n"
-            ),
-            Self::Grpc(_) => format!("transport = \"grpc\"\nendpoint = \"127.0.0.1:{port}\"\n"),
-        }
-    }
-}
-
 // The app's side of the filling; the clients are processes of their own.
 #[tokio::main(worker_threads = 2)]
 async fn main() -> Result<(), Error> {
     spillway::allocator::tune();
     let mut args = Args::parse();
-    if args.smoke {
-        (args.rounds, args.records) = (1, 2_000);
+    if args.course.smoke {
+        (args.course.rounds, args.records) = (1, 2_000);
     }
-    let folder = folder(args.dir.as_deref())?;
+    let folder = folder(args.course.dir.as_deref())?;
     machine::describe(folder.path());
-    let transport = args.transport;
+    let transport = args.course.transport;
     // It blocks its thread while it starts.
-    let far = tokio::task::spawn_blocking(move || Far::start(transport)).await??;
+    let far = tokio::task::spawn_blocking(move || Far::start(transport, &TOPICS)).await??;
     let ways: &[&Way] = if transport == Transport::Http { &HTTP } else { &GRPC };
     bytes(&args, ways, folder.path(), &far).await?;
     rates(&args, ways, folder.path(), &far).await?;
@@ -152,11 +94,16 @@ async fn main() -> Result<(), Error> {
 /// What a record costs on the wire in each way, of bodies that compress as telemetry does and of
 /// such that hardly do.
 async fn bytes(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(), Error> {
-    println!("{:?}: bytes on the wire per record of {} bytes.\n", args.transport, args.body_bytes);
+    println!(
+        "{:?}: bytes on the wire per record of {} bytes.\n",
+        args.course.transport, args.course.body_bytes
+    );
     let mut rows = Vec::new();
     for way in ways {
         let mut cells = vec![way.name.to_owned()];
-        for bodies in [Bodies::telemetry(args.body_bytes), Bodies::noise(args.body_bytes)] {
+        for bodies in
+            [Bodies::telemetry(args.course.body_bytes), Bodies::noise(args.course.body_bytes)]
+        {
             let relay = Relay::start(far.port()?).await?;
             let records = args.records.min(COUNTED);
             let agent = filled(&folder.join("bytes"), way, bodies, records).await?;
@@ -175,14 +122,17 @@ async fn bytes(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(
 }
 
 async fn rates(args: &Args, ways: &[&Way], folder: &Path, far: &Far) -> Result<(), Error> {
-    println!("{:?}: {} rounds, {} records a turn.\n", args.transport, args.rounds, args.records);
+    println!(
+        "{:?}: {} rounds, {} records a turn.\n",
+        args.course.transport, args.course.rounds, args.records
+    );
     let mut ours: Vec<Turns> = ways.iter().map(|_| Turns::default()).collect();
     let (mut java, mut classic) = (Rounds::default(), Rounds::default());
-    for round in 0..args.rounds {
+    for round in 0..args.course.rounds {
         let folder = folder.join(round.to_string());
         for (way, rounds) in ways.iter().zip(&mut ours) {
             let records = (args.records / way.fewer).max(1);
-            let bodies = Bodies::telemetry(args.body_bytes);
+            let bodies = Bodies::telemetry(args.course.body_bytes);
             // It warms up, as the clients do.
             let warm_up = records / 10;
             let agent = filled(&folder, way, bodies, records + warm_up).await?;
@@ -231,7 +181,7 @@ fn row(
 }
 
 fn wish(args: &Args, records: u64, concurrency: usize) -> Wish<'static> {
-    let (warm_up, body_bytes) = (records / 5, args.body_bytes);
+    let (warm_up, body_bytes) = (records / 5, args.course.body_bytes);
     Wish { topic: "bench-0", records, warm_up, body_bytes, concurrency }
 }
 
