@@ -225,8 +225,8 @@ impl State {
         Some(Settlement::Defer { until: Some(now + wait), charged: false })
     }
 
-    /// The far end answers no record: it is as good as away. This one steps back, lest others
-    /// never get their turn to prove the contrary.
+    /// The far end answers no record: it is as good as away. This one waits no longer than the
+    /// link does; until it is answered one, others that have not failed go before it.
     fn mute(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
         let words = format!("reached, but no record is answered: {reason}");
         self.fault(flight.facts.lane, "no answer", &words, now);

@@ -334,8 +334,9 @@ impl State {
             return false;
         };
         let accepted = lane.breakers.values_mut().map(Breaker::accept);
-        lane.hastened = accepted.fold(false, |any, one| any | one);
-        lane.hastened
+        let accepted = accepted.fold(false, |any, one| any | one);
+        lane.hastened |= accepted;
+        accepted
     }
 
     /// What waits no longer though it was not delivered, such as what rules of `degrade` dropped,

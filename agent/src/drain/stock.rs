@@ -286,6 +286,9 @@ impl<P: Parcel> Stock<P> {
         if state.link.held().is_some() {
             return self.next_asker(state, ready);
         }
+        if let Some(other) = self.next_witness(state, ready) {
+            return Some(other);
+        }
         let mut parcels = self.parcels.iter();
         let first = match &self.freshness {
             None => parcels.position(|(facts, _)| ready(facts))?,
@@ -296,6 +299,15 @@ impl<P: Parcel> Stock<P> {
         let last = || self.parcels.iter().rposition(|(facts, _)| probe(facts));
         let is_probe = state.is_probe(&self.parcels[first].0);
         Some(is_probe.then(last).flatten().unwrap_or(first))
+    }
+
+    /// While the far end can be reached but no record is answered: one that has not failed, which
+    /// tells whether those that did are to blame.
+    fn next_witness(&self, state: &State, ready: impl Fn(&Facts) -> bool) -> Option<usize> {
+        let unproven = state.link.is_up() && !state.link.is_proven();
+        let failed = |facts: &Facts| state.lanes[facts.lane].breakages.knows(facts.position);
+        let witness = || self.parcels.iter().position(|(f, _)| ready(f) && !failed(f));
+        unproven.then(witness).flatten()
     }
 
     /// The record that asks whether the link is still held: the oldest of the topic that was asked

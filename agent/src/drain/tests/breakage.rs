@@ -178,6 +178,28 @@ async fn a_record_that_breaks_the_connection_stops_nobody_else() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn several_records_that_break_the_connection_stop_nobody_behind_them() {
+    for order in [Order::None, Order::Key] {
+        let options = Options { fresh: false, ..options(vec![lane("a", order)]) };
+        let queue = queue(&options);
+        let breaks = |id: &str| id.strip_prefix("0-").unwrap().parse::<u32>().unwrap() < 6;
+        let upstream = FakeUpstream::new(move |message, _| match breaks(message.id.as_str()) {
+            true => (MS * 2, link_down()),
+            false => (MS * 20, delivered()),
+        });
+        for n in 0..26 {
+            let order_key = Some(format!("key-{n}"));
+            queue.submit(0, Spec { order_key, ..Spec::default() });
+        }
+        let handle = spawn(options, &queue, &upstream);
+        sleep(SECOND * 900).await;
+        assert_eq!(queue.delivered().len(), 20, "{order:?}");
+        let status = handle.status();
+        assert!(matches!(status.link.state, LinkState::Online), "{:?}", status.link);
+    }
+}
+
 /// A load balancer before a broker that is gone: it takes connections, and cuts each request.
 #[tokio::test(start_paused = true)]
 async fn a_far_end_that_cuts_every_request_is_offline_and_no_record_is_to_blame() {
