@@ -40,6 +40,12 @@ impl Settled {
         self.above.len()
     }
 
+    /// The range above the watermark that `position` lies in.
+    pub(super) fn stretch_at(&self, position: u64) -> Option<(u64, u64)> {
+        let (&from, &to) = self.above.range(..=position).next_back()?;
+        (position < to).then_some((from, to))
+    }
+
     /// How many positions from `baseline` on are settled.
     pub(super) fn count_from(&self, baseline: u64) -> u64 {
         self.watermark.saturating_sub(baseline) + self.count_above

@@ -18,6 +18,8 @@ pub(in crate::queue) struct Kept {
 #[derive(Debug)]
 pub(super) struct Ends {
     ranges: BTreeMap<u64, (u64, End)>,
+    /// How many those are.
+    tally: Tally,
     /// How those ended that an earlier state knew as settled is not known.
     unknown: Settled,
 }
@@ -25,7 +27,7 @@ pub(super) struct Ends {
 impl Ends {
     /// Nothing is known of what is settled already.
     pub(super) fn new(settled: &Settled) -> Self {
-        Self { ranges: BTreeMap::new(), unknown: settled.clone() }
+        Self { ranges: BTreeMap::new(), tally: Tally::default(), unknown: settled.clone() }
     }
 
     /// `from..to`, none of which was settled before, ended so.
@@ -33,6 +35,7 @@ impl Ends {
         if end == End::Delivered {
             return;
         }
+        *self.tally.of(end) += to - from;
         if let Some((_, (last, same))) = self.ranges.range_mut(..from).next_back()
             && (*last, *same) == (from, end)
         {
@@ -45,18 +48,22 @@ impl Ends {
     /// All below `watermark` is in every state.
     pub(super) fn forget_below(&mut self, watermark: u64) {
         while let Some(first) = self.ranges.first_entry().filter(|first| *first.key() < watermark) {
-            first.remove();
+            let from = *first.key();
+            let (to, end) = first.remove();
+            *self.tally.of(end) -= to - from;
         }
     }
 
-    /// How a settled range ended.
-    fn tally(&self, (from, to): (u64, u64)) -> Tally {
-        let mut tally = Tally { delivered: to - from, ..Tally::default() };
-        for (start, (end, how)) in self.ranges.range(from..to) {
-            tally.delivered -= end - start;
-            *tally.of(*how) += end - start;
+    /// What of all that is above the watermark is not in these settled ranges, which are among it:
+    /// `count` positions. A state can have millions of ranges and is saved often.
+    fn outside(&self, ranges: &[(u64, u64)], count: u64) -> Tally {
+        let mut left = self.tally;
+        for (start, (end, how)) in ranges.iter().flat_map(|&(from, to)| self.ranges.range(from..to))
+        {
+            *left.of(*how) -= end - start;
         }
-        tally
+        let Tally { delivered: _, dead, expired, dropped, damaged } = left;
+        Tally { delivered: count.saturating_sub(dead + expired + dropped + damaged), ..left }
     }
 }
 
@@ -87,16 +94,21 @@ impl Head {
     /// ended is not known, and the lowest of the others. What it does not keep waits again after a
     /// crash, and counts as waiting there.
     pub(in crate::queue) fn kept(&self, most: usize) -> Kept {
-        let all = self.settled.above(usize::MAX);
-        if all.len() <= most {
-            return Kept { above: all, tally: self.tally };
+        if self.settled.stretches() <= most {
+            return Kept { above: self.settled.above(most), tally: self.tally };
         }
-        let unknown = |&(from, to): &(u64, u64)| self.ends.unknown.count_in(from, to) > 0;
-        let (mut above, mut others): (Vec<_>, Vec<_>) = all.into_iter().partition(unknown);
-        let left = others.split_off(most.saturating_sub(above.len()).min(others.len()));
+        let unknown = self.ends.unknown.above(usize::MAX).into_iter();
+        let mut above: Vec<_> =
+            unknown.filter_map(|(from, _)| self.settled.stretch_at(from)).collect();
+        above.dedup();
+        let mut others = self.settled.above(most);
+        others.retain(|range| above.binary_search(range).is_err());
+        others.truncate(most.saturating_sub(above.len()));
         above.extend(others);
         above.sort_unstable();
-        let tally = left.iter().fold(self.tally, |sum, range| sum.less(self.ends.tally(*range)));
+        let kept: u64 = above.iter().map(|(from, to)| to - from).sum();
+        let count = self.settled.count_from(self.settled.watermark()) - kept;
+        let tally = self.tally.less(self.ends.outside(&above, count));
         Kept { above, tally }
     }
 }
