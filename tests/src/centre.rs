@@ -122,7 +122,12 @@ pub fn said(output: &Output) -> String {
 
 /// Polls until a query answers `wanted`; a database that is away answers later.
 pub async fn until_count(database: &MariaDb, query: &str, wanted: u64) {
-    let deadline = Instant::now() + PATIENCE;
+    until_count_within(PATIENCE, database, query, wanted).await;
+}
+
+/// The same, for what takes a slow machine longer.
+pub async fn until_count_within(within: Duration, database: &MariaDb, query: &str, wanted: u64) {
+    let deadline = Instant::now() + within;
     loop {
         let count = database.try_count(query).await;
         if count == Some(wanted) {

@@ -12,12 +12,12 @@ use crate::gateway::{Gateway, now_ms};
 use crate::oracle::{self, Repeat};
 
 /// Most requests that the agent has in flight.
-pub const IN_FLIGHT_MAX: usize = 128;
+pub const IN_FLIGHT_MAX: usize = 160;
 /// A note is 200 ms old at most, and takes a sync. No figure (3 s were once not enough on a machine
 /// that ran out of memory meanwhile): an agent that lives longer and notes nothing is found out.
-const NOTED_WITHIN_MS: u64 = 6000;
+const NOTED_WITHIN_MS: u64 = 8000;
 /// What was in flight may reach the broker after the kill.
-const ARRIVES_WITHIN_MS: u64 = 1000;
+const ARRIVES_WITHIN_MS: u64 = 5000;
 /// Clocks of files tick every 4 ms.
 const TICK_MS: u64 = 10;
 

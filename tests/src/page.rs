@@ -172,9 +172,11 @@ impl Drop for Scripted {
 
 async fn serve(listener: TcpListener, script: Arc<Mutex<Script>>, tell: watch::Sender<Seen>) {
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
+        let Ok((mut stream, _)) = listener.accept().await else { continue };
         let mut request = Vec::new();
-        while !request.ends_with(b"\r\n\r\n") && stream.read_buf(&mut request).await.unwrap() > 0 {}
+        while !request.ends_with(b"\r\n\r\n")
+            && stream.read_buf(&mut request).await.unwrap_or(0) > 0
+        {}
         let request = String::from_utf8_lossy(&request).to_lowercase();
         let script = script.lock().unwrap().clone();
         let known = |etag: &String| request.contains(&format!("if-none-match: {etag}"));

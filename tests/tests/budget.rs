@@ -75,7 +75,7 @@ async fn bulk_leaves_the_reserve_and_when_all_is_used_the_link_rests_over_restar
     let each = part(&status, "bulk").bytes_per_record.unwrap();
     assert!((900..2_500).contains(&each), "{each} bytes a record");
     // 64 connections at most, each with its beginning.
-    assert!(budget(&status).overhead < 64 * 400, "{:?}", budget(&status));
+    assert!(budget(&status).overhead < 64 * 500, "{:?}", budget(&status));
     compare(&status, &relay);
 
     hand_over(&gateway.socket(), &ledger, "first", drafts("first", 0..200)).await;
@@ -86,7 +86,7 @@ async fn bulk_leaves_the_reserve_and_when_all_is_used_the_link_rests_over_restar
     assert!((BYTES_PER_DAY - REQUEST_BYTES..=BYTES_PER_DAY).contains(&used), "{used}");
     let next_s = status.link.next_attempt_in_s.unwrap();
     assert!(next_s.abs_diff(budget(&status).resets_in_s) <= 1);
-    assert!(((DAY_MS - now_ms() % DAY_MS) / 1000).abs_diff(next_s) <= 2, "until midnight");
+    assert!(((DAY_MS - now_ms() % DAY_MS) / 1000).abs_diff(next_s) <= 10, "until midnight");
     assert_eq!(budget(&status).resets_at / 1000 % (DAY_MS / 1000), 0);
     until_closed(&relay).await;
     compare(&gateway.status().await.unwrap(), &relay);

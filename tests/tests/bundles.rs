@@ -257,7 +257,15 @@ async fn a_record_that_the_broker_refuses_is_found_in_its_bundle_and_dead_alone(
     }
     (all[0].key, all[0].order_key) = (Some("bad".into()), None);
     gateway.start_ready().await;
+    let rest = all.split_off(100);
     hand_over(&gateway.socket(), &Ledger::default(), "a", all).await;
+    // It is to blame once others that left after its refusal got through.
+    let alone = |error: &String| !error.contains("sent again one by one");
+    let refused = |status: &spillway_protocol::local::status::Status| {
+        lane(status, "a").last_error.as_ref().is_some_and(alone)
+    };
+    gateway.until("it is refused alone", refused).await;
+    hand_over(&gateway.socket(), &Ledger::default(), "a", rest).await;
     let status = gateway.until("199 are delivered", |s| lane(s, "a").delivered == 199).await;
     assert!(lane(&status, "a").hold.is_none(), "{status:?}");
     // A letter is there a moment before the record that it was counts as settled.

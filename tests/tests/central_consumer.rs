@@ -27,7 +27,7 @@ struct Scene {
 impl Scene {
     /// What is not acknowledged comes again soon; over HTTP that is also how a try follows another.
     async fn new() -> Self {
-        let broker = HttpBroker::hiding_for(Duration::from_secs(2)).await;
+        let broker = HttpBroker::hiding_for(Duration::from_secs(5)).await;
         Self { broker, database: MariaDb::start() }
     }
 
@@ -60,8 +60,9 @@ async fn consumers_race_on_the_same_repeated_messages_and_nobody_sees_an_error()
     let groups = ["GID_a", "GID_a", "GID_b"].map(|group| scene.environment(group));
     let consumers = groups.each_ref().map(|group| Consumer::start(group, &[]));
     scene.has_once(1500).await;
-    let done = "SELECT CAST(SUM(done) AS UNSIGNED) FROM sw_consumers";
-    until_count(&scene.database, done, 6000).await;
+    // More, where an acknowledgement came too late and the message again.
+    let done = "SELECT CAST(SUM(done) AS UNSIGNED) >= 6000 FROM sw_consumers";
+    until_count(&scene.database, done, 1).await;
     for consumer in consumers {
         assert_smooth(&consumer.stop().await);
     }
@@ -202,8 +203,9 @@ async fn redis_keeps_repeats_out_of_a_table_without_a_unique_key() {
     let consumers = [Consumer::start(&group, &arguments), Consumer::start(&group, &arguments)];
     scene.has_once(600).await;
     // All are marked, too.
-    let done = "SELECT CAST(SUM(done) AS UNSIGNED) FROM sw_consumers";
-    until_count(&scene.database, done, 1200).await;
+    // More, where an acknowledgement came too late and the message again.
+    let done = "SELECT CAST(SUM(done) AS UNSIGNED) >= 1200 FROM sw_consumers";
+    until_count(&scene.database, done, 1).await;
     // Redis away: nothing is stored, nothing is charged; back (and empty), it goes on.
     redis.kill();
     scene.broker.publish(&[patient(TOPIC, 601)]).await;

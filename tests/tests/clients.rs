@@ -133,7 +133,11 @@ async fn what_is_over_a_clients_rate_is_429_and_stored_when_it_comes_again() {
     let busy = format!("[[client]]\nname = \"busy\"\nuid = {BUSY}\nrecords_per_second = 2\n");
     let mut gateway = gateway(&format!("{}{busy}", lanes()));
     gateway.start_ready().await;
-    let (mut waited, mut first_wait) = (0, None);
+    // So many in one request are over the rate on the slowest machine.
+    let twenty = "{\"body\":\"b\"}\n".repeat(20);
+    let (_, _, told) = asked(&gateway, BUSY, "/v1/records", Some((LINES, &twenty))).await;
+    let refused = told.matches("over_rate").count() as u64;
+    assert!((1..=18).contains(&refused), "{told}");
     for n in 0..6 {
         let json = format!(r#"{{"body":"{n}"}}"#);
         loop {
@@ -145,16 +149,14 @@ async fn what_is_over_a_clients_rate_is_429_and_stored_when_it_comes_again() {
             assert_eq!(status, 429, "{body}");
             assert!(head.contains("retry-after: 1"), "{head}");
             assert!(body.contains("over_rate") && body.contains("2 records a second"), "{body}");
-            first_wait.get_or_insert(n);
-            waited += 1;
             sleep(POLL).await;
         }
         // Others are not held up.
         assert_eq!(stored(&gateway, HIS, r#"{"body":"x","lane":"critical"}"#).await.0, 201);
     }
-    assert!(waited > 0 && first_wait >= Some(2), "{waited} waits, the first at {first_wait:?}");
     let status = gateway.status().await.unwrap();
-    assert_eq!((lane(&status, "main").accepted, lane(&status, "critical").accepted), (6, 6));
+    let accepted = (lane(&status, "main").accepted, lane(&status, "critical").accepted);
+    assert_eq!(accepted, (20 - refused + 6, 6));
 }
 
 /// Sends one record of a request, says when it is stored, and ends the request when it is told to.
@@ -287,6 +289,10 @@ async fn the_centre_sees_who_is_connected_who_left_and_who_was_cut_off() {
     centre.until("its client is there", &[GATEWAY, CLIENT], &[]).await;
     app.finish().await;
     centre.until("the client has left", &[GATEWAY], &[]).await;
+    // Its goodbye and its end are told side by side.
+    while centre.events(Disconnect).is_empty() {
+        sleep(POLL).await;
+    }
     assert_eq!(centre.events(Disconnect).len(), 1, "it said goodbye");
 
     let app = App::start(&gateway).await;

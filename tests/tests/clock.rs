@@ -28,7 +28,7 @@ const UPTIME: Duration = Duration::from_secs(600);
 const AHEAD: Duration = Duration::from_secs(3 * 365 * 24 * 3600);
 /// The queue looks at what it keeps every 200 ms.
 const TIDIED: Duration = Duration::from_secs(2);
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(40);
 
 fn settings(front: &TlsFront) -> String {
     let upstream = HttpBroker::upstream_by(&front.endpoint());
@@ -130,7 +130,8 @@ async fn a_clock_that_is_set_by_years_loses_nothing_and_expires_nothing() {
     scene.hand(true).await;
     scene.broker.restart().await;
     let status = scene.until_delivered().await;
-    assert_eq!(status.clock_offset_s, Some(0));
+    // Dates have whole seconds, and the first answer that tells may be a late one.
+    assert!(status.clock_offset_s.unwrap().abs() <= 5, "{:?}", status.clock_offset_s);
     assert!(status.uptime_s < 3600, "its uptime jumped as well: {} s", status.uptime_s);
 
     // What was delivered and is kept for the centre, is kept: a clock that is set is no week.

@@ -59,7 +59,7 @@ fn create(mq: &mut RocketMq, topic: &str, ordered: bool) {
 }
 
 fn subscription(topic: &str) -> Subscription {
-    let invisible = Duration::from_secs(3);
+    let invisible = Duration::from_secs(10);
     Subscription { invisible, ..Subscription::new(topic, format!("GID_{topic}")) }
 }
 
@@ -205,7 +205,7 @@ async fn a_slow_handler_keeps_its_messages_and_a_stop_waits_for_it() {
     let mut running = Running::start(feed(SHARED.port, &subscription), handler.clone(), options);
     running.until("all are in hand", |status| status.in_hand == 12).await;
     let status = running.stop().await;
-    assert_eq!((status.done, status.acked, status.received), (12, 12, 12), "{status:?}");
+    assert_eq!((status.done, status.acked), (12, 12), "{status:?}");
     assert_eq!(handler.seen().handled.len(), 12);
     // None is left that was not handed out. On a busy machine 5.5.0 was seen to bring one again
     // after its acknowledgement: its revival of messages had overtaken a renewal.
@@ -275,6 +275,7 @@ async fn a_restart_of_the_proxy_is_survived() {
     let more: Vec<Message> = sample::plain("restarted", 40).split_off(20);
     publish(port, &more).await;
     handler.until_done(40).await;
+    running.until("the link is well", |s| s.link_reason.is_none() && s.in_hand == 0).await;
     let status = running.stop().await;
     assert_eq!((status.link_reason, status.in_hand), (None, 0));
     drop(mq);

@@ -13,7 +13,7 @@ use spillway_tests::ledger::Ledger;
 use tokio::time::sleep;
 
 const BACKLOG: u64 = 3000;
-const LIVE: u64 = 100;
+const LIVE: u64 = 40;
 /// Between two live records: a tenth of what may leave.
 const EVERY: Duration = Duration::from_millis(100);
 const GOAL_MS: u64 = 5000;
@@ -115,7 +115,7 @@ async fn a_kill_in_the_middle_repeats_no_more_than_any() {
     gateway.until("records flow", |status| lane(status, "main").delivered > 0).await;
     let mut kills = Vec::new();
     for round in 0..3 {
-        hand_over_live(&gateway, &ledger, 30, round * 30).await;
+        hand_over_live(&gateway, &ledger, 12, round * 12).await;
         kills.push(Kill::of(&mut gateway, &["main"]));
         let status = gateway.start_ready().await;
         let main = lane(&status, "main");
@@ -123,10 +123,10 @@ async fn a_kill_in_the_middle_repeats_no_more_than_any() {
         assert!(main.freshness.is_some() && main.waiting > 0, "in the middle: {main:?}");
     }
     let last = gateway.until_delivered(PATIENCE).await;
-    assert_eq!(lane(&last, "main").accepted, BACKLOG + 90);
+    assert_eq!(lane(&last, "main").accepted, BACKLOG + 36);
     let arrivals = broker.arrivals(&["killed"]);
     let ids: BTreeSet<String> = arrivals.iter().map(|arrival| arrival.id.clone()).collect();
-    assert_eq!(ids, expected(90), "everything arrived");
+    assert_eq!(ids, expected(36), "everything arrived");
     let repeats = kill::explain(&arrivals, &kills);
     println!("{repeats}");
     assert!(repeats.unexplained.is_empty(), "{repeats:?}");

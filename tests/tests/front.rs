@@ -263,7 +263,7 @@ async fn a_stop_ends_the_front_in_good_order() {
     publish(front, "ward", message("x", "")).await;
     // Kept alive by the app, as SDKs do.
     let _idle = tokio::net::TcpStream::connect(&front.endpoint()["http://".len()..]).await.unwrap();
-    gateway.stop(Duration::from_secs(15)).await;
+    gateway.stop(Duration::from_secs(40)).await;
     assert!(front.publish("ward", &message("x", "")).await.is_none());
     assert_eq!(gateway.start_ready().await.lanes[0].waiting, 1);
 }

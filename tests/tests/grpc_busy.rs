@@ -99,7 +99,7 @@ async fn a_busy_broker_is_spared_and_nothing_is_lost() {
     let usual = requests_per_s(&gate).await;
 
     block_in_place(|| mq.load("load", LOAD));
-    let slow = |status: &Status| allowed(status) < 0.5 * allowed(&before);
+    let slow = |status: &Status| allowed(status) < 0.5 * usual;
     let low = gateway.until_within(PATIENCE, "the pace falls", slow).await;
     let spared = requests_per_s(&gate).await;
     let met = |_: &Status| refused(&gate) >= REFUSED_MANY;

@@ -14,7 +14,7 @@ use spillway_tests::{oracle, series};
 const LANE: &str = "series";
 /// Replies that are lost after the broker stored the row.
 const LOST: u64 = 5;
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(40);
 /// All rows have one order key, so that one is in flight at a time.
 const OPTIONS: [&str; 4] = ["--order-key", "seattle", "--rate", "500"];
 

@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 /// Port of the relays.
 const PORT: u16 = 7_070;
 /// Requests in flight: as many answers a cut may lose.
-const IN_FLIGHT_MAX: usize = 128;
+const IN_FLIGHT_MAX: usize = 160;
 /// An agent that is offline and does more than this, in parts of one core, is at fault.
 const CPU_ABSURD: f64 = 0.25;
 /// Waits so short that a scene need not wait for them.

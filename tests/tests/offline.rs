@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 /// `limits.memory` is 32 MiB, its default: half of it bounds what clients make the agent hold, a
 /// quarter its segments. The rest is the program itself, which is large in a debug build.
 const RESIDENT_MAX_KB: u64 = 64 * 1024;
-const GRACE: Duration = Duration::from_secs(15);
+const GRACE: Duration = Duration::from_secs(40);
 
 fn settings(port: u16) -> String {
     format!(

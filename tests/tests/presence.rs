@@ -296,7 +296,7 @@ async fn all_come_to_the_same_list_and_who_is_cut_off_and_dies_is_offline_in_thr
     case.gateway.kill();
     for consumer in &case.ours {
         while !consumer.answer().await.1.iter().any(|id| id == AGENT) {
-            assert!(cut.elapsed() < 3 * EVERY + Duration::from_secs(3), "{}", case.logs());
+            assert!(cut.elapsed() < 3 * EVERY + Duration::from_secs(30), "{}", case.logs());
             sleep(POLL).await;
         }
     }

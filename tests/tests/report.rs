@@ -342,6 +342,10 @@ async fn presence_tells_of_outages_kills_and_goodbyes() {
     case.broker.stop().await;
     case.hand_over("r", 0..1).await;
     case.until_link(false).await;
+    // The end of the channel has its time once it waits in the queue.
+    while case.own_waiting().await == 0 {
+        sleep(Duration::from_millis(20)).await;
+    }
     let back_ms = now_ms();
     case.broker.restart().await;
     let two = case.until_channels(2).await;

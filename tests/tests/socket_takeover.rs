@@ -13,7 +13,7 @@ use spillway_tests::ledger::Ledger;
 use spillway_tests::{http, oracle};
 
 const LANE: &str = "[[lane]]\nname = \"main\"\ntopic = \"main\"\n";
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(40);
 /// Refused for now: the other agent may be gone later.
 const TRY_AGAIN: i32 = 75;
 const UNREACHABLE: i32 = 69;

@@ -12,8 +12,10 @@ use serde_json::json;
 use spillway_protocol::local::client::Client;
 use spillway_protocol::record::Draft;
 use spillway_tests::broker::HttpBroker;
-use spillway_tests::centre::{Consumer, Environment, command, environment, said, until_count};
-use spillway_tests::gateway::{Gateway, PATIENCE};
+use spillway_tests::centre::{
+    Consumer, Environment, command, environment, said, until_count_within,
+};
+use spillway_tests::gateway::Gateway;
 use spillway_tests::mariadb::MariaDb;
 use spillway_tests::page::CentralControl;
 use spillway_tests::sieve::Sieve;
@@ -24,6 +26,8 @@ const GATEWAYS: u64 = 5;
 const TOPIC: &str = "ward";
 /// Records of one app between two pauses, and the pause.
 const STEP: u64 = 100;
+/// Ten thousand rows, each synced, take a slow machine its time.
+const PATIENCE: Duration = Duration::from_secs(240);
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// Of each gateway; 20,000 in all with `--full`.
@@ -146,7 +150,8 @@ async fn each_record_is_in_the_database_once_and_the_audit_says_so_by_itself() {
         gateway.until_delivered(PATIENCE).await;
     }
     let all = GATEWAYS * records();
-    until_count(&scene.database, "SELECT COUNT(*) FROM patient_records", all).await;
+    until_count_within(PATIENCE, &scene.database, "SELECT COUNT(*) FROM patient_records", all)
+        .await;
     let ids = "SELECT local_record_id FROM patient_records";
     let stored: Vec<String> = scene.database.rows(ids).await;
     let each = (0..GATEWAYS).flat_map(|nth| (1..=records()).map(move |n| format!("gw-{nth}-{n}")));
@@ -181,7 +186,7 @@ async fn fifty_records_that_a_proxy_lost_come_back_without_help() {
     let database = MariaDb::start();
     let environment = environment(broker.environment(), &database, TOPIC, "GID_centre");
     let consumer = Consumer::start(&environment, &[]);
-    until_count(&database, "SELECT COUNT(*) FROM patient_records", 0).await;
+    until_count_within(PATIENCE, &database, "SELECT COUNT(*) FROM patient_records", 0).await;
     let control = CentralControl::of_tables(&database, "1s").await;
     let asked = format!(
         "[audit]\n[control]\nurl = \"{}\"\nevery = \"1s\"\npublic_key = \"{}\"\n",
@@ -198,7 +203,8 @@ async fn fifty_records_that_a_proxy_lost_come_back_without_help() {
     assert_eq!(sieve.left(), BTreeSet::new(), "the proxy lost fifty");
     assert_eq!(first_sends(&broker), records() - 50);
 
-    until_count(&database, "SELECT COUNT(*) FROM patient_records", records()).await;
+    until_count_within(PATIENCE, &database, "SELECT COUNT(*) FROM patient_records", records())
+        .await;
     assert_eq!(database.count(IDS).await, records());
     consumer.stop().await;
 }

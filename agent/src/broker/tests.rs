@@ -147,7 +147,7 @@ async fn a_partly_failed_acknowledgement_names_the_handles_that_failed() {
 
 #[tokio::test]
 async fn a_waiting_consumer_is_woken_by_a_publish_and_by_a_redelivery() {
-    let invisible = Duration::from_millis(300);
+    let invisible = Duration::from_secs(3);
     let (broker, client) = start(BrokerOptions { invisible, ..options() }).await;
     let began = tokio::time::Instant::now();
     let waiter = tokio::spawn({

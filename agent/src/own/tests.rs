@@ -149,6 +149,14 @@ fn kinds(events: &[Event]) -> Vec<EventType> {
     events.iter().map(|event| event.event_type).collect()
 }
 
+/// Its tasks end at once, and nothing of them is left.
+async fn cut_off(own: &Own) {
+    own.tasks.iter().for_each(|task| task.abort());
+    while !own.tasks.iter().all(|task| task.is_finished()) {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_that_comes_and_goes_makes_one_channel_each_time() {
     use EventType::{Connect, TcpClean};
@@ -201,7 +209,7 @@ async fn a_life_that_was_cut_off_is_ended_by_the_next_with_the_time_it_was_last_
     bench.up(1);
     bench.until_written(1).await;
     let connected = bench.events().remove(0);
-    cut.tasks.iter().for_each(|task| task.abort());
+    cut_off(&cut).await;
     let bench = bench.restart();
     let own = bench.presence();
     bench.until_written(2).await;
@@ -435,7 +443,7 @@ async fn clients_of_a_life_that_was_cut_off_are_ended_by_the_next() {
     let (cut, register) = bench.guests(LONG);
     let (_his, _lab) = (register.visit("his"), register.visit("lab"));
     bench.until_written(2).await;
-    cut.tasks.iter().for_each(|task| task.abort());
+    cut_off(&cut).await;
     let bench = bench.restart();
     let (own, register) = bench.guests(LONG);
     bench.until_written(4).await;

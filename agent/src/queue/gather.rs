@@ -101,7 +101,7 @@ mod tests {
         let mut gatherer = Gatherer::new(&inbox);
         for share in [2, 4, 8, 8] {
             fill(&inbox, 1);
-            gatherer.committed(100, Duration::from_millis(8));
+            gatherer.committed(100, Duration::from_millis(80));
             assert_eq!(gatherer.next().unwrap().len(), 1);
             assert_eq!(gatherer.share, share);
         }

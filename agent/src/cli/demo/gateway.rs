@@ -14,7 +14,7 @@ use crate::cli::client::Client;
 use crate::cli::{Exit, Failure};
 
 /// How long any step may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 /// The process and its files.
@@ -93,7 +93,10 @@ max = "1s"
         while Instant::now() < deadline {
             if let Ok(status) = self.status().await
                 && let Some(lane) = status.lanes.first()
-                && wanted(lane, status.link.state == LinkState::Offline)
+                && wanted(
+                    lane,
+                    matches!(status.link.state, LinkState::Offline | LinkState::Probing),
+                )
             {
                 return Ok((lane.accepted, lane.delivered, lane.waiting));
             }

@@ -58,7 +58,9 @@ fn behind_the_first_of_its_key_or_of_its_lane() {
     let first = leases[0].position;
     assert_eq!((turn(&queue, "x1").0, turn(&queue, "y1").0), (Turn::Leased, Turn::Leased));
     assert_eq!(turn(&queue, "x3"), (Turn::Behind(first), 0, 3));
-    drop((leases, queue));
+    drop(leases);
+    queue.close();
+    drop(queue);
 
     let queue = ordered(folder.path(), Ordering::Lane);
     assert_eq!(turn(&queue, "x1").0, Turn::Ready);

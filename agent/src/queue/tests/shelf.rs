@@ -28,15 +28,14 @@ impl Bench {
         Self { queue, lanes, stored: 0, _folder: folder }
     }
 
-    /// Stores and delivers about ten segments in the nth lane.
+    /// Stores and delivers about ten segments in the nth lane, which are all alike: each record is a
+    /// commit of its own.
     fn fill(&mut self, lane: usize) {
         let lane = self.lanes[lane].name.clone();
         for _ in 0..10 {
-            let ids = self.stored..self.stored + 100;
-            self.stored += 100;
-            let submit = |i| self.queue.submit(&lane, record(&format!("r{i}"), &"x".repeat(200)));
-            let tickets: Vec<_> = ids.map(submit).collect();
-            tickets.into_iter().for_each(|ticket| drop(ticket.wait().unwrap()));
+            self.stored += 1;
+            let record = record(&format!("r{}", self.stored), &"x".repeat(25_000));
+            self.queue.submit(&lane, record).wait().unwrap();
         }
         self.queue.lease(&lane, 10_000, usize::MAX).into_iter().for_each(Lease::ack);
         // Segments are done once both slots of the state know it.
