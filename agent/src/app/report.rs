@@ -60,7 +60,11 @@ impl Report {
 
     /// `GET /v1/status`.
     pub(super) fn status(&self) -> Status {
-        let drain = self.drain.status();
+        self.status_of(self.drain.status())
+    }
+
+    /// The same, with what the drain has told.
+    pub(super) fn status_of(&self, drain: DrainStatus) -> Status {
         let figures: Vec<LaneFigures> =
             self.lanes.iter().map(|name| self.queue.figures(name).unwrap_or_default()).collect();
         let waiting = figures.iter().map(|figures| figures.accounts.waiting).sum();

@@ -300,7 +300,7 @@ fn reserve_bytes(settings: config::Budget) -> u64 {
 /// Whether a lane may use the reserve: those of the smallest priority, which are all lanes where
 /// all have the same. The agent's own may, too: it is little, and without it the far side would
 /// take a gateway for gone, and wait for what was given up. Records that are sent again may not.
-fn is_first(lane: &Lane, lanes: &[Lane]) -> bool {
+pub fn is_first(lane: &Lane, lanes: &[Lane]) -> bool {
     let users = lanes.iter().filter(|lane| !lane.name.as_str().starts_with('_'));
     let first = users.map(|lane| lane.priority).min();
     let own = lane.name.as_str().starts_with('_') && lane.name.as_str() != RESEND_LANE;

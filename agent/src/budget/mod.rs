@@ -17,5 +17,5 @@ mod ledger;
 mod stored;
 
 pub use day::Day;
-pub use ledger::{Budget, Options, request_bytes};
+pub use ledger::{Budget, Options, is_first, request_bytes};
 pub use stored::{DamagedBudget, Stored, StoredLane};

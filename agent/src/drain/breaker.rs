@@ -97,8 +97,8 @@ impl Breaker {
     }
 
     /// Records that failed and wait for another try.
-    pub fn suspects_count(&self) -> usize {
-        self.suspects.len()
+    pub fn suspect_positions(&self) -> impl Iterator<Item = u64> {
+        self.suspects.keys().copied()
     }
 
     /// The first record that does more than wait for its next try, and how it failed.

@@ -2,14 +2,23 @@
 
 use std::time::Duration;
 
-use spillway_protocol::local::status::Hold;
+use spillway_protocol::local::status::{Hold, Link, LinkState};
 use spillway_protocol::record::{LaneName, Topic};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
 use super::handle::DrainHandle;
-use super::state::{Flight, State};
+use super::state::{Flight, LaneState, State};
 use crate::config::Order;
+
+/// How the link's reason begins while the far end can be reached and answers no record.
+const MUTE: &str = "reached, but no record is answered: ";
+
+/// What goes wrong with records while the far end can be reached and answers none.
+pub fn mute_reason(link: &Link) -> Option<&str> {
+    let away = matches!(link.state, LinkState::Offline | LinkState::Probing);
+    link.reason.strip_prefix(MUTE).filter(|_| away)
+}
 
 /// What keeps a lane's records here, apart from link and pace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -101,11 +110,10 @@ impl State {
         let state = &self.lanes[lane];
         let urgent = self.link.urgent_from(now).filter(|_| self.is_urgent(lane));
         let first = urgent.or_else(|| self.link.first_send_at(now));
-        let refused: usize = state.breakers.values().map(Breaker::suspects_count).sum();
         LaneOutlook {
             first_send_in: first.and_then(|at| left(at, now)),
             rests_for: state.rested_until.and_then(|at| left(at, now)),
-            failed: refused + state.breakages.suspects().count(),
+            failed: state.failed(),
             held_key: self.held_key(lane),
             live_from: state.live_from,
         }
@@ -131,6 +139,16 @@ impl State {
         let lane = &self.lanes[lane];
         let refused = lane.breakers.values().find_map(|breaker| breaker.mishap(position));
         refused.or_else(|| lane.breakages.mishap(position))
+    }
+}
+
+impl LaneState {
+    /// Records that were refused or broke the connection; one that did both counts once.
+    fn failed(&self) -> usize {
+        let refused = self.breakers.values().flat_map(Breaker::suspect_positions);
+        let refused: Vec<u64> = refused.collect();
+        let broke_too = refused.iter().filter(|at| self.breakages.mishap(**at).is_some());
+        refused.len() + self.breakages.suspects().count() - broke_too.count()
     }
 }
 

@@ -29,7 +29,7 @@ mod status;
 mod stock;
 
 pub use handle::{Connection, Drain, DrainHandle, Ended};
-pub use inquiry::{LaneOutlook, Mishap, TopicOutlook};
+pub use inquiry::{LaneOutlook, Mishap, TopicOutlook, mute_reason};
 pub use status::{DrainStatus, LaneDrain};
 
 use spillway_protocol::record::{BODY_MAX, LaneName};

@@ -402,6 +402,9 @@ pub struct Whereabouts {
     pub seq: u64,
     /// What became of it.
     pub lot: Lot,
+    /// How long ago it was accepted, while it is stored; see
+    /// [`Queue::oldest_age`](super::Queue::oldest_age).
+    pub age: Option<Duration>,
     /// The record, while it is stored.
     pub entry: Option<Entry>,
 }
@@ -413,8 +416,6 @@ pub enum Lot {
     Waiting {
         /// What it waits for.
         turn: Turn,
-        /// Charged attempts so far, in this process.
-        attempts: u32,
         /// Records of its lane that wait before it.
         ahead: u64,
     },
@@ -427,6 +428,17 @@ pub enum Lot {
     Dead,
     /// It will never be sent; why, while that is known.
     GivenUp(Option<Fate>),
+    /// It is not here any more: delivered, or given up longer ago than is remembered.
+    Forgotten,
+}
+
+/// How far a walk through what is stored came.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Walked {
+    /// Positions that were read.
+    pub looked: u64,
+    /// It came to the end: the time sufficed, the disk did not fail, and nobody broke it off.
+    pub whole: bool,
 }
 
 /// What a waiting record waits for, as far as its lane knows.

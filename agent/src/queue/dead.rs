@@ -1,16 +1,18 @@
 //! The local dead letters: a chain of their own, in which every letter says where it came from
 //! and why. A letter leaves by being replayed into its lane or purged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::StdRng;
 use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::LaneName;
+use tokio::time::Instant;
 
-use super::api::{DeadFilter, DeadLetter, Fate, GivenUp, Options, SettleError};
+use super::api::{DeadFilter, DeadLetter, Fate, GivenUp, Options, SettleError, Walked};
 use super::chain::{Chain, Read, Tail};
 use super::entry::{self, Letter};
 use super::ranges::Settled;
@@ -36,8 +38,8 @@ struct Inner {
     left: BTreeMap<LaneName, Left>,
     untold: BTreeMap<LaneName, Untold>,
     letters: BTreeMap<u64, Origin>,
-    /// Where they came from.
-    places: BTreeSet<(LaneName, u64)>,
+    /// By where they came from.
+    places: BTreeMap<(LaneName, u64), u64>,
     /// How many of each lane.
     here: BTreeMap<LaneName, u64>,
     bytes: u64,
@@ -90,7 +92,7 @@ impl Dead {
             left,
             untold,
             letters: BTreeMap::new(),
-            places: BTreeSet::new(),
+            places: BTreeMap::new(),
             here: BTreeMap::new(),
             bytes: 0,
         };
@@ -156,7 +158,7 @@ impl Dead {
 
     /// Whether the record at `position` of `lane` is here.
     pub(super) fn holds(&self, lane: &LaneName, position: u64) -> bool {
-        self.lock().places.contains(&(lane.clone(), position))
+        self.lock().places.contains_key(&(lane.clone(), position))
     }
 
     /// Letters of `lane` that are here, and those that left.
@@ -188,6 +190,34 @@ impl Dead {
             }
         }
         Ok(letters)
+    }
+
+    /// The letter of the record at `position` of `lane`.
+    pub(super) fn at(&self, lane: &LaneName, position: u64) -> io::Result<Option<DeadLetter>> {
+        let number = self.lock().places.get(&(lane.clone(), position)).copied();
+        let Some(number) = number else { return Ok(None) };
+        Ok(self.read(number)?.map(|letter| self.describe(number, letter)))
+    }
+
+    /// Shows `visit` all letters, oldest first, until it breaks off or the time is over.
+    pub(super) fn walk(
+        &self,
+        until: Instant,
+        visit: &mut dyn FnMut(&DeadLetter) -> ControlFlow<()>,
+    ) -> io::Result<Walked> {
+        let numbers: Vec<u64> = self.lock().letters.keys().copied().collect();
+        let mut walked = Walked::default();
+        for number in numbers {
+            if Instant::now() >= until {
+                return Ok(walked);
+            }
+            walked.looked += 1;
+            let Some(letter) = self.read(number)? else { continue };
+            if visit(&self.describe(number, letter)).is_break() {
+                return Ok(walked);
+            }
+        }
+        Ok(Walked { whole: true, ..walked })
     }
 
     /// One letter, as it is stored.
@@ -310,7 +340,7 @@ impl Inner {
         let origin =
             Origin { lane: lane.clone(), position: *home, stream: *stream, seq: *seq, bytes };
         *self.here.entry(origin.lane.clone()).or_default() += 1;
-        self.places.insert((origin.lane.clone(), origin.position));
+        self.places.insert((origin.lane.clone(), origin.position), position);
         self.letters.insert(position, origin);
     }
 

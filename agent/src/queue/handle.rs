@@ -439,6 +439,10 @@ impl Queue {
         result.inspect_err(note).ok()
     }
 
+    pub(super) fn dead(&self) -> &Dead {
+        &self.0.dead
+    }
+
     pub(super) fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
         self.0.lanes.iter().find(|lane| lane.name == *name)
     }

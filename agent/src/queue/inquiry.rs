@@ -1,12 +1,15 @@
 //! Questions after single records, as operators ask them.
 
+use std::io;
 use std::ops::ControlFlow;
 
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, RecordId};
+use tokio::time::Instant;
 
-use super::api::{Entry, Whereabouts};
+use super::api::{DeadLetter, Entry, Walked, Whereabouts};
 use super::handle::Queue;
+use super::lane::Lane;
 
 impl Queue {
     /// The lane and the place of the record with this app-given id. May read the disk.
@@ -27,32 +30,45 @@ impl Queue {
         self.logged("the queue could not be read", lane.whereabouts(position))
     }
 
-    /// Shows `visit` the records that wait in a lane, oldest first, until it breaks off. Reads the
-    /// disk; false where that failed.
+    /// Shows `visit` the records that wait in a lane, oldest first, until it breaks off or the time
+    /// is over. Reads the disk.
     pub fn walk_waiting(
         &self,
         lane: &LaneName,
+        until: Instant,
         mut visit: impl FnMut(&Entry) -> ControlFlow<()>,
-    ) -> bool {
-        self.walk(lane, true, &mut visit)
+    ) -> Walked {
+        self.walk(lane, |lane| lane.walk(true, until, &mut visit))
     }
 
     /// The same of records that are settled and still stored.
     pub fn walk_settled(
         &self,
         lane: &LaneName,
+        until: Instant,
         mut visit: impl FnMut(&Entry) -> ControlFlow<()>,
-    ) -> bool {
-        self.walk(lane, false, &mut visit)
+    ) -> Walked {
+        self.walk(lane, |lane| lane.walk(false, until, &mut visit))
     }
 
-    fn walk(
+    fn walk(&self, lane: &LaneName, walk: impl FnOnce(&Lane) -> io::Result<Walked>) -> Walked {
+        let Some(lane) = self.lane(lane) else { return Walked { looked: 0, whole: true } };
+        self.logged("the queue could not be read", walk(lane)).unwrap_or_default()
+    }
+
+    /// The same of all dead letters.
+    pub fn walk_dead(
         &self,
-        lane: &LaneName,
-        waiting: bool,
-        visit: &mut dyn FnMut(&Entry) -> ControlFlow<()>,
-    ) -> bool {
-        let walked = self.lane(lane).map(|lane| lane.walk(waiting, visit));
-        walked.is_none_or(|walked| self.logged("the queue could not be read", walked).is_some())
+        until: Instant,
+        mut visit: impl FnMut(&DeadLetter) -> ControlFlow<()>,
+    ) -> Walked {
+        let walked = self.dead().walk(until, &mut visit);
+        self.logged("the dead letters could not be read", walked).unwrap_or_default()
+    }
+
+    /// The dead letter of the record at a place of a lane. Reads the disk.
+    pub fn dead_at(&self, lane: &LaneName, position: u64) -> Option<DeadLetter> {
+        let letter = self.dead().at(lane, position);
+        self.logged("the dead letters could not be read", letter).flatten()
     }
 }

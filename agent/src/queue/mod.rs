@@ -46,7 +46,7 @@ mod untold;
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
     LaneOptions, Lot, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run,
-    SettleError, Ticket, Turn, Whereabouts,
+    SettleError, Ticket, Turn, Walked, Whereabouts,
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

@@ -73,6 +73,14 @@ impl Settled {
         }
     }
 
+    /// The first position from `position` on that is settled, if any is.
+    pub(super) fn next_settled(&self, position: u64) -> Option<u64> {
+        match self.contains(position) {
+            true => Some(position),
+            false => self.above.range(position..).next().map(|(&from, _)| from),
+        }
+    }
+
     /// What of `from..to` is not settled.
     pub(super) fn gaps(&self, from: u64, to: u64) -> Vec<(u64, u64)> {
         let mut gaps = Vec::new();
@@ -140,6 +148,8 @@ mod tests {
                     prop_assert_eq!(settled.contains(position), model.contains(&position));
                     let next = (position..).find(|p| !model.contains(p)).unwrap();
                     prop_assert_eq!(settled.next_unsettled(position), next);
+                    let next = model.range(position..).next().copied();
+                    prop_assert_eq!(settled.next_settled(position), next);
                 }
                 let saved = Settled::restore(settled.watermark(), &settled.above(usize::MAX));
                 prop_assert_eq!(&saved, &settled);

@@ -4,7 +4,7 @@
 use spillway_protocol::local::status::{Hold, Link, LinkState};
 
 use super::State;
-use super::facts::{Gateway, Lane, Stopped};
+use super::facts::{Gateway, Lane, Part, Stopped};
 use super::words::{bytes, count, quoted, time, within};
 
 /// One cause.
@@ -39,9 +39,9 @@ pub(super) fn of_gateway(facts: &Gateway) -> Option<Cause> {
         LinkState::Budget => Some(spent(facts)),
         LinkState::Offline => Some(match facts.first_send_in_s {
             Some(s) => turn("RocketMQ has not been tried yet", s),
-            None => away(link),
+            None => away(facts, link),
         }),
-        LinkState::Probing => Some(away(link)),
+        LinkState::Probing => Some(away(facts, link)),
     }
 }
 
@@ -49,9 +49,9 @@ pub(super) fn of_gateway(facts: &Gateway) -> Option<Cause> {
 pub(super) fn of_lane(gateway: &Gateway, lane: &Lane) -> Option<Cause> {
     let first = lane.first_send_in_s.map(|s| turn("RocketMQ can be reached again", s));
     first
-        .or_else(|| lane.hold.as_ref().map(|hold| lane_held(lane, hold)))
+        .or_else(|| held(lane).map(|hold| lane_held(lane, hold)))
         .or_else(|| degraded(lane))
-        .or_else(|| lane.budget_stopped.then(|| reserved(gateway)))
+        .or_else(|| lane.budget_stopped.then(|| too_little(gateway, lane)))
         .or_else(|| gateway.pace.paused_s.map(throttled))
         .or_else(|| lane.paused_s.map(paused))
         .or_else(|| lane.rests_s.map(|s| turn("a new day of [budget] has begun", s)))
@@ -88,15 +88,19 @@ fn spent(facts: &Gateway) -> Cause {
     )
 }
 
-fn reserved(facts: &Gateway) -> Cause {
+fn too_little(facts: &Gateway, lane: &Lane) -> Cause {
     let budget = facts.budget.clone().unwrap_or_default();
+    let kept = match budget.reserve {
+        reserve if reserve > 0 && !lane.is_first => {
+            format!(": {} are kept for lanes of the first priority", bytes(reserve))
+        }
+        _ => String::new(),
+    };
+    let day = bytes(budget.bytes_per_day);
     Cause::new(
         State::Budget,
         format!(
-            "the lane's part of today's {} of [budget] is used up: {} are kept for lanes of the first \
-             priority",
-            bytes(budget.bytes_per_day),
-            bytes(budget.reserve)
+            "what is left of today's {day} of [budget] is too little for its next record{kept}"
         ),
         more_bytes(&budget),
     )
@@ -110,10 +114,22 @@ fn more_bytes(budget: &super::facts::Budget) -> String {
     )
 }
 
-fn away(link: &Link) -> Cause {
-    let (since, reason) = (time(link.since_s), quoted(&link.reason));
-    let why = format!("RocketMQ has not been reached for {since}: {reason}");
-    let see = "if it should be reachable, spillway check --connect shows what is in the way";
+fn away(facts: &Gateway, link: &Link) -> Cause {
+    let since = time(link.since_s);
+    let (why, see) = match &facts.mute {
+        Some(reason) => (
+            format!(
+                "RocketMQ can be reached, but has answered no record for {since}: {}",
+                quoted(reason)
+            ),
+            "see whether the broker itself works: what can be reached may be only a proxy or a load \
+             balancer before it",
+        ),
+        None => (
+            format!("RocketMQ has not been reached for {since}: {}", quoted(&link.reason)),
+            "if it should be reachable, spillway check --connect shows what is in the way",
+        ),
+    };
     let (state, help) = match (link.state, link.next_attempt_in_s) {
         (LinkState::Probing, _) => {
             (State::Probing, format!("it is being tried at this moment; {see}"))
@@ -145,14 +161,31 @@ fn turn(after: &str, in_s: u64) -> Cause {
     )
 }
 
+/// What holds the lane, where nothing of it leaves meanwhile.
+fn held(lane: &Lane) -> Option<&Hold> {
+    lane.hold.as_ref().filter(|_| !lane.others_leave)
+}
+
 fn lane_held(lane: &Lane, hold: &Hold) -> Cause {
-    let (since, reason) = (time(hold.since_s), quoted(&hold.reason));
-    let what = match lane.hold_is_partial {
-        true => "the lane's records for another topic have",
-        false => "the lane has",
+    let what = match lane.held_part {
+        Part::OtherTopics => "the lane's records for another topic have",
+        Part::Lane => "the lane has",
+        Part::OneTopic => "its topic has",
     };
-    let why = format!("{what} been held for {since} ({}): {reason}", hold.code);
+    let why = format!("{what} {}", been_held(hold));
     Cause::new(State::Held, why, remedy(hold, lane.asked_in_s))
+}
+
+/// `been held for 1 min (topic_missing): topic x: ...`
+fn been_held(hold: &Hold) -> String {
+    format!("been held for {} ({}): {}", time(hold.since_s), hold.code, quoted(&hold.reason))
+}
+
+/// What is held of a lane while the rest of it leaves.
+pub(super) fn of_part(lane: &Lane) -> Option<Cause> {
+    let hold = lane.hold.as_ref().filter(|_| lane.others_leave)?;
+    let why = format!("those for another topic have {}", been_held(hold));
+    Some(Cause::new(State::Leaving, why, remedy(hold, lane.asked_in_s)))
 }
 
 /// What puts the hold right, and when what is held is asked again.

@@ -12,6 +12,8 @@ pub struct Gateway {
     pub stopped: Option<Stopped>,
     /// The link; unknown while no agent runs.
     pub link: Option<Link>,
+    /// The far end is reached and answers no record: what goes wrong with them.
+    pub mute: Option<String>,
     /// The mistake that holds the whole link.
     pub hold: Option<Hold>,
     /// What the pace allows.
@@ -68,10 +70,14 @@ pub struct Lane {
     pub oldest_age_s: Option<u64>,
     /// `order = "lane"` without bundles.
     pub one_at_a_time: bool,
+    /// It may use what `[budget]` keeps for lanes of the first priority.
+    pub is_first: bool,
     /// What holds it, apart from the link.
     pub hold: Option<Hold>,
-    /// Only records that name another topic are held.
-    pub hold_is_partial: bool,
+    /// Which of its records that holds.
+    pub held_part: Part,
+    /// Others of it leave meanwhile.
+    pub others_leave: bool,
     /// The next probe of what is held.
     pub asked_in_s: Option<u64>,
     /// Nothing of its topic leaves for so long.
@@ -98,6 +104,19 @@ pub struct Lane {
     pub behind_lanes: Vec<String>,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+/// Records of a lane.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// All of them, or those of the lane's own topic.
+    #[default]
+    Lane,
+    /// Only those that name another topic.
+    OtherTopics,
+    /// Those of the topic that the record asked after names.
+    OneTopic,
 }
 
 /// A record that holds up others.
@@ -158,6 +177,8 @@ pub enum Lot {
     Dead(Letter),
     /// It will never be sent; why, where that is still known.
     GivenUp(Option<Loss>),
+    /// It is not here any more: delivered, or given up longer ago than is remembered.
+    Forgotten,
 }
 
 /// A record that waits.

@@ -11,7 +11,9 @@ pub(super) fn clause(it: &str, failure: &Failure) -> String {
         n => format!(" {n} times"),
     };
     match failure.code.as_str() {
-        "connection" => format!("requests with {it} fail while others get through: {reason}"),
+        "connection" => {
+            format!("requests with {it} fail while the connection itself works: {reason}")
+        }
         "unknown" => format!("RocketMQ gave no valid answer to {it}{times}: {reason}"),
         code => format!("RocketMQ refused {it}{times}: {}", refusal(code, &reason)),
     }

@@ -53,6 +53,14 @@ fn cause(gateway: &Gateway, lane: &Lane, key: &Key) -> Cause {
             ),
             "nothing to do here; look for it at the far side",
         ),
+        Lot::Forgotten => Cause::new(
+            State::Gone,
+            format!(
+                "nothing of key {name} waits in lane {place}: the newest of it (number {seq}{id}) \
+                 was delivered, or given up longer ago than is remembered"
+            ),
+            "look for it at the far side",
+        ),
         Lot::GivenUp(_) => Cause::new(
             State::Dropped,
             format!(

@@ -40,7 +40,17 @@ fn cause(gateway: &Gateway, lane: &Lane, beside_link: bool) -> Cause {
         return held_key(&waiting, lane, head);
     }
     let pace = cause::of_pace(gateway, lane);
-    Cause::new(pace.state, format!("{waiting} and leaving: {}", pace.why), pace.help)
+    let leaving = format!("{waiting} and leaving: {}", pace.why);
+    match cause::of_part(lane) {
+        Some(part) => Cause::new(pace.state, format!("{leaving}; {}", part.why), part.help),
+        None => Cause::new(pace.state, leaving, pace.help),
+    }
+}
+
+/// Whether something of the lane stays though the link is up.
+pub(super) fn is_blocked(gateway: &Gateway, lane: &Lane) -> bool {
+    let own = || cause::of_lane(gateway, lane).or_else(|| failed(lane));
+    lane.waiting > 0 && (lane.hold.is_some() || lane.held_key.is_some() || own().is_some())
 }
 
 /// `12 records are waiting, the oldest for 5 min,`

@@ -3,15 +3,16 @@
 use super::cause::{self, Cause};
 use super::facts::{Gateway, Lane};
 use super::words::{count, time};
-use super::{Answer, Kind, State};
+use super::{Answer, Kind, State, lane};
 
-/// Why nothing leaves this gateway, or how fast it does.
-pub fn answer(facts: &Gateway) -> Answer {
-    let Cause { state, why, help } = cause(facts);
+/// Why nothing leaves this gateway, or how fast it does. The answers of `lanes`, in which something
+/// waits, stand below it.
+pub fn answer(facts: &Gateway, lanes: &[Lane]) -> Answer {
+    let Cause { state, why, help } = cause(facts, lanes);
     Answer::new((Kind::Link, &facts.gateway), state, (why, help), facts)
 }
 
-fn cause(facts: &Gateway) -> Cause {
+fn cause(facts: &Gateway, lanes: &[Lane]) -> Cause {
     let wait = if facts.waiting == 1 { "waits" } else { "wait" };
     let waiting = match facts.waiting {
         0 => "nothing waits".to_owned(),
@@ -30,5 +31,9 @@ fn cause(facts: &Gateway) -> Cause {
         return Cause::new(State::Idle, format!("{reached}, and {waiting}"), "nothing to do");
     }
     let pace = cause::of_pace(facts, &Lane::default());
-    Cause::new(State::Leaving, format!("{reached}, and {waiting}: {}", pace.why), pace.help)
+    let help = match lanes.iter().any(|lane| lane::is_blocked(facts, lane)) {
+        true => "see the lanes below".to_owned(),
+        false => pace.help,
+    };
+    Cause::new(State::Leaving, format!("{reached}, and {waiting}: {}", pace.why), help)
 }

@@ -129,6 +129,8 @@ pub enum State {
     Thinned,
     /// It was lost to a damaged file.
     Damaged,
+    /// It is not here any more: delivered, or given up longer ago than is remembered.
+    Gone,
 }
 
 impl Answer {

@@ -1,7 +1,7 @@
 //! One record.
 
 use super::cause::{self, Cause};
-use super::facts::{Failure, Gateway, Head, Lane, Letter, Loss, Lot, Record, Waiting};
+use super::facts::{Failure, Gateway, Head, Lane, Letter, Loss, Lot, Part, Record, Waiting};
 use super::words::{count, quoted, refusal, time};
 use super::{Answer, Kind, State, failure};
 
@@ -17,6 +17,7 @@ pub fn answer(id: &str, gateway: &Gateway, lane: &Lane, record: &Record) -> Answ
         Lot::Delivered { kept } => delivered(&place, record, *kept),
         Lot::Dead(letter) => dead(&place, letter),
         Lot::GivenUp(loss) => given_up(&place, *loss),
+        Lot::Forgotten => forgotten(&place),
     };
     let facts = serde_json::json!({ "gateway": gateway, "lane": lane, "record": record });
     Answer::new((Kind::Id, id), state, (why, help), &facts)
@@ -77,7 +78,8 @@ fn failed(lane: &Lane, failure: &Failure, again_in_s: Option<u64>) -> Cause {
     let Some(hold) = &lane.hold else {
         return Cause::new(State::Retry, why, failure::help(&lane.name, failure, again_in_s));
     };
-    let held = format!("its lane has been held for {} ({})", time(hold.since_s), hold.code);
+    let what = if lane.held_part == Part::OneTopic { "topic" } else { "lane" };
+    let held = format!("its {what} has been held for {} ({})", time(hold.since_s), hold.code);
     Cause::new(State::Held, format!("{why}; {held}"), cause::remedy(hold, again_in_s))
 }
 
@@ -119,6 +121,15 @@ fn dead(place: &str, letter: &Letter) -> Cause {
         State::Dead,
         format!("{place} has been in the dead letters for {since}, because of {said}"),
         format!("put right what was refused; then spillway dead replay {number} sends it again"),
+    )
+}
+
+/// It is long settled, and so many were given up since that how this one ended is not known.
+fn forgotten(place: &str) -> Cause {
+    Cause::new(
+        State::Gone,
+        format!("{place} is no longer here: delivered, or given up longer ago than is remembered"),
+        "look for it at the far side; with [report] that was told of what was given up",
     )
 }
 

@@ -3,7 +3,8 @@
 use spillway_protocol::local::status::{Degraded, Freshness, Hold, Link, LinkState, Pace, Rates};
 
 use super::facts::{
-    Bounds, Budget, Failure, Gateway, Head, Key, Lane, Letter, Loss, Lot, Record, Stopped, Waiting,
+    Bounds, Budget, Failure, Gateway, Head, Key, Lane, Letter, Loss, Lot, Part, Record, Stopped,
+    Waiting,
 };
 use super::{Answer, Kind, State};
 
@@ -88,7 +89,7 @@ fn a_stopped_agent_and_one_without_upstream() {
         ..Gateway::default()
     };
     says(
-        &super::link(&gateway),
+        &super::link(&gateway, &[]),
         State::Stopped,
         "No agent is running here (the last one was at work about 5 min ago); 1 record waits.",
         "Start the agent: what waits lies on disk, and leaves then.",
@@ -101,7 +102,7 @@ fn a_stopped_agent_and_one_without_upstream() {
     );
     let none = linked(LinkState::Unconfigured, "no [upstream]", None);
     says(
-        &super::link(&none),
+        &super::link(&none, &[]),
         State::Unconfigured,
         "The configuration has no [upstream], so there is nowhere to send; 12 records wait.",
         "Write [upstream] with the endpoint, and restart the agent; until then everything is kept.",
@@ -112,17 +113,52 @@ fn a_stopped_agent_and_one_without_upstream() {
 fn a_link_that_is_away_counts_down() {
     let see = "if it should be reachable, spillway check --connect shows what is in the way.";
     says(
-        &super::link(&offline()),
+        &super::link(&offline(), &[]),
         State::Offline,
         "RocketMQ has not been reached for 3 min: 127.0.0.1:1: connection refused; 12 records wait.",
         &format!("It is tried again by itself in 12 s; {see}"),
     );
     let probing = linked(LinkState::Probing, "no route", None);
-    let answer = super::link(&probing);
+    let answer = super::link(&probing, &[]);
     assert_eq!(answer.state, State::Probing);
     assert_eq!(answer.help, format!("It is being tried at this moment; {see}"));
     let failed = linked(LinkState::Offline, "the drain failed; see the log", None);
-    assert!(super::link(&failed).help.starts_with("Restart the agent"), "{failed:?}");
+    assert!(super::link(&failed, &[]).help.starts_with("Restart the agent"), "{failed:?}");
+}
+
+#[test]
+fn a_far_end_that_is_reached_and_answers_no_record_is_not_called_out_of_reach() {
+    let reason = "reached, but no record is answered: no answer within 15 s";
+    let mute = Some("no answer within 15 s".to_owned());
+    let mute = Gateway { mute, ..linked(LinkState::Offline, reason, Some(12)) };
+    says(
+        &super::link(&mute, &[]),
+        State::Offline,
+        "RocketMQ can be reached, but has answered no record for 3 min: no answer within 15 s; 12 \
+         records wait.",
+        "It is tried again by itself in 12 s; see whether the broker itself works: what can be \
+         reached may be only a proxy or a load balancer before it.",
+    );
+}
+
+#[test]
+fn where_a_lane_stays_the_link_does_not_say_that_it_leaves_by_itself() {
+    let free = super::link(&online(), &[lane()]);
+    assert_eq!((free.state, &*free.help), (State::Leaving, DRAINED));
+    let key = Head { seq: 5, failure: Some(failure("Bad")), ..Head::default() };
+    let blocked = [
+        Lane { hold: Some(hold("topic_missing")), ..lane() },
+        Lane { hold: Some(hold("topic_missing")), others_leave: true, ..lane() },
+        Lane { held_keys: 1, held_key: Some(key.clone()), ..lane() },
+        Lane { failed: 12, failure: Some(key), ..lane() },
+        Lane { budget_stopped: true, ..lane() },
+    ];
+    for stays in blocked {
+        let answer = super::link(&online(), &[lane(), stays.clone()]);
+        assert_eq!(answer.help, "See the lanes below.", "{stays:?}");
+        let empty = super::link(&online(), &[lane(), Lane { waiting: 0, ..stays }]);
+        assert_eq!(empty.help, DRAINED);
+    }
 }
 
 #[test]
@@ -143,7 +179,7 @@ fn after_a_start_or_an_outage_the_gateways_turn_counts_down() {
         ..linked(LinkState::Ramping, "back; the rate is growing", None)
     };
     says(
-        &super::link(&back),
+        &super::link(&back, &[]),
         State::Turn,
         "RocketMQ can be reached again, and this gateway's turn to send comes in 42 s: gateways \
          that return together do not send all at once; 12 records wait.",
@@ -170,7 +206,7 @@ fn a_held_link_says_whose_mistake_it_is() {
         let held = linked(LinkState::Held, "x", Some(40));
         let gateway = Gateway { hold: Some(hold), ..held };
         says(
-            &super::link(&gateway),
+            &super::link(&gateway, &[]),
             State::Held,
             &format!("{why}: SignatureDoesNotMatch; 12 records wait."),
             "Put it right; records go on by themselves (asked again by itself in 40 s).",
@@ -188,7 +224,7 @@ fn a_budget_that_is_used_and_one_that_is_reserved() {
     let help = "It goes on by itself in 5 h; a larger bytes_per_day, or bundle = {} for small \
                 records, would let more through in a day.";
     says(
-        &super::link(&spent),
+        &super::link(&spent, &[]),
         State::Budget,
         "Today's 20 MiB of [budget] are used up; 12 records wait.",
         help,
@@ -197,17 +233,24 @@ fn a_budget_that_is_used_and_one_that_is_reserved() {
     says(
         &super::lane(&up, &Lane { budget_stopped: true, ..lane() }, false),
         State::Budget,
-        "Lane ward: 12 records are waiting, the oldest for 5 min, because the lane's part of today's \
-         20 MiB of [budget] is used up: 5 MiB are kept for lanes of the first priority.",
+        "Lane ward: 12 records are waiting, the oldest for 5 min, because what is left of today's \
+         20 MiB of [budget] is too little for its next record: 5 MiB are kept for lanes of the first \
+         priority.",
         help,
     );
+    let first = super::lane(&up, &Lane { budget_stopped: true, is_first: true, ..lane() }, false);
+    assert!(first.why.ends_with("is too little for its next record."), "{first:?}");
+    let none = Budget { reserve: 0, ..up.budget.clone().unwrap() };
+    let none = Gateway { budget: Some(none), ..up };
+    let none = super::lane(&none, &Lane { budget_stopped: true, ..lane() }, false);
+    assert!(none.why.ends_with("is too little for its next record."), "{none:?}");
 }
 
 #[test]
 fn nothing_waits_or_all_is_leaving() {
     let idle = Gateway { waiting: 0, ..online() };
     says(
-        &super::link(&idle),
+        &super::link(&idle, &[]),
         State::Idle,
         "RocketMQ has been reached for 3 min, and nothing waits.",
         "Nothing to do.",
@@ -231,18 +274,18 @@ fn nothing_waits_or_all_is_leaving() {
 #[test]
 fn what_bounds_the_pace_is_named_and_what_does_not_catch_up() {
     let bounds = Bounds { records_per_second: Some(35), bytes_per_second: 1 << 20 };
-    let bound = super::link(&Gateway { bounds, ..online() });
+    let bound = super::link(&Gateway { bounds, ..online() }, &[]);
     let about = "Nothing to do: all is drained in about 4 min";
     assert_eq!(bound.help, format!("{about}; records_per_second in [drain] is the bound."));
     let rates = Rates { delivered_bytes_per_s: 900_000.0, ..Rates::default() };
-    let bytes = super::link(&Gateway { rates, ..online() });
+    let bytes = super::link(&Gateway { rates, ..online() }, &[]);
     assert_eq!(bytes.help, format!("{about}; bytes_per_second in [drain] is the bound."));
     let rates = Rates { accepted_per_s: 40.0, delivered_per_s: 30.0, ..Rates::default() };
-    let late = super::link(&Gateway { rates, drained_in_s: None, ..online() });
+    let late = super::link(&Gateway { rates, drained_in_s: None, ..online() }, &[]);
     let help = "Nothing to do: it leaves by itself, though more came in over the last minute (40 a \
                 second) than left (30).";
     assert_eq!(late.help, help);
-    let fresh = super::link(&Gateway { drained_in_s: None, ..online() });
+    let fresh = super::link(&Gateway { drained_in_s: None, ..online() }, &[]);
     assert_eq!(fresh.help, "Nothing to do: it leaves by itself.");
 }
 
@@ -250,7 +293,7 @@ fn what_bounds_the_pace_is_named_and_what_does_not_catch_up() {
 fn a_broker_that_asks_for_a_pause_gets_it() {
     let pace = Pace { paused_s: Some(12), ..Pace::default() };
     let paused = Gateway { pace, ..online() };
-    for answer in [super::link(&paused), super::lane(&paused, &lane(), false)] {
+    for answer in [super::link(&paused, &[]), super::lane(&paused, &lane(), false)] {
         assert_eq!(answer.state, State::Throttled);
         let busy = "RocketMQ is busy and asked for a pause, which lasts 12 s more";
         assert!(answer.why.contains(busy), "{answer:?}");
@@ -271,9 +314,19 @@ fn a_held_lane_gives_code_words_and_remedy() {
          for 1 min (topic_missing): topic ward: TopicNotExist: no such topic.",
         "Create topic ward at the broker, or name another (asked again by itself in 40 s).",
     );
-    let partial = super::lane(&online(), &Lane { hold_is_partial: true, ..held }, false);
+    let partial =
+        super::lane(&online(), &Lane { held_part: Part::OtherTopics, ..held.clone() }, false);
     let some = "because the lane's records for another topic have been held";
     assert!(partial.why.contains(some), "{partial:?}");
+    let others = Lane { held_part: Part::OtherTopics, others_leave: true, ..held };
+    says(
+        &super::lane(&online(), &others, false),
+        State::Leaving,
+        "Lane ward: 12 records are waiting, the oldest for 5 min, and leaving: up to 35 a second may \
+         leave now (growing); those for another topic have been held for 1 min (topic_missing): \
+         topic ward: TopicNotExist: no such topic.",
+        "Create topic ward at the broker, or name another (asked again by itself in 40 s).",
+    );
 }
 
 #[test]
@@ -376,7 +429,9 @@ fn a_failed_record_says_how_and_when_it_is_tried_again() {
     let unknown = of("unknown", &lane());
     assert!(unknown.why.ends_with("RocketMQ gave no valid answer to it 3 times: bad words."));
     let breaks = of("connection", &lane());
-    assert!(breaks.why.ends_with("requests with it fail while others get through: bad words."));
+    assert!(
+        breaks.why.ends_with("requests with it fail while the connection itself works: bad words.")
+    );
     for answer in [refused, unknown, breaks] {
         assert!(answer.help.contains("it is tried again by itself in 40 s"), "{answer:?}");
     }
@@ -386,6 +441,11 @@ fn a_failed_record_says_how_and_when_it_is_tried_again() {
     let remedy =
         "Create topic ward at the broker, or name another (asked again by itself in 40 s).";
     assert_eq!(held.help, remedy);
+    let of_topic = Lane { held_part: Part::OneTopic, hold: Some(hold("refused")), ..lane() };
+    let held = of("MalformedXML", &of_topic);
+    assert!(held.why.ends_with("its topic has been held for 1 min (refused)."), "{held:?}");
+    let next = of_record(&online(), &of_topic, &waiting(Waiting::default()));
+    assert!(next.why.contains("and waits because its topic has been held for 1 min"), "{next:?}");
     let free = Waiting { again_in_s: Some(4), ..Waiting::default() };
     let last = Lane { last_error: Some("no answer: no answer within 15 s".into()), ..lane() };
     says(
@@ -465,6 +525,14 @@ fn what_is_not_here_any_more_says_where_it_went() {
         &format!("{place} has been in the dead letters for 1 min, because of Bad: no."),
         "Put right what was refused; then spillway dead replay 3 sends it again.",
     );
+    says(
+        &of(Lot::Forgotten),
+        State::Gone,
+        &format!(
+            "{place} is no longer here: delivered, or given up longer ago than is remembered."
+        ),
+        "Look for it at the far side; with [report] that was told of what was given up.",
+    );
     for (loss, state, words) in [
         (Some(Loss::Dropped), State::Dropped, "was dropped by a degrade rule."),
         (
@@ -502,6 +570,9 @@ fn a_key_says_how_many_wait_and_which_is_first() {
          (number 7, id r-7) because of Bad: no.",
         "Put right what was refused; then spillway dead replay 3 sends it again.",
     );
+    let gone = of_key(&online(), &lane(), 0, 0, record(Lot::Forgotten));
+    assert_eq!(gone.state, State::Gone);
+    assert!(gone.why.ends_with("was delivered, or given up longer ago than is remembered."));
     let gone = of_key(&online(), &lane(), 0, 0, record(Lot::Delivered { kept: false }));
     assert_eq!(gone.state, State::Delivered);
     assert_eq!(

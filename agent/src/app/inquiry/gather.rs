@@ -2,20 +2,30 @@
 
 use std::time::Duration;
 
-use spillway_protocol::local::status::{Degraded, Freshness, LaneBudget, LinkState};
+use spillway_protocol::local::status::{Degraded, Freshness, LaneBudget, LinkState, Status};
 use spillway_protocol::record::{LaneName, Topic};
 
 use super::{Agent, Inquiry, seconds};
+use crate::budget;
 use crate::config::{self, Order};
-use crate::drain::{DrainHandle, LaneDrain, Mishap};
-use crate::queue::{DeadFilter, DeadLetter, Fate, Lot, Turn, Whereabouts};
+use crate::drain::{DrainHandle, DrainStatus, LaneDrain, Mishap, mute_reason};
+use crate::queue::{Entry, Fate, Lot, Turn, Whereabouts};
 use crate::why::facts;
 
 /// Waiting records from which on a lane of smaller priority is one that others wait for.
 const BACKLOG: u64 = 20;
+/// So many of the oldest tell whether others leave while a topic is held.
+const OLDEST: usize = 100;
+
+/// The agent as it stands when something is asked.
+pub(super) struct Moment {
+    pub(super) gateway: facts::Gateway,
+    /// Of a running one.
+    drain: Option<DrainStatus>,
+}
 
 impl Inquiry {
-    pub(super) fn gateway_facts(&self) -> facts::Gateway {
+    pub(super) fn moment(&self) -> Moment {
         let accounts = self.lanes.iter().filter_map(|lane| self.queue.accounts(&lane.name));
         let known = facts::Gateway {
             gateway: self.gateway.clone(),
@@ -23,17 +33,30 @@ impl Inquiry {
             waiting: accounts.map(|accounts| accounts.waiting).sum(),
             ..facts::Gateway::default()
         };
-        let (report, drain) = match &self.agent {
-            Agent::Running(report, drain) => (report, drain),
-            Agent::Stopped(stopped) => {
-                return facts::Gateway { stopped: Some(stopped.clone()), ..known };
+        match &self.agent {
+            Agent::Running(report, drain) => {
+                let drain = drain.status();
+                let gateway = self.with_status(known, report.status_of(drain.clone()), &drain);
+                Moment { gateway, drain: Some(drain) }
             }
-        };
-        let status = report.status();
-        let held = status.link.state == LinkState::Held;
-        let hold = held.then(|| drain.status().lanes.into_iter().find_map(|lane| lane.hold));
+            Agent::Stopped(stopped) => {
+                let gateway = facts::Gateway { stopped: Some(stopped.clone()), ..known };
+                Moment { gateway, drain: None }
+            }
+        }
+    }
+
+    fn with_status(
+        &self,
+        known: facts::Gateway,
+        status: Status,
+        drain: &DrainStatus,
+    ) -> facts::Gateway {
+        // What holds the link holds every lane.
+        let held = drain.lanes.first().filter(|_| drain.link.state == LinkState::Held);
         facts::Gateway {
-            hold: hold.flatten(),
+            hold: held.and_then(|lane| lane.hold.clone()),
+            mute: mute_reason(&drain.link).map(str::to_owned),
             pace: status.pace,
             rates: status.rates,
             budget: status.budget.filter(|_| self.has_budget).map(|budget| facts::Budget {
@@ -48,7 +71,7 @@ impl Inquiry {
         }
     }
 
-    pub(super) fn lane_facts(&self, name: &LaneName) -> facts::Lane {
+    pub(super) fn lane_facts(&self, moment: &Moment, name: &LaneName) -> facts::Lane {
         let Some(lane) = self.lanes.iter().find(|lane| lane.name == *name) else {
             return facts::Lane::default();
         };
@@ -59,11 +82,12 @@ impl Inquiry {
             oldest_age_s: figures.oldest_age.map(|age| age.as_secs()),
             one_at_a_time: lane.order == Order::Lane && lane.bundle.is_none(),
             behind_lanes: self.behind(lane),
+            is_first: budget::is_first(lane, &self.lanes),
             ..facts::Lane::default()
         };
-        match &self.agent {
-            Agent::Running(_, drain) => self.with_drain(known, lane, drain),
-            Agent::Stopped(_) => known,
+        match (&self.agent, &moment.drain) {
+            (Agent::Running(_, drain), Some(status)) => self.with_drain(known, lane, drain, status),
+            _ => known,
         }
     }
 
@@ -81,8 +105,9 @@ impl Inquiry {
         known: facts::Lane,
         lane: &config::Lane,
         drain: &DrainHandle,
+        status: &DrainStatus,
     ) -> facts::Lane {
-        let (name, status) = (&lane.name, drain.status());
+        let name = &lane.name;
         let of_link = status.link.state == LinkState::Held;
         let told = status.lanes.iter().find(|told| told.name == *name);
         let outlook = drain.lane_outlook(name).unwrap_or_default();
@@ -90,7 +115,11 @@ impl Inquiry {
         let hold = told.and_then(|told| told.hold.clone()).filter(|_| !of_link);
         let stopped = |part: &LaneBudget| part.name == known.name && part.stopped;
         facts::Lane {
-            hold_is_partial: hold.is_some() && topic.hold.is_none(),
+            held_part: match topic.hold {
+                None if hold.is_some() => facts::Part::OtherTopics,
+                _ => facts::Part::Lane,
+            },
+            others_leave: hold.is_some() && topic.hold.is_none() && self.leave(lane, drain),
             hold,
             asked_in_s: topic.asked_in.map(seconds),
             paused_s: topic.paused_for.map(seconds),
@@ -106,6 +135,15 @@ impl Inquiry {
             last_error: told.and_then(|told| told.last_error.clone()),
             ..known
         }
+    }
+
+    /// Whether any of the oldest records may leave though a topic is held.
+    fn leave(&self, lane: &config::Lane, drain: &DrainHandle) -> bool {
+        let free = |topic: Topic| {
+            drain.topic_outlook(&lane.name, &topic).is_some_and(|outlook| outlook.hold.is_none())
+        };
+        let oldest = || self.queue.peek(&lane.name, 0, OLDEST).into_iter();
+        lane.order != Order::Lane && oldest().any(|entry| self.topic(&entry).is_some_and(free))
     }
 
     fn degraded(&self, lane: &LaneName) -> Option<Degraded> {
@@ -124,13 +162,9 @@ impl Inquiry {
 
     /// The oldest waiting record, if it failed.
     fn oldest_failure(&self, lane: &LaneName, drain: &DrainHandle) -> Option<facts::Head> {
-        let mut oldest = None;
-        self.queue.walk_waiting(lane, |entry| {
-            oldest = Some(entry.position);
-            std::ops::ControlFlow::Break(())
-        });
-        let mishap = drain.mishap(lane, oldest?)?;
-        Some(self.head(lane, oldest?, Some(mishap)))
+        let oldest = self.queue.peek(lane, 0, 1).first()?.position;
+        let mishap = drain.mishap(lane, oldest)?;
+        Some(self.head(lane, oldest, Some(mishap)))
     }
 
     /// A record that others wait for.
@@ -145,17 +179,20 @@ impl Inquiry {
     }
 
     /// A record's lane, as far as it matters for the record: of holds and pauses, those of its topic.
-    pub(super) fn record_lane_facts(&self, found: &Whereabouts) -> facts::Lane {
-        let lane = self.lane_facts(&found.lane);
+    pub(super) fn record_lane_facts(&self, moment: &Moment, found: &Whereabouts) -> facts::Lane {
+        let lane = self.lane_facts(moment, &found.lane);
         let Agent::Running(_, drain) = &self.agent else { return lane };
-        let Some(topic) = self.topic(found) else { return lane };
+        let topic = found.entry.as_ref().and_then(|entry| self.topic(entry));
+        let Some(topic) = topic else { return lane };
         if !matches!(found.lot, Lot::Waiting { .. }) {
             return lane;
         }
         let outlook = drain.topic_outlook(&found.lane, &topic).unwrap_or_default();
+        let own = self.lanes.iter().any(|own| own.name == found.lane && own.topic == topic);
         facts::Lane {
             hold: outlook.hold,
-            hold_is_partial: false,
+            others_leave: false,
+            held_part: if own { facts::Part::Lane } else { facts::Part::OneTopic },
             asked_in_s: outlook.asked_in.map(seconds),
             paused_s: outlook.paused_for.map(seconds),
             ..lane
@@ -163,32 +200,29 @@ impl Inquiry {
     }
 
     /// Where the record goes, by the lane it was accepted in.
-    fn topic(&self, found: &Whereabouts) -> Option<Topic> {
-        let entry = found.entry.as_ref()?;
+    fn topic(&self, entry: &Entry) -> Option<Topic> {
         let lane = self.lanes.iter().find(|lane| lane.name == entry.stamp.lane);
         entry.record.topic.clone().or_else(|| lane.map(|lane| lane.topic.clone()))
     }
 
     pub(super) fn record_facts(&self, found: &Whereabouts) -> facts::Record {
-        let age_s = found.entry.as_ref().map(|entry| self.ago_s(entry.stamp.accepted_ms));
         facts::Record {
             id: id(found),
             lane: found.lane.to_string(),
             stream: found.stream.to_string(),
             present_stream: found.stream == self.queue.stream(),
             seq: found.seq,
-            age_s,
+            age_s: found.age.map(|age| age.as_secs()),
             lot: self.lot(found),
         }
     }
 
     fn lot(&self, found: &Whereabouts) -> facts::Lot {
         match found.lot {
-            Lot::Waiting { turn, ahead, .. } => {
-                facts::Lot::Waiting(self.waiting(found, turn, ahead))
-            }
+            Lot::Waiting { turn, ahead } => facts::Lot::Waiting(self.waiting(found, turn, ahead)),
             Lot::Delivered { stored } => facts::Lot::Delivered { kept: stored && self.keeps },
             Lot::Dead => facts::Lot::Dead(self.letter(found)),
+            Lot::Forgotten => facts::Lot::Forgotten,
             Lot::GivenUp(fate) => facts::Lot::GivenUp(fate.and_then(loss)),
         }
     }
@@ -213,10 +247,7 @@ impl Inquiry {
     }
 
     fn letter(&self, found: &Whereabouts) -> facts::Letter {
-        let filter = DeadFilter { lane: Some(found.lane.clone()), ..DeadFilter::default() };
-        let mut letters = self.queue.dead_list(&filter).into_iter();
-        let same = |l: &DeadLetter| (l.stamp.stream, l.stamp.seq) == (found.stream, found.seq);
-        let letter = letters.find(same);
+        let letter = self.queue.dead_at(&found.lane, found.position);
         letter.map_or_else(facts::Letter::default, |letter| facts::Letter {
             number: letter.number,
             died_ago_s: self.ago_s(letter.died_ms),

@@ -15,7 +15,7 @@ use crate::clock::WallClock;
 use crate::config::{self, Config};
 use crate::control::Desk;
 use crate::drain::DrainHandle;
-use crate::queue::{DeadFilter, Queue, Whereabouts};
+use crate::queue::{Queue, Whereabouts};
 use crate::why::{self, Answer, Answers, Kind, Question, facts};
 use search::{Found, PATIENCE, QUICK, Search};
 
@@ -91,7 +91,7 @@ impl Inquiry {
         match asked {
             Question { name: None, lane: None, id: None, key: None } => Ok(self.overview()),
             Question { name: None, lane: Some(lane), id: None, key: None } => {
-                self.known_lane(lane).map(|lane| self.only(self.lane_answer(lane, false)))
+                self.known_lane(lane).map(|lane| self.only(self.lane_answer(lane)))
             }
             Question { name: None, lane: None, id: Some(id), key: None } => self.of_id(id),
             Question { name: None, lane: None, id: None, key: Some(key) } => self.of_key(key),
@@ -106,18 +106,20 @@ impl Inquiry {
 
     /// The link, and every lane in which something waits.
     fn overview(&self) -> Answers {
+        let moment = self.moment();
         let waits = |lane: &&config::Lane| {
             self.queue.accounts(&lane.name).is_some_and(|accounts| accounts.waiting > 0)
         };
         let lanes = self.lanes.iter().filter(waits);
-        let link = why::link(&self.gateway_facts());
-        let answers = lanes.map(|lane| self.lane_answer(&lane.name, true));
+        let lanes: Vec<_> = lanes.map(|lane| self.lane_facts(&moment, &lane.name)).collect();
+        let link = why::link(&moment.gateway, &lanes);
+        let answers = lanes.iter().map(|lane| why::lane(&moment.gateway, lane, true));
         Answers { answers: std::iter::once(link).chain(answers).collect(), also: Vec::new() }
     }
 
-    fn lane_answer(&self, lane: &LaneName, beside_link: bool) -> Answer {
-        let gateway = self.gateway_facts();
-        why::lane(&gateway, &self.lane_facts(lane), beside_link)
+    fn lane_answer(&self, lane: &LaneName) -> Answer {
+        let moment = self.moment();
+        why::lane(&moment.gateway, &self.lane_facts(&moment, lane), false)
     }
 
     fn known_lane(&self, name: &str) -> Result<&LaneName, Refusal> {
@@ -140,10 +142,12 @@ impl Inquiry {
             let id = self.by_id(name, &found).is_some().then_some(Kind::Id);
             let key = found.has_key().then_some(Kind::Key);
             let also = id.into_iter().chain(key).collect();
-            return Ok(Answers { also, ..self.only(self.lane_answer(lane, false)) });
+            return Ok(Answers { also, ..self.only(self.lane_answer(lane)) });
         }
-        let found = Search::new(&self.queue, name, PATIENCE).run();
-        if let Some(record) = self.by_id(name, &found) {
+        let noted = self.by_id(name, &Found::default());
+        let patience = if noted.is_some() { QUICK } else { PATIENCE };
+        let found = Search::new(&self.queue, name, patience).run();
+        if let Some(record) = noted.or_else(|| self.by_id(name, &found)) {
             // A record's own key is its id, unless its app named another.
             let also = if found.has_other_key() { vec![Kind::Key] } else { Vec::new() };
             return Ok(Answers { also, ..self.only(self.record_answer(name, &record)) });
@@ -183,13 +187,14 @@ impl Inquiry {
     }
 
     fn record_answer(&self, id: &str, found: &Whereabouts) -> Answer {
-        let (gateway, lane) = (self.gateway_facts(), self.record_lane_facts(found));
-        why::record(id, &gateway, &lane, &self.record_facts(found))
+        let moment = self.moment();
+        let lane = self.record_lane_facts(&moment, found);
+        why::record(id, &moment.gateway, &lane, &self.record_facts(found))
     }
 
     /// One answer for each lane in which something of the key is here.
     fn key_answers(&self, key: &str, found: &Found) -> Vec<Answer> {
-        let gateway = self.gateway_facts();
+        let moment = self.moment();
         let answer = |(lane, hits): (&LaneName, &search::Hits)| {
             let first = self.queue.whereabouts(lane, hits.first()?)?;
             let key = facts::Key {
@@ -200,25 +205,25 @@ impl Inquiry {
                 dead: hits.dead,
                 first: self.record_facts(&first),
             };
-            Some(why::key(&gateway, &self.record_lane_facts(&first), &key))
+            Some(why::key(&moment.gateway, &self.record_lane_facts(&moment, &first), &key))
         };
         found.lanes.iter().filter_map(answer).collect()
     }
 
     /// What was looked for, and where.
     fn unknown(&self, what: &str, name: &str, found: &Found) -> Refusal {
-        let dead = self.queue.dead_list(&DeadFilter::default()).len();
         let ended = match found.complete {
             true => String::new(),
             false => format!(" (not all: it was given up after {} s)", PATIENCE.as_secs()),
         };
         let message = format!(
             "there is no {what} {name:?} here: looked at lanes {}, at {} records that wait or are \
-             still stored{ended}, at {dead} dead letters, and at the ids that apps gave (the last \
+             still stored, at {} dead letters{ended}, and at the ids that apps gave (the last \
              100,000, those of the last hour, and those of all that wait); what was delivered \
              before that, or never accepted here, leaves no trace",
             self.lane_names(),
-            found.looked
+            found.looked,
+            found.letters
         );
         Refusal::new(Code::NotFound, message)
     }

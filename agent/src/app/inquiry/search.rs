@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use spillway_protocol::record::{LaneName, Record};
+use tokio::time::Instant;
 
-use crate::queue::{DeadFilter, Entry, Queue};
+use crate::queue::{DeadLetter, Entry, Queue};
 
 /// How long a question may read.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// The same where something was found already.
 pub(super) const QUICK: Duration = Duration::from_millis(300);
-/// The clock is looked at after so many records.
-const STRIDE: u64 = 64;
 
 /// A search under way.
 pub(super) struct Search<'a> {
@@ -32,6 +31,8 @@ pub(super) struct Found {
     pub(super) lanes: BTreeMap<LaneName, Hits>,
     /// Records that were looked at.
     pub(super) looked: u64,
+    /// Dead letters that were.
+    pub(super) letters: u64,
     /// All that is stored was looked at.
     pub(super) complete: bool,
     /// Records whose key is not just their id.
@@ -73,47 +74,64 @@ impl<'a> Search<'a> {
         Self { queue, name, until: Instant::now() + patience, found: Found::default() }
     }
 
-    /// What waits, what is dead, what is settled and still stored.
+    /// What waits, what is dead, what is settled and still stored; nothing more once the time is over.
     pub(super) fn run(mut self) -> Found {
-        let queue = self.queue;
         let mut complete = true;
-        for lane in queue.lanes() {
-            complete &= queue.walk_waiting(&lane, |entry| self.waiting(&lane, entry));
+        for part in [Self::all_waiting, Self::all_dead, Self::all_settled] {
+            complete &= Instant::now() < self.until && part(&mut self);
         }
-        self.dead();
-        for lane in queue.lanes() {
-            complete &= queue.walk_settled(&lane, |entry| self.settled(&lane, entry));
-        }
-        self.found.complete = complete && Instant::now() < self.until;
+        self.found.complete = complete;
         self.found
     }
 
+    /// Whether all of them were looked at, as the others tell of theirs.
+    fn all_waiting(&mut self) -> bool {
+        let (queue, until) = (self.queue, self.until);
+        let lanes = queue.lanes().into_iter();
+        let walk =
+            |lane| queue.walk_waiting(&lane, until, |entry| self.waiting(&lane, entry)).whole;
+        lanes.map(walk).fold(true, |all, whole| all && whole)
+    }
+
+    fn all_settled(&mut self) -> bool {
+        let (queue, until) = (self.queue, self.until);
+        let lanes = queue.lanes().into_iter();
+        let walk =
+            |lane| queue.walk_settled(&lane, until, |entry| self.settled(&lane, entry)).whole;
+        lanes.map(walk).fold(true, |all, whole| all && whole)
+    }
+
+    fn all_dead(&mut self) -> bool {
+        self.queue.walk_dead(self.until, |letter| self.dead(letter)).whole
+    }
+
     fn waiting(&mut self, lane: &LaneName, entry: &Entry) -> ControlFlow<()> {
+        self.found.looked += 1;
         if let Some(hits) = self.hit(lane, entry.position, &entry.record) {
             hits.waiting += 1;
             hits.oldest = hits.oldest.or(Some(entry.position));
         }
-        self.looked()
+        ControlFlow::Continue(())
     }
 
     fn settled(&mut self, lane: &LaneName, entry: &Entry) -> ControlFlow<()> {
+        self.found.looked += 1;
         if let Some(hits) = self.hit(lane, entry.position, &entry.record) {
             hits.settled = hits.settled.max(Some(entry.position));
         }
-        self.looked()
+        ControlFlow::Continue(())
     }
 
-    fn dead(&mut self) {
-        for letter in self.queue.dead_list(&DeadFilter::default()) {
-            let stamp = &letter.stamp;
-            let Some(position) = self.queue.position(&stamp.lane, stamp.stream, stamp.seq) else {
-                continue;
-            };
-            if let Some(hits) = self.hit(&stamp.lane, position, &letter.record) {
-                hits.dead += 1;
-                hits.buried = hits.buried.max(Some(position));
-            }
+    fn dead(&mut self, letter: &DeadLetter) -> ControlFlow<()> {
+        self.found.letters += 1;
+        let stamp = &letter.stamp;
+        let position = self.queue.position(&stamp.lane, stamp.stream, stamp.seq);
+        let hits = position.and_then(|p| self.hit(&stamp.lane, p, &letter.record));
+        if let Some(hits) = hits {
+            hits.dead += 1;
+            hits.buried = hits.buried.max(position);
         }
+        ControlFlow::Continue(())
     }
 
     /// Notes a record that has the name; its lane's hits, where it is a key.
@@ -128,10 +146,68 @@ impl<'a> Search<'a> {
         self.found.others += u64::from((own == name && !is_id) || is_order);
         (own == name || is_order).then(|| self.found.lanes.entry(lane.clone()).or_default())
     }
+}
 
-    fn looked(&mut self) -> ControlFlow<()> {
-        self.found.looked += 1;
-        let late = self.found.looked.is_multiple_of(STRIDE) && Instant::now() >= self.until;
-        if late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use spillway_protocol::record::{Draft, RecordId};
+
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::queue::{LaneOptions, Lease, Options, Ordering};
+
+    fn lane() -> LaneName {
+        LaneName::parse("a").unwrap()
+    }
+
+    /// 40 records of one key: 2 delivered, 1 dead, 37 that wait.
+    fn queue(folder: &std::path::Path) -> Queue {
+        let options = Options {
+            data_dir: folder.to_owned(),
+            gateway: "gw".into(),
+            host: "host".into(),
+            lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None }],
+            segment_bytes: 20_000,
+            dead_keep_bytes: 1 << 20,
+            waiting_bytes_max: 64 << 20,
+            tell: true,
+            keep: None,
+            seed: 1,
+        };
+        let queue = Queue::open(options, Arc::new(SystemClock)).unwrap().0;
+        for id in (0..40).map(|n| format!("r{n}")) {
+            let key = Some("bed".into());
+            let draft = Draft { id: Some(id), key, body: "x".into(), ..Draft::default() };
+            let record = draft.parse(|| RecordId::parse("unused").unwrap()).unwrap();
+            queue.submit(&lane(), record).wait().unwrap();
+        }
+        let mut leases = queue.lease(&lane(), 3, usize::MAX);
+        leases.remove(0).dead_letter("Bad", "no").unwrap();
+        leases.into_iter().for_each(Lease::ack);
+        queue
+    }
+
+    #[test]
+    fn all_that_is_stored_is_looked_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path());
+        let found = Search::new(&queue, "bed", PATIENCE).run();
+        // The record of the dead letter is still stored, too.
+        assert_eq!((found.looked, found.letters, found.complete), (40, 1, true));
+        let hits = &found.lanes[&lane()];
+        assert_eq!((hits.waiting, hits.dead, hits.first()), (37, 1, Some(4)));
+        let found = Search::new(&queue, "r2", PATIENCE).run();
+        assert_eq!((found.id.clone(), found.has_key()), (Some((lane(), 3)), false));
+    }
+
+    #[test]
+    fn nothing_is_read_once_the_time_is_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = queue(folder.path());
+        let found = Search::new(&queue, "bed", Duration::ZERO).run();
+        assert_eq!((found.looked, found.letters, found.complete), (0, 0, false));
+        assert!(!found.has_key());
     }
 }

@@ -8,8 +8,8 @@ use spillway_protocol::message::Message;
 
 use super::fake::Spec;
 use super::*;
-use crate::drain::Ended;
 use crate::drain::state::State;
+use crate::drain::{Ended, mute_reason};
 use crate::pace::Standing;
 use crate::upstream::Finding;
 
@@ -219,18 +219,18 @@ async fn a_far_end_that_cuts_every_request_is_offline_and_no_record_is_to_blame(
             queue.submit(0, Spec { order_key, ..Spec::default() });
         }
         queue.fill(1, 30);
-        let (mut away, mut reason) = (0, String::new());
+        let (mut away, mut mute) = (0, None);
         for _ in 0..3480 {
             sleep(SECOND).await;
             let link = handle.status().link;
             let down = matches!(link.state, LinkState::Offline | LinkState::Probing);
             away += u32::from(down);
             if down {
-                reason = link.reason;
+                mute = Some(mute_reason(&link).is_some());
             }
         }
         assert!(away > 3300, "{order:?}: away for {away} s of 3,480");
-        assert!(reason.contains("no record is answered"), "{reason}");
+        assert_eq!(mute, Some(true), "the reason says that no record is answered");
         let tries = upstream.seen().len();
         assert!(tries < 300, "{order:?}: {tries} tries in an hour");
         drained(&queue, SECOND * 1800).await;
@@ -238,6 +238,32 @@ async fn a_far_end_that_cuts_every_request_is_offline_and_no_record_is_to_blame(
         let status = handle.status();
         assert!(status.lanes.iter().all(|lane| lane.held_keys == 0 && lane.hold.is_none()));
     }
+}
+
+/// It is refused, and later it breaks the connection, too: it is one record that failed.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_fails_in_two_ways_is_counted_once() {
+    let options =
+        options(vec![config::Lane { on_reject: OnReject::Hold, ..lane("a", Order::Key) }]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(move |message, at| {
+        let bad = message.order_key.as_deref() == Some("bad");
+        match (bad, at.as_secs() < 5) {
+            (true, true) => (MS * 2, refused("Bad", true)),
+            (true, false) => (MS * 2, link_down()),
+            _ => (MS * 20, delivered()),
+        }
+    });
+    let handle = spawn(options, &queue, &upstream);
+    queue.submit(0, Spec { order_key: Some("bad".to_owned()), ..Spec::default() });
+    for n in 0..2000 {
+        let order_key = Some(format!("key-{}", n % 15));
+        queue.submit(0, Spec { order_key, ..Spec::default() });
+        sleep(SECOND).await;
+    }
+    let name = LaneName::parse("a").unwrap();
+    assert_eq!(handle.mishap(&name, 0).map(|mishap| mishap.code), Some("Bad".to_owned()));
+    assert_eq!(handle.lane_outlook(&name).unwrap().failed, 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,6 +116,12 @@ impl Head {
         position
     }
 
+    /// The first position from `from` on that does not wait, if there is one.
+    pub(in crate::queue) fn next_gone(&self, from: u64) -> Option<u64> {
+        let (settled, dropped) = (self.settled.next_settled(from), self.thinned.next_pending(from));
+        settled.into_iter().chain(dropped).min()
+    }
+
     /// Whether `position` waits.
     pub(in crate::queue) fn waits(&self, position: u64) -> bool {
         !self.settled.contains(position) && self.thinned.run_at(position).is_none()

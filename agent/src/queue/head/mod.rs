@@ -161,6 +161,12 @@ impl Head {
             || self.lost.range(..=position).next_back().is_some_and(|(_, &to)| position < to)
     }
 
+    /// Whether `position` may have been lost longer ago than is remembered.
+    pub(super) fn is_forgotten(&self, position: u64) -> bool {
+        let first = self.lost.keys().next().filter(|_| self.lost.len() >= LOST_MAX);
+        first.is_some_and(|first| position < *first) || self.thinned.is_forgotten(position)
+    }
+
     /// The lost ranges, for the state.
     pub(super) fn lost(&self) -> Vec<(u64, u64)> {
         self.lost.iter().map(|(&from, &to)| (from, to)).collect()

@@ -51,6 +51,12 @@ impl Comb {
         last.filter(joins).map_or(self.from, |last| last.from)
     }
 
+    /// The first position from `from` on that is dropped.
+    fn next_dropped(&self, from: u64) -> Option<u64> {
+        // Of two that follow each other only one is a multiple, unless each is.
+        (from.max(self.from)..self.to).take(2).find(|position| !self.keeps(*position))
+    }
+
     /// Where the run of dropped positions ends that `position` lies in.
     fn run_end(&self, position: u64) -> u64 {
         let number = position.saturating_sub(self.base);
@@ -110,6 +116,19 @@ impl Thinned {
     pub(super) fn dropped_by(&self, position: u64) -> Option<u32> {
         let (_, comb) = self.all.range(..=position).next_back()?;
         (position < comb.to && !comb.keeps(position)).then_some(comb.every)
+    }
+
+    /// Whether `position` may have been dropped so longer ago than is remembered.
+    pub(super) fn is_forgotten(&self, position: u64) -> bool {
+        let first = self.all.keys().next().filter(|_| self.all.len() >= COMBS_MAX);
+        first.is_some_and(|first| position < *first)
+    }
+
+    /// The first position from `position` on that is dropped and not yet settled.
+    pub(super) fn next_pending(&self, position: u64) -> Option<u64> {
+        let before = self.pending.range(..=position).next_back();
+        let mut combs = before.into_iter().chain(self.pending.range(position + 1..));
+        combs.find_map(|(_, comb)| comb.next_dropped(position))
     }
 
     /// Where the run of dropped and not yet settled positions ends that `position` lies in.
@@ -173,6 +192,8 @@ mod tests {
                 prop_assert_eq!(thinned.dropped(position), dropped.contains(&position));
                 let run = thinned.run_at(position);
                 prop_assert_eq!(run.is_some(), pending.contains(&position));
+                let next = pending.range(position..).next().copied();
+                prop_assert_eq!(thinned.next_pending(position), next);
                 if let Some(end) = run {
                     prop_assert!((position..end).all(|p| pending.contains(&p)));
                 }

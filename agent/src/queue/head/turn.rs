@@ -7,22 +7,21 @@ use crate::queue::api::{Fate, Ordering, Turn};
 use crate::queue::untold::Grave;
 
 impl Head {
-    /// What the record of `key` at `position`, which waits, waits for; and its charged attempts.
-    pub(in crate::queue) fn turn(&self, position: u64, key: KeyHash, now: Instant) -> (Turn, u32) {
+    /// What the record of `key` at `position`, which waits, waits for.
+    pub(in crate::queue) fn turn(&self, position: u64, key: KeyHash, now: Instant) -> Turn {
         if let Some(active) = self.active.get(&position) {
-            let turn = match active.state {
+            return match active.state {
                 State::Leased => Turn::Leased,
                 State::Delayed(due) if due > now => Turn::Deferred(due),
                 State::Ready | State::Delayed(_) => Turn::Ready,
             };
-            return (turn, active.attempts);
         }
         let before = match self.ordering {
             Ordering::None => None,
             Ordering::Key => self.first_of(key),
             Ordering::Lane => Some(self.next_waiting(0)),
         };
-        (before.filter(|before| *before < position).map_or(Turn::Ready, Turn::Behind), 0)
+        before.filter(|before| *before < position).map_or(Turn::Ready, Turn::Behind)
     }
 
     /// The first record of the key that may leave, as far as any was looked at.

@@ -51,7 +51,7 @@ impl Lane {
         Some(Accepted { ms: stored.accepted_ms, clock_set: stored.clock_set })
     }
 
-    fn age(&self, position: u64, accepted: Accepted) -> Duration {
+    pub(super) fn age(&self, position: u64, accepted: Accepted) -> Duration {
         let wall_ms = self.now_ms();
         let age_ms = self.timeline().age_ms(position, accepted, wall_ms, Instant::now());
         Duration::from_millis(age_ms)
