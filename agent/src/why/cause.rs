@@ -5,7 +5,7 @@ use spillway_protocol::local::status::{Hold, Link, LinkState};
 
 use super::State;
 use super::facts::{Gateway, Lane, Part, Stopped};
-use super::words::{bytes, count, quoted, time, within};
+use super::words::{bytes, quoted, time, within};
 
 /// One cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,77 +226,4 @@ fn paused(for_s: u64) -> Cause {
         ),
         format!("nothing to do: it goes on by itself {}", within(Some(for_s))),
     )
-}
-
-/// Why records leave no faster than they do; stands by itself.
-pub(super) fn of_pace(gateway: &Gateway, lane: &Lane) -> Cause {
-    if lane.one_at_a_time && lane.waiting > 1 {
-        return Cause::new(
-            State::Leaving,
-            "order = \"lane\" sends one message a round trip, since each waits for the answer to \
-             the one before",
-            format!(
-                "with bundle = {{}} in the lane many would leave in one message, for consumers \
-                 that unpack bundles; as it is, {}",
-                outlook(gateway)
-            ),
-        );
-    }
-    let backlog = lane.freshness.as_ref().map_or(0, |freshness| freshness.backlog);
-    if backlog > 0 {
-        let are = if backlog == 1 { "is" } else { "are" };
-        let why = format!(
-            "{} {are} backlog, and live ones leave first when they come",
-            count(backlog, "record")
-        );
-        return Cause::new(State::Leaving, why, drained(gateway));
-    }
-    if !lane.behind_lanes.is_empty() {
-        let why = format!("lanes of smaller priority go first: {}", lane.behind_lanes.join(", "));
-        return Cause::new(State::Leaving, why, drained(gateway));
-    }
-    Cause::new(State::Leaving, pace(gateway), limit(gateway))
-}
-
-fn pace(gateway: &Gateway) -> String {
-    let pace = &gateway.pace;
-    let rate = pace.allowed_per_s.map(|rate| {
-        format!("up to {} a second may leave now ({})", super::words::rate(rate), pace.reason)
-    });
-    rate.unwrap_or_else(|| "nothing bounds the pace".to_owned())
-}
-
-/// What would make it faster, where that is in an operator's hand.
-fn limit(gateway: &Gateway) -> String {
-    let bound = gateway.bounds.records_per_second.map(f64::from);
-    let at_bound = bound.zip(gateway.pace.allowed_per_s).is_some_and(|(bound, now)| now >= bound);
-    let bytes_per_s = gateway.rates.delivered_bytes_per_s;
-    // The bound counts what goes with the bodies, too.
-    let at_bytes = bytes_per_s > 0.0 && bytes_per_s >= gateway.bounds.bytes_per_second as f64 * 0.7;
-    match (at_bound, at_bytes) {
-        _ if gateway.waiting == 0 => drained(gateway),
-        (true, _) => format!("{}; records_per_second in [drain] is the bound", drained(gateway)),
-        (_, true) => format!("{}; bytes_per_second in [drain] is the bound", drained(gateway)),
-        _ => drained(gateway),
-    }
-}
-
-/// What is to be done where it leaves by itself.
-fn drained(gateway: &Gateway) -> String {
-    format!("nothing to do: {}", outlook(gateway))
-}
-
-/// When all is drained, as far as that can be said.
-fn outlook(gateway: &Gateway) -> String {
-    let rates = gateway.rates;
-    match gateway.drained_in_s {
-        Some(s) if s > 0 => format!("all is drained in about {}", time(s)),
-        None if rates.accepted_per_s > 0.0 => format!(
-            "it leaves by itself, though more came in over the last minute ({} a second) than left \
-             ({})",
-            super::words::rate(rates.accepted_per_s),
-            super::words::rate(rates.delivered_per_s)
-        ),
-        _ => "it leaves by itself".to_owned(),
-    }
 }

@@ -5,7 +5,7 @@ use spillway_protocol::local::status::Degraded;
 use super::cause::{self, Cause};
 use super::facts::{Gateway, Head, Lane};
 use super::words::{count, time};
-use super::{Answer, Kind, State, failure};
+use super::{Answer, Kind, State, failure, pace};
 
 /// Why the lane's records have not left. Beside the link's own answer (`beside_link`) it does not
 /// say again what that says.
@@ -39,7 +39,7 @@ fn cause(gateway: &Gateway, lane: &Lane, beside_link: bool) -> Cause {
     if let Some(head) = &lane.held_key {
         return held_key(&waiting, lane, head);
     }
-    let pace = cause::of_pace(gateway, lane);
+    let pace = pace::cause(gateway, lane);
     let leaving = format!("{waiting} and leaving: {}", pace.why);
     match cause::of_part(lane) {
         Some(part) => Cause::new(pace.state, format!("{leaving}; {}", part.why), part.help),

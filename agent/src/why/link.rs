@@ -3,7 +3,7 @@
 use super::cause::{self, Cause};
 use super::facts::{Gateway, Lane};
 use super::words::{count, time};
-use super::{Answer, Kind, State, lane};
+use super::{Answer, Kind, State, lane, pace};
 
 /// Why nothing leaves this gateway, or how fast it does. The answers of `lanes`, in which something
 /// waits, stand below it.
@@ -30,7 +30,7 @@ fn cause(facts: &Gateway, lanes: &[Lane]) -> Cause {
     if facts.waiting == 0 {
         return Cause::new(State::Idle, format!("{reached}, and {waiting}"), "nothing to do");
     }
-    let pace = cause::of_pace(facts, &Lane::default());
+    let pace = pace::cause(facts, &Lane::default());
     let help = match lanes.iter().any(|lane| lane::is_blocked(facts, lane)) {
         true => "see the lanes below".to_owned(),
         false => pace.help,

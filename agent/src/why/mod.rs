@@ -2,7 +2,8 @@
 //! [`facts`] in, sentences out.
 //!
 //! - [`facts`]: everything the sentences are made of; shown as they are with `--json`
-//! - `cause`: what keeps records here, the outermost first: agent, link, lane, pace
+//! - `cause`: what keeps records here, the outermost first: agent, link, lane
+//! - `pace`: why they leave no faster
 //! - `link`, `lane`, `record`, `key`: one answer each
 
 mod cause;
@@ -11,6 +12,7 @@ mod failure;
 mod key;
 mod lane;
 mod link;
+mod pace;
 mod record;
 mod words;
 

@@ -3,7 +3,7 @@
 use super::cause::{self, Cause};
 use super::facts::{Failure, Gateway, Head, Lane, Letter, Loss, Lot, Part, Record, Waiting};
 use super::words::{count, quoted, refusal, time};
-use super::{Answer, Kind, State, failure};
+use super::{Answer, Kind, State, failure, pace};
 
 /// Where the record asked after as `id` is, and why.
 pub fn answer(id: &str, gateway: &Gateway, lane: &Lane, record: &Record) -> Answer {
@@ -61,7 +61,7 @@ fn behind_others(record: &Waiting, cause: Cause) -> Cause {
 }
 
 fn leaving(gateway: &Gateway, lane: &Lane, record: &Waiting) -> Cause {
-    let pace = cause::of_pace(gateway, lane);
+    let pace = pace::cause(gateway, lane);
     let why = match record.ahead {
         _ if lane.freshness.is_some() && !record.backlog => {
             "it is live, and leaves before its lane's backlog".to_owned()

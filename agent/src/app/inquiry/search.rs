@@ -84,21 +84,21 @@ impl<'a> Search<'a> {
         self.found
     }
 
-    /// Whether all of them were looked at, as the others tell of theirs.
+    /// Returns whether all of them were looked at, as the other two do.
     fn all_waiting(&mut self) -> bool {
-        let (queue, until) = (self.queue, self.until);
-        let lanes = queue.lanes().into_iter();
-        let walk =
-            |lane| queue.walk_waiting(&lane, until, |entry| self.waiting(&lane, entry)).whole;
-        lanes.map(walk).fold(true, |all, whole| all && whole)
+        let (queue, until, mut whole) = (self.queue, self.until, true);
+        for lane in queue.lanes() {
+            whole &= queue.walk_waiting(&lane, until, |entry| self.waiting(&lane, entry)).whole;
+        }
+        whole
     }
 
     fn all_settled(&mut self) -> bool {
-        let (queue, until) = (self.queue, self.until);
-        let lanes = queue.lanes().into_iter();
-        let walk =
-            |lane| queue.walk_settled(&lane, until, |entry| self.settled(&lane, entry)).whole;
-        lanes.map(walk).fold(true, |all, whole| all && whole)
+        let (queue, until, mut whole) = (self.queue, self.until, true);
+        for lane in queue.lanes() {
+            whole &= queue.walk_settled(&lane, until, |entry| self.settled(&lane, entry)).whole;
+        }
+        whole
     }
 
     fn all_dead(&mut self) -> bool {
