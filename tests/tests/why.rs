@@ -183,7 +183,8 @@ async fn what_is_held_refused_dead_or_delivered() {
     gateway.start_ready().await;
     store(&gateway, "ward", drafts("good", 0..30)).await;
     store(&gateway, "ward", drafts("bad", 0..1)).await;
-    // It is dead once others have passed after its first refusal.
+    // It is dead once others that left after its first refusal have passed.
+    gateway.until("it is refused", |status| lane(status, "ward").last_error.is_some()).await;
     store(&gateway, "ward", drafts("more", 0..30)).await;
     store(&gateway, "gone", drafts("g", 0..2)).await;
     store(&gateway, "beds", of_key("bed 1", drafts("bad-bed", 0..1))).await;
