@@ -4,6 +4,8 @@
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use crate::port;
+
 const FIRST: u16 = 18_000;
 const COUNT: u16 = 10_000;
 
@@ -24,7 +26,7 @@ impl Ports {
     pub(super) fn free() -> Self {
         loop {
             let first = FIRST + candidate();
-            if (first..first + 8).all(is_free) {
+            if port::reserve(first) && (first..first + 8).all(is_free) {
                 return Self {
                     namesrv: first,
                     broker: first + 4,
