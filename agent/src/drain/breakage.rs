@@ -85,9 +85,7 @@ impl Breakages {
         let suspects = self.0.values().filter(|breakage| Self::is_suspect(breakage.failures));
         suspects.map(|breakage| (breakage.since, breakage.reason.as_str()))
     }
-}
 
-impl Breakages {
     /// The first suspect, and how it failed.
     pub(super) fn first_suspect(&self) -> Option<(u64, Mishap)> {
         let mut suspects = self.0.iter().filter(|(_, b)| Self::is_suspect(b.failures));

@@ -12,7 +12,7 @@ use super::state::{Flight, LaneState, State};
 use crate::config::Order;
 
 /// How the link's reason begins while the far end can be reached and answers no record.
-const MUTE: &str = "reached, but no record is answered: ";
+pub(super) const MUTE: &str = "reached, but no record is answered: ";
 
 /// What goes wrong with records while the far end can be reached and answers none.
 pub fn mute_reason(link: &Link) -> Option<&str> {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::breakage::Breakages;
 use super::breaker::{ROUND, Refusal, Verdict, round};
+use super::inquiry::MUTE;
 use super::state::{Flight, State};
 use crate::queue::SettleError;
 use crate::upstream::{Outcome, Scope};
@@ -228,7 +229,7 @@ impl State {
     /// The far end answers no record: it is as good as away. This one waits no longer than the
     /// link does; until it is answered one, others that have not failed go before it.
     fn mute(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
-        let words = format!("reached, but no record is answered: {reason}");
+        let words = format!("{MUTE}{reason}");
         self.fault(flight.facts.lane, "no answer", &words, now);
         self.link.down(flight.era, &words, now, &mut self.rng);
         Settlement::Defer { until: Some(now + self.silence.wait(0, &mut self.rng)), charged: false }
