@@ -1,18 +1,21 @@
 //! The embedded broker, in the test's process: it keeps its messages over stops and starts.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spillway::broker::faults::Faults;
-use spillway::broker::{Broker, BrokerOptions, Stored};
+use spillway::broker::{Broker, BrokerOptions, StartError, Stored};
 use spillway::clock::SystemClock;
 use spillway::config::{Credentials, Secret, Transport};
 use spillway::upstream::http::HttpUpstream;
 use spillway_protocol::message::Message;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use crate::arrival::Arrival;
+use crate::gateway::PATIENCE;
 use crate::{port, sample};
 
 /// The instance that agents and apps name.
@@ -54,7 +57,7 @@ impl HttpBroker {
         if let Some(invisible) = self.invisible {
             (options.invisible, options.invisible_orderly) = (invisible, invisible);
         }
-        self.running = Some(Broker::start(options).await.unwrap());
+        self.running = Some(listening(options).await);
     }
 
     /// Stops it: requests under way are answered, then nobody listens.
@@ -131,5 +134,21 @@ impl HttpBroker {
 
     fn running(&self) -> &Broker {
         self.running.as_ref().expect("the broker does not run")
+    }
+}
+
+/// A child that another thread forks holds a copy of the socket that was closed last, until it has
+/// become its program: the port is free a moment later.
+async fn listening(options: BrokerOptions) -> Broker {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Broker::start(options.clone()).await {
+            Err(StartError::Listen { source, .. })
+                if source.kind() == ErrorKind::AddrInUse && Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(5)).await;
+            }
+            started => return started.unwrap(),
+        }
     }
 }

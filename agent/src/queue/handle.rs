@@ -1,6 +1,5 @@
 //! The queue as the rest of the agent holds it.
 
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
@@ -59,7 +58,7 @@ struct Inner {
     /// `None` once closed.
     threads: Mutex<Option<Threads>>,
     /// Held for its lock.
-    _lock: File,
+    _lock: identity::Lock,
 }
 
 struct Threads {

@@ -33,8 +33,19 @@ pub(super) struct StreamOf {
     pub(super) fresh: bool,
 }
 
-/// Locks the folder for as long as the returned file lives. Makes it if it is missing.
-pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
+/// A locked folder. Dropped, it is free at once.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone would leave it to a child that is being forked, until that is its program.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks the folder for as long as the returned lock lives. Makes it if it is missing.
+pub(super) fn lock(folder: &Path) -> Result<Lock, OpenError> {
     let fail = |source, remedy| OpenError::Io { path: folder.to_owned(), source, remedy };
     make_folder(folder)
         .map_err(|e| fail(e, "make it, or let the agent's user write its parent"))?;
@@ -57,7 +68,7 @@ pub(super) fn lock(folder: &Path) -> Result<File, OpenError> {
     }
     // For the one who finds it locked; a full disk must not keep the agent from starting.
     drop(file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())));
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// Reads the identity, or makes one. On another host (a cloned disk) a new stream begins, so that
@@ -127,6 +138,8 @@ mod tests {
         let held = lock(folder.path()).unwrap();
         let error = lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
+        // As in a child that is being forked.
+        let _copy = held.0.try_clone().unwrap();
         drop(held);
         assert!(lock(folder.path()).is_ok());
     }

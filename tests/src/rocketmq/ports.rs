@@ -1,7 +1,6 @@
 //! Free ports, below the range that the kernel hands out to outgoing connections: they have to
 //! be free again when the proxy is started a second time.
 
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::port;
@@ -26,7 +25,7 @@ impl Ports {
     pub(super) fn free() -> Self {
         loop {
             let first = FIRST + candidate();
-            if port::reserve(first) && (first..first + 8).all(is_free) {
+            if port::reserve(first) && !(first..first + 8).any(port::is_taken) {
                 return Self {
                     namesrv: first,
                     broker: first + 4,
@@ -44,8 +43,4 @@ fn candidate() -> u16 {
     let process = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
     let tried = TRIED.fetch_add(8, Ordering::Relaxed);
     process.wrapping_mul(8).wrapping_add(tried) % COUNT
-}
-
-fn is_free(port: u16) -> bool {
-    TcpListener::bind(("0.0.0.0", port)).is_ok()
 }
