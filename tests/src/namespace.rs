@@ -1,5 +1,6 @@
 //! A gateway's own network: a namespace with a cable to this machine, which can be cut, filtered
-//! and named in. Needs root, iproute2 and nftables.
+//! and named in. Needs root, iproute2 and nftables. Its addresses are those that RFC 2544 keeps for
+//! tests of networks, so that none is this machine's own; one test program at a time has them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -15,7 +16,6 @@ pub struct Namespace {
     /// The cable's end on this machine; the other one is `eth0`.
     far_end: String,
     number: u8,
-    process: u8,
 }
 
 impl Namespace {
@@ -30,7 +30,6 @@ impl Namespace {
             name: format!("spillway-{process}-{number}"),
             far_end: format!("sw{process}x{number}"),
             number,
-            process: u8::try_from(process % 200).unwrap(),
         };
         let Self { name, far_end, .. } = &own;
         must("ip", &format!("netns add {name}"));
@@ -53,7 +52,7 @@ impl Namespace {
 
     /// The gateway's address.
     pub fn near(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.process, self.number, 2)
+        Ipv4Addr::new(198, 18, self.number, 2)
     }
 
     /// The gateway's other address.
@@ -63,7 +62,7 @@ impl Namespace {
 
     /// This machine's address at the cable's far end.
     pub fn far(&self) -> Ipv4Addr {
-        Ipv4Addr::new(10, self.process, self.number, 1)
+        Ipv4Addr::new(198, 18, self.number, 1)
     }
 
     /// This machine's other address there.
@@ -73,13 +72,13 @@ impl Namespace {
 
     /// A further address of this machine, which only the default route leads to.
     pub fn beyond(&self) -> Ipv4Addr {
-        let address = Ipv4Addr::new(10, 200 + self.process / 4, self.number, 1);
+        let address = Ipv4Addr::new(198, 19, self.number, 1);
         must("ip", &format!("addr replace {address}/32 dev {}", self.far_end));
         address
     }
 
     fn ipv6(&self, last: u16) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd5a, u16::from(self.process), u16::from(self.number), 0, 0, 0, 0, last)
+        Ipv6Addr::new(0xfd5a, 0, u16::from(self.number), 0, 0, 0, 0, last)
     }
 
     /// The cable in, or out at the far end: the gateway's device keeps its addresses and routes and

@@ -10,6 +10,7 @@ use spillway_tests::centre::{
     Consumer, Environment, environment, patient, patients, publish_many, until_count, with,
     with_body,
 };
+use spillway_tests::gateway::PATIENCE;
 use spillway_tests::mariadb::MariaDb;
 use spillway_tests::redis::Redis;
 use tokio::time::sleep;
@@ -86,7 +87,7 @@ async fn a_database_and_a_consumer_that_are_killed_under_load_lose_and_double_no
     scene.database.kill();
     // Both meet it before it is back.
     for consumer in [&first, &second] {
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + PATIENCE;
         while !consumer.log().contains("the database is away") {
             assert!(std::time::Instant::now() < deadline, "{}", consumer.log());
             sleep(Duration::from_millis(20)).await;

@@ -24,7 +24,7 @@ use tokio::time::timeout;
 /// A proxy needs a while to start, longer on a machine that is busy with builds.
 const PATIENCE: Duration = Duration::from_secs(180);
 const DEVICES: usize = 200;
-const RECORDS_EACH: usize = 25;
+const RECORDS_EACH: usize = 40;
 const TOPIC: &str = "devices";
 /// Records between two events.
 const STEP: u64 = 300;

@@ -23,6 +23,8 @@ use spillway_tests::{app, arrival::Arrival, oracle};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+/// For a scene's steps, with nine others beside it.
+const PATIENCE: Duration = Duration::from_secs(180);
 /// Port of the relays.
 const PORT: u16 = 7_070;
 /// Requests in flight: as many answers a cut may lose.
@@ -84,7 +86,7 @@ impl Scene {
     }
 
     async fn drained(&mut self) -> Status {
-        self.gateway.until_delivered(Duration::from_secs(60)).await
+        self.gateway.until_delivered(PATIENCE).await
     }
 
     async fn offline(&mut self, because: &str) -> Status {
@@ -93,7 +95,7 @@ impl Scene {
             matches!(s.link.state, LinkState::Offline | LinkState::Probing)
                 && s.link.reason.contains(because)
         };
-        self.gateway.until(&what, offline).await
+        self.gateway.until_within(PATIENCE, &what, offline).await
     }
 
     /// What a core spent on the agent during `time`, in parts of it.
@@ -401,17 +403,16 @@ async fn the_same_over_grpc() {
     gateway.start_ready().await;
     let ledger = Ledger::default();
     hand_over_more(&gateway, &ledger, 0..50).await;
-    let patience = Duration::from_secs(90);
-    gateway.until_delivered(patience).await;
+    gateway.until_delivered(PATIENCE).await;
     network.plug(false);
     gateway.until("it is offline", |s| s.link.reason.contains("carrier")).await;
     hand_over_more(&gateway, &ledger, 50..150).await;
     network.plug(true);
-    gateway.until_delivered(patience).await;
+    gateway.until_delivered(PATIENCE).await;
     forget_connections(&network, gateway.pid());
     hand_over_more(&gateway, &ledger, 150..250).await;
     let begun = Instant::now();
-    gateway.until_delivered(patience).await;
+    gateway.until_delivered(PATIENCE).await;
     println!("grpc half-open: drained after {:.1} s", begun.elapsed().as_secs_f64());
     gateway.stop(Duration::from_secs(30)).await;
     let stored = tokio::task::spawn_blocking(move || mq.read_all("t")).await.unwrap();

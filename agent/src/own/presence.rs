@@ -24,7 +24,7 @@ use crate::drain::Connection;
 /// How exactly the end of a session is known that a crash ended.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(60);
 /// Time that a goodbye gets to leave.
-pub(super) const PARTING: Duration = Duration::from_secs(3);
+pub(super) const PARTING: Duration = Duration::from_secs(5);
 
 /// This gateway's address on the way to the far end, or `0.0.0.0`.
 pub type Address = Arc<dyn Fn() -> BoxFuture<'static, String> + Send + Sync>;

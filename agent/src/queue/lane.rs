@@ -286,8 +286,13 @@ impl Lane {
         let gone = head.settled().count_from(baseline) + pending;
         let waiting = numbered.saturating_sub(gone);
         let known = dead + left.replayed + left.purged;
-        // Letters that neither lie there nor left were lost with a damaged file.
-        let lost = tally.dead.saturating_sub(known);
+        // Letters that neither lie there nor left were lost with a damaged file, unless they came
+        // since `known` was read.
+        let missing = tally.dead.saturating_sub(known);
+        drop(head);
+        let came =
+            if missing > 0 { self.dead.figures(&self.name).0.saturating_sub(dead) } else { 0 };
+        let (dead, lost) = (dead + came.min(missing), missing.saturating_sub(came));
         // More letters than the lane has noted: a crash came before it could, so these records
         // wait again and are there twice.
         let twice = known.saturating_sub(tally.dead);

@@ -42,5 +42,5 @@ impl Ports {
 fn candidate() -> u16 {
     let process = u16::try_from(std::process::id() % u32::from(COUNT)).unwrap_or(0);
     let tried = TRIED.fetch_add(8, Ordering::Relaxed);
-    process.wrapping_mul(8).wrapping_add(tried) % COUNT
+    process.wrapping_mul(64).wrapping_add(tried) % COUNT
 }
