@@ -86,7 +86,7 @@ impl Queue {
         let lock = identity::lock(&options.data_dir)?;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
-        let stores = recover::stores(&options)?;
+        let stores = recover::stores(&options, &lock.anchor)?;
         let changed = watch::Sender::new(0);
         let parts = recover::recover(stores, &options, stream, clock.clone(), changed.clone());
         let Parts { lanes, committers, dead, ids, mut recovery } =
@@ -95,7 +95,7 @@ impl Queue {
                 source,
                 remedy: "see that the agent's user may read it and that the disk works",
             })?;
-        recovery.orphans = recover::orphans(&options);
+        recovery.orphans = recover::orphans(&options, &lock.anchor);
         let mut threads = Vec::new();
         let mut inboxes = Vec::new();
         for committer in committers {

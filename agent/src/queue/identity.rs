@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use spillway_protocol::message::StreamId;
 
 use super::api::OpenError;
+use super::store::anchor::Anchor;
 use super::store::disk::make_folder;
 use crate::small_file;
 
@@ -35,12 +37,16 @@ pub(super) struct StreamOf {
 
 /// A locked folder. Dropped, it is free at once.
 #[derive(Debug)]
-pub(super) struct Lock(File);
+pub(super) struct Lock {
+    file: File,
+    /// What the folder is known by while it is locked.
+    pub(super) anchor: Arc<Anchor>,
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing alone would leave it to a child that is being forked, until that is its program.
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
@@ -68,7 +74,8 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, OpenError> {
     }
     // For the one who finds it locked; a full disk must not keep the agent from starting.
     drop(file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())));
-    Ok(Lock(file))
+    let anchor = Anchor::new(path, &file).map_err(|e| fail(e, "see that the disk works"))?;
+    Ok(Lock { file, anchor: Arc::new(anchor) })
 }
 
 /// Reads the identity, or makes one. On another host (a cloned disk) a new stream begins, so that
@@ -139,7 +146,7 @@ mod tests {
         let error = lock(folder.path()).unwrap_err().to_string();
         assert!(error.contains(&std::process::id().to_string()), "{error}");
         // As in a child that is being forked.
-        let _copy = held.0.try_clone().unwrap();
+        let _copy = held.file.try_clone().unwrap();
         drop(held);
         assert!(lock(folder.path()).is_ok());
     }

@@ -18,6 +18,7 @@ use super::identity::StreamOf;
 use super::ids::{Ids, Print};
 use super::lane::{Lane, Shared};
 use super::store::Store;
+use super::store::anchor::Anchor;
 use super::store::disk::DiskStore;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
@@ -38,11 +39,11 @@ pub(super) struct Stores {
 }
 
 /// The stores in the data folder, made if they are missing.
-pub(super) fn stores(options: &Options) -> Result<Stores, OpenError> {
+pub(super) fn stores(options: &Options, anchor: &Arc<Anchor>) -> Result<Stores, OpenError> {
     let lanes = options.data_dir.join("lanes");
     let quarantine = options.data_dir.join("quarantine");
     let open = |folder: &Path| -> Result<Arc<dyn Store>, OpenError> {
-        match DiskStore::open(folder, &quarantine) {
+        match DiskStore::open(folder, &quarantine, anchor.clone()) {
             Ok(store) => Ok(Arc::new(store)),
             Err(source) => {
                 let remedy = "let the agent's user write there, and see that the disk has room";
@@ -163,19 +164,21 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Vec<Sealed>> {
 }
 
 /// Lanes that have a folder but are not configured: their records stay, and are told of.
-pub(super) fn orphans(options: &Options) -> Vec<(String, u64)> {
+pub(super) fn orphans(options: &Options, anchor: &Arc<Anchor>) -> Vec<(String, u64)> {
     let Ok(folders) = fs::read_dir(options.data_dir.join("lanes")) else {
         return Vec::new();
     };
     let names = folders.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let known = |name: &String| options.lanes.iter().any(|lane| lane.name.as_str() == name);
-    let waiting = |name: String| waiting_in(options, &name).filter(|n| *n > 0).map(|n| (name, n));
+    let waiting =
+        |name: String| waiting_in(options, &name, anchor).filter(|n| *n > 0).map(|n| (name, n));
     names.filter(|name| !known(name)).filter_map(waiting).collect()
 }
 
-fn waiting_in(options: &Options, name: &str) -> Option<u64> {
+fn waiting_in(options: &Options, name: &str, anchor: &Arc<Anchor>) -> Option<u64> {
     LaneName::parse(name).ok()?;
     let folder = options.data_dir.join("lanes").join(name);
-    let store = DiskStore::open(&folder, &options.data_dir.join("quarantine")).ok()?;
+    let quarantine = options.data_dir.join("quarantine");
+    let store = DiskStore::open(&folder, &quarantine, anchor.clone()).ok()?;
     super::lane::waiting_in(Arc::new(store)).ok()
 }

@@ -207,9 +207,9 @@ impl Chain {
                 self.lock_cache().keep_pack(pack.clone());
                 Ok(Read::Pack(pack))
             }
-            Ok(Found::Before(next)) => Ok(self.hole(id, next.min(limit))),
-            Ok(Found::At(_) | Found::Nothing) => Ok(self.hole(id, limit)),
-            Err(e) if is_damage(&e) => Ok(self.hole(id, limit)),
+            Ok(Found::Before(next)) => self.hole(id, next.min(limit)),
+            Ok(Found::At(_) | Found::Nothing) => self.hole(id, limit),
+            Err(e) if is_damage(&e) => self.hole(id, limit),
             Err(e) => Err(e),
         }
     }
@@ -222,9 +222,10 @@ impl Chain {
         Some((segment.id, limit))
     }
 
-    fn hole(&self, id: SegmentId, until: u64) -> Read {
+    fn hole(&self, id: SegmentId, until: u64) -> io::Result<Read> {
+        self.store.present()?;
         self.mark_damaged(id.first);
-        Read::Hole { until }
+        Ok(Read::Hole { until })
     }
 
     /// The segment that holds `position` is to be put aside, not removed.

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::anchor::Anchor;
 use super::scan::{has_traces, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
@@ -35,17 +36,23 @@ pub(in crate::queue) struct DiskStore {
     folder: PathBuf,
     quarantine: PathBuf,
     slots: Slots,
+    anchor: Arc<Anchor>,
 }
 
 impl DiskStore {
-    /// The chain in `folder`; damaged segments go to `quarantine`. Both are made if missing.
-    pub(in crate::queue) fn open(folder: &Path, quarantine: &Path) -> io::Result<Self> {
+    /// The chain in `folder`; damaged segments go to `quarantine`. Both are made if missing, and lie
+    /// in the folder of `anchor`.
+    pub(in crate::queue) fn open(
+        folder: &Path,
+        quarantine: &Path,
+        anchor: Arc<Anchor>,
+    ) -> io::Result<Self> {
         make_folder(folder)?;
         // Made now, since putting something aside must need no space later.
         make_folder(quarantine)?;
         let slots = Slots::new(folder);
         slots.prepare()?;
-        Ok(Self { folder: folder.to_owned(), quarantine: quarantine.to_owned(), slots })
+        Ok(Self { folder: folder.to_owned(), quarantine: quarantine.to_owned(), slots, anchor })
     }
 
     /// Makes a segment in the folder `made` and moves it to its place.
@@ -62,7 +69,8 @@ impl DiskStore {
         self.sync_folder()?;
         let path = folder.join("db");
         let shared = Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path });
-        Ok(DiskSegment { shared, database, data, folder, packs: 0, bytes: 0, keys: 0 })
+        let anchor = self.anchor.clone();
+        Ok(DiskSegment { shared, database, data, folder, anchor, packs: 0, bytes: 0, keys: 0 })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -77,6 +85,10 @@ impl DiskStore {
 }
 
 impl Store for DiskStore {
+    fn present(&self) -> io::Result<()> {
+        self.anchor.check()
+    }
+
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         let names = self.names()?;
         for name in names.iter().filter(|n| n.starts_with("tmp-") || n.starts_with("dead-")) {
@@ -91,6 +103,7 @@ impl Store for DiskStore {
     }
 
     fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
+        self.present()?;
         let made = self.folder.join(format!("tmp-{}", id.folder()));
         match self.make(id, &made) {
             Ok(segment) => Ok(Box::new(segment)),
@@ -114,6 +127,7 @@ impl Store for DiskStore {
     }
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
+        self.present()?;
         let dead = self.folder.join(format!("dead-{}", id.folder()));
         match fs::rename(self.folder.join(id.folder()), &dead) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -125,6 +139,7 @@ impl Store for DiskStore {
     }
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
+        self.present()?;
         let lane = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let aside = self.quarantine.join(format!("{lane}-{}", id.folder()));
         match fs::rename(self.folder.join(id.folder()), &aside) {
@@ -159,6 +174,7 @@ impl Store for DiskStore {
     }
 
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
+        self.present()?;
         self.slots.save(state)
     }
 
@@ -172,6 +188,7 @@ impl Store for DiskStore {
     }
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.present()?;
         let made = self.folder.join(format!("new-{name}"));
         let written = write_new(&made, bytes)
             .and_then(|()| fs::rename(&made, self.folder.join(name)))
@@ -181,6 +198,7 @@ impl Store for DiskStore {
     }
 
     fn remove_file(&self, name: &str) -> io::Result<()> {
+        self.present()?;
         fs::remove_file(self.folder.join(name))
     }
 
@@ -266,6 +284,7 @@ struct DiskSegment {
     database: Database,
     data: File,
     folder: PathBuf,
+    anchor: Arc<Anchor>,
     /// Packs and bytes in the newest tree.
     packs: usize,
     bytes: usize,
@@ -309,6 +328,8 @@ impl SegmentWriter for DiskSegment {
     fn sync(&mut self) -> io::Result<()> {
         self.database.with(|database| database.flush().map(drop))?;
         self.data.sync_data()?;
+        // A restart looks for it by its path.
+        self.anchor.check_file(&self.shared.path, &self.data)?;
         // What lies there is never synced, so nothing may lie there.
         match fs::read_dir(self.folder.join("blobs"))?.next() {
             None => Ok(()),
@@ -384,7 +405,9 @@ mod tests {
     use crate::queue::store::range_sync;
 
     fn store(folder: &Path) -> DiskStore {
-        DiskStore::open(&folder.join("lane"), &folder.join("quarantine")).unwrap()
+        let lock = folder.join("lock");
+        let anchor = Anchor::new(lock.clone(), &File::create(&lock).unwrap()).unwrap();
+        DiskStore::open(&folder.join("lane"), &folder.join("quarantine"), Arc::new(anchor)).unwrap()
     }
 
     fn fill(store: &DiskStore, id: SegmentId, sizes: &[usize], per_sync: usize) -> Vec<Vec<u8>> {

@@ -98,6 +98,10 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn present(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         self.operate(|disk| Ok(disk.segments.keys().copied().collect()))
     }

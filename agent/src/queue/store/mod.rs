@@ -3,6 +3,7 @@
 //! [`disk::DiskStore`] keeps segments in sled databases and is the product; `memory::MemoryStore`
 //! knows which of its bytes a power cut would take and is for tests.
 
+pub(super) mod anchor;
 pub(super) mod disk;
 #[cfg(test)]
 pub(super) mod memory;
@@ -50,6 +51,9 @@ pub(super) struct PackRef {
 
 /// A place for one chain: a lane's, or that of the dead letters.
 pub(super) trait Store: Send + Sync + 'static {
+    /// An error if the place is not the one that was opened. What is missing then is not damaged.
+    fn present(&self) -> io::Result<()>;
+
     /// Segments left by earlier runs, by first position. Half-made and half-removed ones are
     /// cleared away first.
     fn segments(&self) -> io::Result<Vec<SegmentId>>;
