@@ -14,7 +14,7 @@
 //! 5. The answer is an [`upstream::Outcome`]. Delivered: the lease is acknowledged and the record
 //!    is gone. Otherwise it goes back, or, if it is itself wrong, to the dead letters.
 //!
-//! Around it: [`app`] wires the parts, [`degrade`] lets bulk lanes give way under pressure, [`own`] writes the agent's own records, [`centre`] does what
+//! Around it: [`app`] wires the parts, [`admin`] shows metrics and health, [`degrade`] lets bulk lanes give way under pressure, [`own`] writes the agent's own records, [`centre`] does what
 //! the centre asks, [`config`] proves what they are told, [`control`] shows operators the queue,
 //! [`why`] says why something has not left, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
 //! it shares with the intake's front for the SDKs of the MQ HTTP API, [`attendance`] is which local
@@ -22,6 +22,7 @@
 //! [`plan`] sizes a fleet by simulating it with [`fleet`], [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`] and [`allocator`] are
 //! what is asked of the machine.
 
+pub mod admin;
 pub mod allocator;
 pub mod app;
 pub mod attendance;

@@ -20,6 +20,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "mq_http" => &[],
         "intake" => &["queue", "mq_http"],
         "broker" => &["mq_http"],
+        "admin" => &["intake"],
         "pace" => &[],
         "drain" => &["queue", "link", "upstream", "pace", "budget"],
         "fleet" => &["link", "pace"],
@@ -140,7 +141,7 @@ fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
         "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet",
-        "plan", "control", "mq_http", "broker", "own", "centre", "why",
+        "plan", "control", "mq_http", "broker", "own", "centre", "why", "admin",
     ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");

@@ -21,6 +21,11 @@ impl Meter {
         self.0.push_back((now, count));
     }
 
+    /// When it was last sampled.
+    pub(super) fn newest(&self) -> Option<Instant> {
+        self.0.back().map(|(at, _)| *at)
+    }
+
     /// Growth per second over the samples.
     pub(super) fn per_second(&self) -> f64 {
         let (Some(first), Some(last)) = (self.0.front(), self.0.back()) else { return 0.0 };

@@ -1,6 +1,7 @@
 //! The agent as a whole: the one place that knows all parts and how they hang together.
 
 mod access;
+mod admin;
 mod budget;
 mod centre;
 mod front;
@@ -20,9 +21,10 @@ use spillway_protocol::local::status::Configuration;
 use spillway_protocol::record::{LaneName, RecordId};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
+use self::admin::{Admin, Seen};
 use self::budget::BudgetFile;
 use crate::attendance::Register;
 use crate::centre::Centre;
@@ -64,6 +66,9 @@ pub enum StartError {
     /// The MQ HTTP front.
     #[error(transparent)]
     Front(#[from] front::BindError),
+    /// The admin address.
+    #[error(transparent)]
+    Admin(#[from] admin::BindError),
     /// The way to the centre.
     #[error(transparent)]
     Centre(#[from] centre::ClientError),
@@ -90,6 +95,7 @@ pub struct Agent {
     own: Option<Own>,
     centre: Option<Centre>,
     budget_file: BudgetFile,
+    admin: Option<Admin>,
     /// Removed when the agent is gone.
     _sockets: [SocketFile; 2],
 }
@@ -116,6 +122,7 @@ impl Agent {
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
         let front_listener = front::bind(listen.mq_http.as_ref()).await?;
+        let admin_listener = admin::bind(listen.admin.as_ref()).await?;
         let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
@@ -143,8 +150,11 @@ impl Agent {
         let intake = self::intake(&config, queue.clone(), report.clone(), register);
         let desk = desk(&config, &queue, &report, &drain, clock.clone());
         let front = front::before(&config, &intake, &clock);
+        let intake_ended = CancellationToken::new();
+        let serving = intake::serve(listener, intake, stop.clone());
+        let serving = until_ended(serving, intake_ended.clone().drop_guard());
         let mut servers = vec![
-            tokio::spawn(intake::serve(listener, intake, stop.clone())),
+            tokio::spawn(serving),
             tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
             tokio::spawn(remember(known_time, stop.clone())),
@@ -159,8 +169,11 @@ impl Agent {
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
+        let seen = Seen { report: report.clone(), stop: stop.clone(), intake_ended };
+        let admin = admin_listener.zip(config.listen.admin.as_ref());
+        let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen));
         let _sockets = [socket, desk_socket];
-        Ok(Self { queue, drain, stop, servers, report, own, centre, budget_file, _sockets })
+        Ok(Self { queue, drain, stop, servers, report, own, centre, budget_file, admin, _sockets })
     }
 
     /// The same as `GET /v1/status`.
@@ -192,6 +205,9 @@ impl Agent {
                 // A client that never ends its request must not keep the queue from closing.
                 Err(_) => server.abort(),
             }
+        }
+        if let Some(admin) = self.admin {
+            admin.stop().await;
         }
         let (queue, stored) = (self.queue.clone(), self.drain.count());
         let close = move || {
@@ -383,6 +399,11 @@ async fn remember(mut known: KnownTime, stop: CancellationToken) {
             _ => return,
         }
     }
+}
+
+/// `part`; however it ends, `_ended` is dropped then.
+async fn until_ended(part: impl Future<Output = ()>, _ended: DropGuard) {
+    part.await;
 }
 
 async fn serve_desk(listener: tokio::net::UnixListener, desk: Desk, stop: CancellationToken) {

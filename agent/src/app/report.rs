@@ -19,6 +19,9 @@ use crate::upstream::Upstream;
 /// How often the rate of accepted records is sampled.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 
+/// The longest time without a sample that a busy machine explains.
+const SILENT_MAX: Duration = Duration::from_secs(60);
+
 /// See the module.
 pub(super) struct Report {
     gateway: String,
@@ -91,6 +94,13 @@ impl Report {
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }
+    }
+
+    /// For how long the accounts have not been read, if that is too long: the queue or the
+    /// machine's threads are stuck. Says nothing of an agent that stops.
+    pub(super) fn silent(&self) -> Option<Duration> {
+        let last = self.meter().newest().unwrap_or(self.started);
+        Some(last.elapsed()).filter(|silent| *silent > SILENT_MAX)
     }
 
     /// Where the centre's part shows how it stands.

@@ -68,7 +68,10 @@ fn failure(error: StartError) -> Failure {
         StartError::Socket(BindError::NotASocket { .. } | BindError::NoFolder { .. }) => {
             Exit::Configuration
         }
-        StartError::Queue(_) | StartError::Socket(_) | StartError::Front(_) => Exit::TryAgain,
+        StartError::Queue(_)
+        | StartError::Socket(_)
+        | StartError::Front(_)
+        | StartError::Admin(_) => Exit::TryAgain,
     };
     Failure::new(exit, error.to_string())
 }

@@ -9,7 +9,7 @@ use spillway_protocol::record::RecordId;
 use super::load::Surroundings;
 use super::section::{self, Section};
 use super::tree::Value;
-use super::{Backoff, Dead, Drain, Gateway, Limits, Listen, front, unit};
+use super::{Backoff, Dead, Drain, Gateway, Limits, Listen, admin, front, unit};
 
 /// Where records come in, unless the configuration says otherwise.
 pub const SOCKET: &str = "/run/spillway/spillway.sock";
@@ -85,9 +85,11 @@ pub(super) fn listen(section: Section<'_>, surroundings: &Surroundings) -> Liste
     }
     let mq_http = section.section("mq_http");
     let mq_http = mq_http.and_then(|section| front::read(section, surroundings));
-    ["http", "admin"].iter().for_each(|name| section.not_built_at_all(name));
+    let admin = section.section("admin");
+    let admin = admin.and_then(|section| admin::read(section, surroundings));
+    section.not_built_at_all("http");
     section.finish();
-    Listen { socket, mode: mode.unwrap_or(MODE), control, mq_http }
+    Listen { socket, mode: mode.unwrap_or(MODE), control, mq_http, admin }
 }
 
 /// The control socket of an agent whose intake socket is `socket`, unless it is told otherwise.

@@ -3,6 +3,7 @@
 //! [`load()`] reads the file as it is written and reports every fault at once, with file, line, key,
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
+mod admin;
 mod basic;
 mod budget;
 mod client;
@@ -136,6 +137,8 @@ pub struct Listen {
     pub control: PathBuf,
     /// `[listen.mq_http]`
     pub mq_http: Option<MqHttp>,
+    /// `[listen.admin]`
+    pub admin: Option<Admin>,
 }
 
 /// `[listen.mq_http]`: the MQ HTTP API for apps on this machine.
@@ -145,6 +148,17 @@ pub struct MqHttp {
     pub address: SocketAddr,
     /// Ids of local access keys with their secrets, at least one, each id once.
     pub access_keys: Vec<(String, Secret)>,
+}
+
+/// `[listen.admin]`: metrics and health, for those who watch over the gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admin {
+    /// An address, which is loopback where there is no token, and a port.
+    pub address: SocketAddr,
+    /// What each request must bring.
+    pub token: Option<Secret>,
+    /// Names, in lower case, by which this machine may be asked beside its address.
+    pub hosts: Vec<String>,
 }
 
 /// `[[client]]`: a user of this machine that may use the intake socket.

@@ -52,7 +52,7 @@ pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) -
 
 /// Serves one connection by `service`, within the limits that hold for every client; whether it
 /// ended between two requests.
-pub(super) async fn converse<W, S, B>(
+pub(crate) async fn converse<W, S, B>(
     wire: Wire<W>,
     service: S,
     idle_max: Duration,
@@ -297,7 +297,7 @@ pub(super) fn turned_away(refusal: &Refusal) -> String {
 }
 
 /// An answer as it goes over the wire, after which the connection is closed.
-pub(super) fn whole_answer(
+pub(crate) fn whole_answer(
     status: u16,
     content_type: &str,
     retry_after_s: Option<u64>,

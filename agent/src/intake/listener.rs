@@ -47,7 +47,7 @@ pub(super) async fn serve_peers(
 }
 
 /// Where connections come in.
-pub(super) trait Door {
+pub(crate) trait Door {
     type Stream;
 
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
@@ -70,22 +70,22 @@ impl Door for TcpListener {
 }
 
 /// What becomes of connections.
-pub(super) struct Reception<A, S, T> {
+pub(crate) struct Reception<A, S, T> {
     /// Most that are served at a time.
-    pub(super) connections_max: usize,
+    pub(crate) connections_max: usize,
     /// Time that they get when the agent stops.
-    pub(super) grace: Duration,
+    pub(crate) grace: Duration,
     /// What a connection may, or why it is not served.
-    pub(super) admit: A,
+    pub(crate) admit: A,
     /// Serves one.
-    pub(super) session: S,
+    pub(crate) session: S,
     /// Tells one why it is not served.
-    pub(super) turn_away: T,
+    pub(crate) turn_away: T,
 }
 
 impl<A, S, T> Reception<A, S, T> {
     /// Accepts until `stop`, then waits for the sessions to end.
-    pub(super) async fn receive<D, R, F, G>(self, door: D, stop: &CancellationToken)
+    pub(crate) async fn receive<D, R, F, G>(self, door: D, stop: &CancellationToken)
     where
         D: Door,
         A: Fn(&D::Stream) -> Result<R, Refusal>,
@@ -212,7 +212,7 @@ async fn tell(wire: Wire, dialect: Dialect, refusal: Refusal) {
 }
 
 /// Writes all of `text` and closes.
-pub(super) async fn say<S>(mut stream: S, text: &[u8])
+pub(crate) async fn say<S>(mut stream: S, text: &[u8])
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

@@ -38,6 +38,14 @@ pub use self::front::{Front, FrontOptions, Instance, serve_mq_http};
 pub use self::listener::serve;
 pub use self::queued::Queued;
 
+/// How the intake serves HTTP, for the admin listener: one set of limits on connections, heads
+/// and stalls.
+pub(crate) mod serving {
+    pub(crate) use super::http::{converse, whole_answer};
+    pub(crate) use super::listener::{Reception, say};
+    pub(crate) use super::wire::Wire;
+}
+
 use self::admission::Budget;
 use self::clients::{Clients, Peer, Rights};
 use crate::attendance::{Register, Visit};

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-pub(super) struct Wire<S = UnixStream> {
+pub(crate) struct Wire<S = UnixStream> {
     stream: S,
     first: Bytes,
     stall_max: Duration,
@@ -50,7 +50,7 @@ impl Wire {
 
 impl<S> Wire<S> {
     /// A connection on which only one dialect is spoken.
-    pub(super) fn plain(stream: S, stall_max: Duration) -> Self {
+    pub(crate) fn plain(stream: S, stall_max: Duration) -> Self {
         let progress = Instant::now();
         Self { stream, first: Bytes::new(), stall_max, progress, stall: None }
     }

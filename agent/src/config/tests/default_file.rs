@@ -53,11 +53,12 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         "access_key_secret",
         "security_token",
         "local_app_secret",
+        "admin_token",
         "proxy_password",
     ];
     let setup = files
         .iter()
-        .fold(setup, |setup, file| setup.file(file, "x"))
+        .fold(setup, |setup, file| setup.file(file, "0123456789abcdef"))
         .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
     setup.good();
 
@@ -74,6 +75,6 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
         })
         .collect();
     // What later versions build comes into the file then; `namespace` is instance_id's other name.
-    let expected = ["admin", "credential_command", "credentials", "http", "namespace"];
+    let expected = ["credential_command", "credentials", "http", "namespace"];
     assert_eq!(left_out, expected.into());
 }

@@ -337,7 +337,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[dead]\nkeep_for = \"7d\"", "2: dead.keep_for"),
         ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
         ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
-        ("[listen.admin]\naddress = \"127.0.0.1:9465\"", "1: listen.admin"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
         (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),

@@ -1,5 +1,6 @@
 //! Whole files in, configuration or faults out.
 
+mod admin;
 mod budget;
 mod client;
 mod control;

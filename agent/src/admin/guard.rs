@@ -1,0 +1,246 @@
+//! Who may look. Pages of other sites must not read here through an operator's browser: the names
+//! under which this machine is asked are known (a foreign name that was made to lead here is not
+//! among them), and no other origin is served.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
+use sha2::{Digest, Sha256};
+
+/// What a request needs to be answered.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    address: IpAddr,
+    hosts: Vec<String>,
+    /// Of the token.
+    digest: Option<[u8; 32]>,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Denied {
+    /// Its method.
+    #[error("this is read-only; GET and HEAD are answered")]
+    Method,
+    /// The name by which it asks.
+    #[error("ask by the address of [listen.admin], or by a name that is among its hosts")]
+    Host,
+    /// Whose page asks.
+    #[error("pages of other sites may not read here")]
+    Origin,
+    /// Its token.
+    #[error("send the token of [listen.admin]: Authorization: Bearer TOKEN")]
+    Token,
+}
+
+impl Denied {
+    /// The status that says so.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Host | Self::Origin => StatusCode::FORBIDDEN,
+            Self::Token => StatusCode::UNAUTHORIZED,
+        }
+    }
+}
+
+impl Guard {
+    /// Of what listens on `address` and may be asked by `hosts`, too, which are in lower case. With
+    /// a token each request must bring it.
+    pub fn new(address: SocketAddr, hosts: Vec<String>, token: Option<&str>) -> Self {
+        Self { address: address.ip(), hosts, digest: token.map(digest) }
+    }
+
+    /// Whether a request with this head is answered.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), Denied> {
+        if method != Method::GET && method != Method::HEAD {
+            return Err(Denied::Method);
+        }
+        let host = only(headers, &HOST)?.ok_or(Denied::Host)?;
+        let asked = uri.authority().map(Authority::as_str);
+        if ![Some(host), asked].into_iter().flatten().all(|name| self.is_own(name)) {
+            return Err(Denied::Host);
+        }
+        let origin = only(headers, &ORIGIN).map_err(|_| Denied::Origin)?;
+        if !origin.is_none_or(|origin| is_same(origin, host)) {
+            return Err(Denied::Origin);
+        }
+        match self.has_token(headers) {
+            true => Ok(()),
+            false => Err(Denied::Token),
+        }
+    }
+
+    /// Whether `name` (with a port or without: it may be another one, through a tunnel) stands for
+    /// this machine. A number can be trusted, since nobody can make it lead elsewhere.
+    fn is_own(&self, name: &str) -> bool {
+        let Ok(authority) = name.parse::<Authority>() else { return false };
+        if authority.as_str().contains('@') {
+            return false;
+        }
+        let host = authority.host().to_ascii_lowercase();
+        let local = self.address.is_loopback() || self.address.is_unspecified();
+        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+            Ok(address) => address == self.address || self.address.is_unspecified(),
+            Err(_) => (local && host == "localhost") || self.hosts.contains(&host),
+        }
+    }
+
+    /// Digests are compared, so that the time it takes tells nothing of the token.
+    fn has_token(&self, headers: &HeaderMap) -> bool {
+        let Some(expected) = self.digest else { return true };
+        let given = only(headers, &AUTHORIZATION).ok().flatten();
+        let (scheme, token) = given.and_then(|given| given.split_once(' ')).unwrap_or_default();
+        scheme.eq_ignore_ascii_case("bearer") && digest(token.trim()) == expected
+    }
+}
+
+/// The header's value; refused where there are several, or where it is no text.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Denied> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Denied::Host),
+        (Some(_), Some(_)) => Err(Denied::Host),
+    }
+}
+
+/// Whether `origin` is the one that `host` has. A proxy may have added TLS.
+fn is_same(origin: &str, host: &str) -> bool {
+    let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    name.is_some_and(|name| name.eq_ignore_ascii_case(host))
+}
+
+fn digest(text: &str) -> [u8; 32] {
+    Sha256::digest(text).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn guard(address: &str) -> Guard {
+        Guard::new(address.parse().unwrap(), vec!["gw.plant.example".into()], None)
+    }
+
+    fn check(guard: &Guard, method: &str, uri: &str, headers: &[(&str, &str)]) -> Option<Denied> {
+        let name = |name: &str| name.parse::<HeaderName>().unwrap();
+        let headers = headers.iter().map(|(n, value)| (name(n), value.parse().unwrap())).collect();
+        guard.check(&method.parse().unwrap(), &uri.parse().unwrap(), &headers).err()
+    }
+
+    fn asked(address: &str, host: &str) -> Option<Denied> {
+        check(&guard(address), "GET", "/metrics", &[("host", host)])
+    }
+
+    #[test]
+    fn only_looking_is_allowed() {
+        let guard = guard("127.0.0.1:9465");
+        let by = |method| check(&guard, method, "/metrics", &[("host", "localhost")]);
+        assert_eq!((by("GET"), by("HEAD")), (None, None));
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "get"] {
+            assert_eq!(by(method), Some(Denied::Method), "{method}");
+        }
+    }
+
+    #[test]
+    fn it_is_asked_by_its_own_address_and_by_names_that_are_listed() {
+        for host in ["127.0.0.1", "127.0.0.1:9465", "LOCALHOST:9000", "GW.plant.example:9465"] {
+            assert_eq!(asked("127.0.0.1:9465", host), None, "{host}");
+        }
+        assert_eq!(asked("[::1]:9465", "[::1]:9465"), None);
+        assert_eq!(asked("[::1]:9465", "[::1]"), None);
+        for host in ["192.168.1.5:9465", "gw.plant.example"] {
+            assert_eq!(asked("192.168.1.5:9465", host), None, "{host}");
+            assert_eq!(asked("0.0.0.0:9465", host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_name_that_leads_here_is_not_answered() {
+        let foreign = [
+            "evil.example",
+            "evil.example:9465",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "xgw.plant.example",
+            "gw.plant.example.",
+            "user@127.0.0.1",
+            "10.0.0.9",
+            "",
+            "127.0.0.1 evil",
+        ];
+        for host in foreign {
+            assert_eq!(asked("127.0.0.1:9465", host), Some(Denied::Host), "{host}");
+        }
+        assert_eq!(asked("192.168.1.5:9465", "localhost"), Some(Denied::Host));
+        let guard = guard("127.0.0.1:9465");
+        let twice = [("host", "localhost"), ("host", "evil.example")];
+        assert_eq!(check(&guard, "GET", "/", &[]), Some(Denied::Host));
+        assert_eq!(check(&guard, "GET", "/", &twice), Some(Denied::Host));
+        let whole = "http://evil.example/metrics";
+        assert_eq!(check(&guard, "GET", whole, &[("host", "localhost")]), Some(Denied::Host));
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_refused_and_its_own_are_not() {
+        let guard = guard("127.0.0.1:9465");
+        let from = |origin| {
+            let headers = [("host", "127.0.0.1:9465"), ("origin", origin)];
+            check(&guard, "GET", "/metrics", &headers)
+        };
+        assert_eq!(from("http://127.0.0.1:9465"), None);
+        let foreign = [
+            "null",
+            "http://evil.example",
+            "http://127.0.0.1:8080",
+            "http://127.0.0.1",
+            "http://localhost:9465",
+            "127.0.0.1:9465",
+            "",
+        ];
+        for origin in foreign {
+            assert_eq!(from(origin), Some(Denied::Origin), "{origin}");
+        }
+    }
+
+    #[test]
+    fn with_a_token_each_request_brings_it() {
+        let guard = Guard::new("127.0.0.1:1".parse().unwrap(), vec![], Some(TOKEN));
+        let with = |authorization: &str| {
+            let headers = [("host", "localhost"), ("authorization", authorization)];
+            check(&guard, "GET", "/healthz", &headers)
+        };
+        assert_eq!(with(&format!("Bearer {TOKEN}")), None);
+        assert_eq!(with(&format!("bearer {TOKEN}")), None);
+        let wrong = [&TOKEN[1..], "", "0123456789abcdeF", "0123456789abcdef0"];
+        for token in wrong {
+            assert_eq!(with(&format!("Bearer {token}")), Some(Denied::Token), "{token}");
+        }
+        for other in ["", TOKEN, "Bearer", "Basic 0123456789abcdef", "Bearer  "] {
+            assert_eq!(with(other), Some(Denied::Token), "{other}");
+        }
+        let none = check(&guard, "GET", "/", &[("host", "localhost")]);
+        assert_eq!(none, Some(Denied::Token));
+        assert!(!format!("{guard:?}").contains(TOKEN));
+    }
+
+    #[test]
+    fn each_refusal_has_its_status() {
+        let status = |denied: Denied| denied.status().as_u16();
+        assert_eq!([Denied::Method, Denied::Host].map(status), [405, 403]);
+        assert_eq!([Denied::Origin, Denied::Token].map(status), [403, 401]);
+    }
+}

@@ -1,0 +1,87 @@
+//! The admin listener that the configuration describes, and how the agent looks from there.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use spillway_protocol::local::status::Status;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::report::Report;
+use crate::admin::{self, Guard, Observed};
+use crate::config;
+
+/// The admin address cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "[listen.admin]: cannot listen on {address}: {source}; choose another port, or an address of this machine"
+)]
+pub struct BindError {
+    /// The address.
+    address: SocketAddr,
+    /// What the system says.
+    source: std::io::Error,
+}
+
+/// Listens, if the configuration asks for it.
+pub(super) async fn bind(
+    settings: Option<&config::Admin>,
+) -> Result<Option<TcpListener>, BindError> {
+    let Some(&config::Admin { address, .. }) = settings else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    listener.map(Some).map_err(|source| BindError { address, source })
+}
+
+/// The agent as seen from outside.
+pub(super) struct Seen {
+    pub(super) report: Arc<Report>,
+    /// The agent stops.
+    pub(super) stop: CancellationToken,
+    /// The intake has ended, as it should or not.
+    pub(super) intake_ended: CancellationToken,
+}
+
+impl Observed for Seen {
+    fn status(&self) -> Status {
+        self.report.status()
+    }
+
+    fn stuck(&self) -> Option<String> {
+        // From the stop on nobody counts any more.
+        let silent = self.report.silent().filter(|_| !self.stop.is_cancelled())?;
+        Some(format!("the queue's accounts have not been read for {} s", silent.as_secs()))
+    }
+
+    fn accepts(&self) -> bool {
+        !self.stop.is_cancelled() && !self.intake_ended.is_cancelled()
+    }
+}
+
+/// A running listener. It outlives the other parts at the stop, to say that they stop.
+pub(super) struct Admin {
+    server: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+impl Admin {
+    /// Serves what `listener` brings.
+    pub(super) fn start(listener: TcpListener, settings: &config::Admin, seen: Seen) -> Self {
+        let config::Admin { address, token, hosts } = settings;
+        let token = token.as_ref().map(config::Secret::reveal);
+        let guard = Guard::new(*address, hosts.clone(), token);
+        let stop = CancellationToken::new();
+        let server = tokio::spawn(admin::serve(listener, guard, Arc::new(seen), stop.clone()));
+        Self { server, stop }
+    }
+
+    /// Closes the address once what is under way is answered, within the listener's grace.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.server.await {
+            tracing::error!(%error, "the admin listener had ended before");
+        }
+    }
+}
