@@ -3,6 +3,7 @@
 //!
 //! Failures panic: a step that fails is a failed test.
 
+pub mod admin;
 pub mod app;
 pub mod arrival;
 pub mod broker;

@@ -141,6 +141,20 @@ fn the_mq_http_front_stays_on_this_machine() {
 }
 
 #[test]
+fn others_look_at_metrics_with_a_token_only() {
+    let admin = "listen.admin.address = \"0.0.0.0:9465\"\n";
+    Setup::new(&format!("{admin}{LANE}")).refused(&[
+        "spillway.toml:2: listen.admin.address: 0.0.0.0 can be reached from other machines, but \
+         there is no token; add token = { file = \"/etc/spillway/admin_token\" }, or write \
+         \"127.0.0.1:9465\"",
+    ]);
+    let token = "listen.admin.token = \"hidden-one-0123456789\"\n";
+    let output = Setup::new(&format!("{admin}{token}{LANE}")).run("check");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(!format!("{output:?}").contains("hidden-one"));
+}
+
+#[test]
 fn no_secret_is_ever_printed() {
     let setup = Setup::new(&format!("{UPSTREAM}\"hidden-one\"\nproxy = \"x\"\n{LANE}"));
     let output = setup.run("check");
