@@ -87,4 +87,4 @@ fn number(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

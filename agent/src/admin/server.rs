@@ -159,3 +159,6 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         false => (StatusCode::SERVICE_UNAVAILABLE, "no records are taken in\n").into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

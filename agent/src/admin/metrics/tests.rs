@@ -15,7 +15,7 @@ fn lane(name: &str) -> serde_json::Value {
 }
 
 /// A state in which everything has a value.
-fn full() -> Status {
+pub(in crate::admin) fn full() -> Status {
     let mut main = lane("main");
     main["hold"] = json!({"code": "topic_missing", "reason": "r", "remedy": "r", "since_s": 8});
     main["freshness"] = json!({"goal_ms": 1500, "oldest_live_ms": 2500, "backlog": 9});
