@@ -156,6 +156,14 @@ impl RocketMq {
         self.desk().obey(&format!("await {topic} {count}"));
     }
 
+    /// Longest time that a message may wait in the running broker's send queue; what waits longer is
+    /// refused as "broker busy".
+    pub fn let_wait(&mut self, wait_ms: u32) {
+        self.desk().obey(&format!(
+            "mqadmin updateBrokerConfig -c DefaultCluster -k waitTimeMillsInSendQueue -v {wait_ms}"
+        ));
+    }
+
     /// So many threads of the classic Java client send to a topic, each one message after the
     /// other, until [`RocketMq::unload`].
     pub fn load(&mut self, topic: &str, threads: usize) {
