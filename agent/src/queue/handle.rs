@@ -208,7 +208,13 @@ impl Queue {
         (count, bytes): (usize, usize),
         run: Run,
     ) -> Vec<Lease> {
+        if lane.rests_until().is_some() {
+            return Vec::new();
+        }
         let leased = lane.lease(from, count, bytes, run, Instant::now());
+        if leased.is_err() {
+            lane.rest();
+        }
         self.logged("the queue could not be read; it is tried again", leased).unwrap_or_default()
     }
 
@@ -230,7 +236,8 @@ impl Queue {
     /// due. `None`: not before something changes.
     pub fn next_due(&self, lane: &LaneName) -> Option<Instant> {
         let lane = self.lane(lane)?;
-        lane.head().next_due(Instant::now(), lane.chain.end())
+        let rests_until = lane.rests_until();
+        rests_until.or_else(|| lane.head().next_due(Instant::now(), lane.chain.end()))
     }
 
     /// What was put back for later may be leased now.

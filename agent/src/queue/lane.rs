@@ -9,6 +9,7 @@ mod saving;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use spillway_protocol::message::{Flags, Stamp, StreamId};
@@ -29,6 +30,10 @@ use super::timeline::{Accepted, Timeline};
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
 use leasing::LOOKS_MAX;
+
+/// Pause after a read that failed, as while the disk or the data folder is away: whoever waits for
+/// records would ask again at once.
+const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Lane {
@@ -51,6 +56,8 @@ pub(super) struct Lane {
     /// The oldest that waited at the last look.
     oldest: Mutex<Option<(u64, Accepted)>>,
     timeline: Mutex<Timeline>,
+    /// Nothing is read before, since reading has failed.
+    unread_until: Mutex<Option<Instant>>,
     tell: bool,
 }
 
@@ -120,6 +127,7 @@ impl Lane {
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
             timeline: Mutex::new(Timeline::new(shared.clock.now_ms(), Instant::now())),
+            unread_until: Mutex::new(None),
             tell: shared.tell,
             head: Mutex::new(head),
         })
@@ -137,6 +145,18 @@ impl Lane {
     /// Segments from `position` on may not be removed yet.
     pub(super) fn keep_from(&self, position: u64) {
         self.kept_from.store(position, Relaxed);
+    }
+
+    /// Reading has failed: nothing is leased for a while.
+    pub(super) fn rest(&self) {
+        let until = Some(Instant::now() + READ_RETRY);
+        *self.unread_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    /// Until when nothing is leased, since reading has failed.
+    pub(super) fn rests_until(&self) -> Option<Instant> {
+        let until = *self.unread_until.lock().unwrap_or_else(PoisonError::into_inner);
+        until.filter(|until| Instant::now() < *until)
     }
 
     /// Something was appended or settled.

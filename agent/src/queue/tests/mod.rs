@@ -62,6 +62,23 @@ fn accounts(queue: &Queue) -> Accounts {
 }
 
 #[test]
+fn a_queue_that_cannot_be_read_is_left_alone_for_a_moment_and_nothing_counts_as_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let [data, aside] = ["data", "aside"].map(|name| folder.path().join(name));
+    let queue = open(&data);
+    // The second group finds the segment of the first one full, and closes it.
+    (0..2).for_each(|group| drop(store(&queue, group * 200..(group + 1) * 200)));
+    std::fs::rename(&data, &aside).unwrap();
+    assert!(queue.lease(&a(), 400, usize::MAX).is_empty());
+    let due = queue.next_due(&a()).unwrap();
+    assert!(due > Instant::now(), "it would be asked again at once");
+    std::fs::rename(&aside, &data).unwrap();
+    std::thread::sleep(due - Instant::now() + Duration::from_millis(10));
+    assert_eq!(queue.lease(&a(), 400, usize::MAX)[0].stamp.seq, 1);
+    assert_eq!(accounts(&queue).damaged, 0);
+}
+
+#[test]
 fn records_are_numbered_leased_in_order_and_gone_once_delivered() {
     let folder = tempfile::tempdir().unwrap();
     let queue = open(folder.path());
