@@ -70,7 +70,17 @@ impl DiskStore {
         let path = folder.join("db");
         let shared = Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path });
         let anchor = self.anchor.clone();
-        Ok(DiskSegment { shared, database, data, folder, anchor, packs: 0, bytes: 0, keys: 0 })
+        Ok(DiskSegment {
+            shared,
+            database,
+            data,
+            folder,
+            anchor,
+            packs: 0,
+            bytes: 0,
+            keys: 0,
+            unflushed: false,
+        })
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -289,6 +299,8 @@ struct DiskSegment {
     packs: usize,
     bytes: usize,
     keys: u32,
+    /// A pack was inserted since the last flush.
+    unflushed: bool,
 }
 
 impl DiskSegment {
@@ -309,6 +321,10 @@ impl DiskSegment {
 
 impl SegmentWriter for DiskSegment {
     fn insert(&mut self, pack: &[u8]) -> io::Result<u64> {
+        // sled's threads may write a later pack first; a kill then leaves a hole before it.
+        if self.unflushed {
+            self.database.with(|database| database.flush().map(drop))?;
+        }
         if self.needs_tree(pack.len()) {
             self.next_tree()?;
         }
@@ -322,11 +338,13 @@ impl SegmentWriter for DiskSegment {
         self.packs += 1;
         self.bytes += pack.len();
         self.keys += 1;
+        self.unflushed = true;
         Ok(address)
     }
 
     fn sync(&mut self) -> io::Result<()> {
         self.database.with(|database| database.flush().map(drop))?;
+        self.unflushed = false;
         self.data.sync_data()?;
         // A restart looks for it by its path.
         self.anchor.check_file(&self.shared.path, &self.data)?;
