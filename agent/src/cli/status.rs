@@ -172,7 +172,7 @@ fn show(state: &State) -> String {
 
 fn link(state: &State) -> String {
     let link = &state.link;
-    let mut text = format!("{} for {}", word(link.state), duration(link.since_s));
+    let mut text = format!("{} for {}", link.state.word(), duration(link.since_s));
     if !link.reason.is_empty() {
         text.push_str(&format!(": {}", link.reason));
     }
@@ -180,18 +180,6 @@ fn link(state: &State) -> String {
         text.push_str(&format!("; next attempt in {}", duration(s)));
     }
     text
-}
-
-fn word(state: LinkState) -> &'static str {
-    match state {
-        LinkState::Online => "online",
-        LinkState::Ramping => "ramping",
-        LinkState::Probing => "probing",
-        LinkState::Offline => "offline",
-        LinkState::Held => "held",
-        LinkState::Unconfigured => "unconfigured",
-        LinkState::Budget => "budget",
-    }
 }
 
 fn lanes(state: &State) -> String {

@@ -120,6 +120,32 @@ pub enum LinkState {
     Budget,
 }
 
+impl LinkState {
+    /// Every state there is.
+    pub const ALL: [Self; 7] = [
+        Self::Online,
+        Self::Ramping,
+        Self::Probing,
+        Self::Offline,
+        Self::Held,
+        Self::Unconfigured,
+        Self::Budget,
+    ];
+
+    /// Its word, which is also what stands in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Ramping => "ramping",
+            Self::Probing => "probing",
+            Self::Offline => "offline",
+            Self::Held => "held",
+            Self::Unconfigured => "unconfigured",
+            Self::Budget => "budget",
+        }
+    }
+}
+
 /// The link to RocketMQ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {

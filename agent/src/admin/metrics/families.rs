@@ -7,16 +7,6 @@ use spillway_protocol::local::status::{Budget, Hold, Lane, LaneBudget, LinkState
 use super::Kind::{Counter, Gauge};
 use super::{Family, Kind, Sample};
 
-/// Link states and their words, which are those of `status`.
-const STATES: [(LinkState, &str); 7] = [
-    (LinkState::Online, "online"),
-    (LinkState::Ramping, "ramping"),
-    (LinkState::Probing, "probing"),
-    (LinkState::Offline, "offline"),
-    (LinkState::Held, "held"),
-    (LinkState::Unconfigured, "unconfigured"),
-    (LinkState::Budget, "budget"),
-];
 /// Codes of holds that have a label of their own; what else a broker may say is `refused`.
 pub(super) const HOLDS: [&str; 9] = [
     "clock",
@@ -122,11 +112,11 @@ pub(super) const FAMILIES: &[Family] = &[
         |s| lanes(s, |lane| lane.degraded.as_ref().and_then(|d| count(d.dropped))),
     ),
     gauge("spillway_link_state", "1 for the state in which the link is, 0 for the others.", |s| {
-        let one = |(state, word): &(LinkState, &str)| Sample {
-            labels: vec![("state", (*word).to_owned())],
-            value: f64::from(u8::from(s.link.state == *state)),
+        let one = |state: LinkState| Sample {
+            labels: vec![("state", state.word().to_owned())],
+            value: f64::from(u8::from(s.link.state == state)),
         };
-        STATES.iter().map(one).collect()
+        LinkState::ALL.map(one).into()
     }),
     gauge("spillway_link_state_age_seconds", "Seconds since the link is in its state.", |s| {
         single(count(s.link.since_s))

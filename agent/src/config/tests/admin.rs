@@ -9,11 +9,9 @@ fn setup(admin: &str) -> Setup {
     Setup::new(&format!("[listen.admin]\n{admin}\n{SMALL}")).variable("TOKEN", TOKEN)
 }
 
-/// Faults without the file's name.
 #[track_caller]
 fn faults(admin: &str) -> Vec<String> {
-    let faults = setup(admin).faults();
-    faults.iter().map(|fault| fault.replace("spillway.toml:", "")).collect()
+    setup(admin).faults_by_line()
 }
 
 #[test]

@@ -7,11 +7,9 @@ const TWO_LANES: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\ndefault = tru
                          [[lane]]\nname = \"critical\"\ntopic = \"c\"\n";
 const PRESENCE: &str = "[presence]\ntopic = \"s\"\nclient_group = \"GID_g\"\n";
 
-/// Faults without the file's name.
 #[track_caller]
 fn faults(text: &str) -> Vec<String> {
-    let faults = Setup::new(text).faults();
-    faults.iter().map(|fault| fault.replace("spillway.toml:", "")).collect()
+    Setup::new(text).faults_by_line()
 }
 
 fn plain(name: &str, uid: u32) -> Client {

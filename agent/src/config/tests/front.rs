@@ -9,11 +9,9 @@ fn setup(front: &str) -> Setup {
     Setup::new(&format!("[listen.mq_http]\n{front}\n{SMALL}")).variable("KEY", "hidden")
 }
 
-/// Faults without the file's name.
 #[track_caller]
 fn faults(front: &str) -> Vec<String> {
-    let faults = setup(front).faults();
-    faults.iter().map(|fault| fault.replace("spillway.toml:", "")).collect()
+    setup(front).faults_by_line()
 }
 
 #[test]

@@ -74,6 +74,12 @@ impl Setup {
         text.lines().map(str::to_owned).collect()
     }
 
+    /// The same without the file's name.
+    #[track_caller]
+    fn faults_by_line(&self) -> Vec<String> {
+        self.faults().iter().map(|fault| fault.replace("spillway.toml:", "")).collect()
+    }
+
     #[track_caller]
     fn warnings(&self) -> Vec<String> {
         let (_, warnings) = self.load().unwrap();

@@ -5,42 +5,39 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The lock's file, by its path and by what it was at the start.
+/// A file of the folder, by its path and by what it was when it was opened.
 #[derive(Debug)]
 pub(in crate::queue) struct Anchor {
+    folder: PathBuf,
     path: PathBuf,
     held: (u64, u64),
 }
 
 impl Anchor {
-    /// `held` was opened at `path`.
-    pub(in crate::queue) fn new(path: PathBuf, held: &File) -> io::Result<Self> {
-        Ok(Self { held: inode(&held.metadata()?), path })
+    /// By the lock's file, which was opened at `path`.
+    pub(in crate::queue) fn new(path: PathBuf, lock: &File) -> io::Result<Self> {
+        let folder = path.parent().unwrap_or(&path).to_owned();
+        Ok(Self { folder, held: inode(&lock.metadata()?), path })
+    }
+
+    /// By another file somewhere below, which was opened at `path`.
+    pub(super) fn at(&self, path: PathBuf, held: &File) -> io::Result<Self> {
+        Ok(Self { folder: self.folder.clone(), held: inode(&held.metadata()?), path })
     }
 
     /// An error if another file, or none, is found there now.
     pub(in crate::queue) fn check(&self) -> io::Result<()> {
-        if leads_to(&self.path, self.held) { Ok(()) } else { Err(self.away()) }
+        if fs::metadata(&self.path).is_ok_and(|found| inode(&found) == self.held) {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "{} is not what this agent opened: it was moved, replaced or mounted over; put the \
+             folder back, or restart the agent on what is there now",
+            self.folder.display()
+        )))
     }
-
-    /// An error if `path` does not lead to the open `file`.
-    pub(super) fn check_file(&self, path: &Path, file: &File) -> io::Result<()> {
-        if leads_to(path, inode(&file.metadata()?)) { Ok(()) } else { Err(self.away()) }
-    }
-
-    fn away(&self) -> io::Error {
-        let folder = self.path.parent().unwrap_or(&self.path).display();
-        io::Error::other(format!(
-            "{folder} is not what this agent opened: it was moved, replaced or mounted over; put \
-             the folder back, or restart the agent on what is there now"
-        ))
-    }
-}
-
-fn leads_to(path: &Path, held: (u64, u64)) -> bool {
-    fs::metadata(path).is_ok_and(|found| inode(&found) == held)
 }
 
 fn inode(file: &fs::Metadata) -> (u64, u64) {
@@ -66,7 +63,7 @@ mod tests {
         fs::create_dir(&data).unwrap();
         fs::write(&lock, "").unwrap();
         assert!(anchor.check().is_err());
-        assert!(anchor.check_file(&lock, &held).is_err());
+        assert!(anchor.at(lock, &held).unwrap().check().is_err());
         fs::remove_dir_all(&data).unwrap();
         fs::rename(&aside, &data).unwrap();
         anchor.check().unwrap();

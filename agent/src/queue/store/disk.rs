@@ -68,8 +68,8 @@ impl DiskStore {
         fs::rename(made, &folder)?;
         self.sync_folder()?;
         let path = folder.join("db");
+        let anchor = self.anchor.at(path.clone(), &data)?;
         let shared = Arc::new(Live { trees: RwLock::default(), nonce: id.nonce, path });
-        let anchor = self.anchor.clone();
         Ok(DiskSegment {
             shared,
             database,
@@ -294,7 +294,7 @@ struct DiskSegment {
     database: Database,
     data: File,
     folder: PathBuf,
-    anchor: Arc<Anchor>,
+    anchor: Anchor,
     /// Packs and bytes in the newest tree.
     packs: usize,
     bytes: usize,
@@ -347,7 +347,7 @@ impl SegmentWriter for DiskSegment {
         self.unflushed = false;
         self.data.sync_data()?;
         // A restart looks for it by its path.
-        self.anchor.check_file(&self.shared.path, &self.data)?;
+        self.anchor.check()?;
         // What lies there is never synced, so nothing may lie there.
         match fs::read_dir(self.folder.join("blobs"))?.next() {
             None => Ok(()),
