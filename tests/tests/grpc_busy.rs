@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep};
 /// The broker writes one message after the other. Without the load it refuses nothing, whatever
 /// else this machine does.
 const NARROW: &str = "sendMessageThreadPoolNums=1\nasyncSendEnable=false\n\
-                      flushDiskType=SYNC_FLUSH\nwaitTimeMillsInSendQueue=30000\n";
+                      flushDiskType=SYNC_FLUSH\n";
 const WAIT_MS: u32 = 30_000;
 /// Under load, what waits longer than this is refused.
 const SHORT_WAIT_MS: u32 = 50;
@@ -89,6 +89,7 @@ fn refused(gate: &Gate) -> usize {
 async fn a_busy_broker_is_spared_and_nothing_is_lost() {
     let options = Options { cluster: true, broker: NARROW, ..Options::default() };
     let mut mq = block_in_place(|| RocketMq::start(options));
+    block_in_place(|| mq.let_wait(WAIT_MS));
     for topic in [TOPIC, "load"] {
         block_in_place(|| mq.create_topic(topic, "NORMAL"));
     }
