@@ -280,3 +280,24 @@ async fn a_restart_of_the_proxy_is_survived() {
     assert_eq!((status.link_reason, status.in_hand), (None, 0));
     drop(mq);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_broker_has_torn_is_parked() {
+    let topic = "torn";
+    let mut mq = RocketMq::start(rocketmq::Options::default());
+    create(&mut mq, topic, false);
+    publish(mq.grpc_port(), &sample::plain(topic, 6)).await;
+    mq.kill_proxy();
+    // In the middle of a number, and with nothing left of some properties.
+    mq.tear(&[30, 120]);
+    mq.start_proxy();
+    let handler = Collector::taking_all();
+    let feed = feed(mq.grpc_port(), &subscription(topic));
+    let running = Running::start(feed, handler.clone(), options(3));
+    handler.until("all have come", |seen| seen.handled.len() + seen.parked.len() == 6).await;
+    let status = running.stop().await;
+    let seen = handler.seen();
+    assert_eq!((seen.done_once().len(), seen.parked.len(), status.acked), (4, 2, 6), "{seen:?}");
+    assert!(seen.parked.iter().all(|(_, reason)| reason.contains("torn")), "{:?}", seen.parked);
+    assert_eq!(mq.read_all(topic).len(), 4);
+}

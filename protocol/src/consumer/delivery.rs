@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::origin::{self, Origin};
+use super::torn;
 use super::trace::{TRACEPARENT, TraceContext};
 
 /// A message as a handler gets it. The same for both transports; what one of them does not tell
@@ -85,8 +86,9 @@ pub enum Fault {
     /// came. The agent never does.
     #[error("the body is compressed ({0})")]
     Encoding(&'static str),
-    /// The message cannot be read at all (over HTTP: its XML is broken). Its body is the piece of
-    /// the answer that held it. It goes to [`super::Handler::park`] at once.
+    /// The message cannot be read at all: over HTTP its XML is broken (its body is then the piece of
+    /// the answer that held it), or the broker's sudden end has torn its properties. It goes to
+    /// [`super::Handler::park`] at once.
     #[error("the message cannot be read: {0}")]
     Unreadable(String),
 }
@@ -132,6 +134,7 @@ impl Delivery {
             Ok(origin) => self.origin = origin,
             Err(fault) => self.faults.push(fault),
         }
+        self.faults.extend(torn::fault(self, &own));
         // Asked of the property, not of the origin: a broken number is no reason for a wrong body.
         let flags = own.get("sw_flags").map_or("", String::as_str);
         let has = |name: &str| origin::split_flags(flags).any(|flag| flag == name);
@@ -215,6 +218,23 @@ mod tests {
         assert_eq!(&delivery.body[..], [0, 159, 1]);
         let text = delivery.faults[0].to_string();
         assert!(text.contains("sw_seq") && text.contains("many"), "{text}");
+    }
+
+    /// As `RocketMQ` 5.5.0 hands them out after a kill in the middle of a write.
+    #[test]
+    fn torn_properties_make_a_message_unreadable() {
+        for (name, cut) in
+            [("sw_seq", None), ("sw_at", Some("~17000\0\0\0")), ("unit", Some("m\0"))]
+        {
+            let mut torn = FULL.to_vec();
+            torn.retain(|(n, _)| *n != name);
+            torn.extend(cut.map(|value| (name, value)));
+            let delivery = delivery(&torn, "AJ8B");
+            assert!(delivery.unreadable().unwrap().contains("torn"), "{name}: {delivery:?}");
+        }
+        let mut keys = Delivery { keys: Some("r-3\0\0".into()), ..Delivery::default() };
+        keys.read_properties([]);
+        assert!(keys.unreadable().is_some());
     }
 
     #[test]

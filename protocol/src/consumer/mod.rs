@@ -47,6 +47,7 @@ pub mod otlp;
 mod runtime;
 mod status;
 mod stop;
+mod torn;
 mod trace;
 mod unpack;
 

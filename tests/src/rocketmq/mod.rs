@@ -14,6 +14,7 @@ mod files;
 mod java;
 mod ports;
 mod presence;
+mod torn;
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -42,6 +43,8 @@ pub struct RocketMq {
     _namesrv: Java,
     ports: Ports,
     options: Options,
+    /// How often broker and proxy were killed.
+    kills: usize,
     dir: TempDir,
 }
 
@@ -53,8 +56,16 @@ impl RocketMq {
         files::write(dir.path(), &ports, &options);
         let namesrv = Java::start(dir.path(), "namesrv", &files::namesrv(dir.path()));
         await_port(ports.namesrv, "namesrv", dir.path());
-        let mut started =
-            Self { desk: None, proxy: None, broker: None, _namesrv: namesrv, ports, options, dir };
+        let mut started = Self {
+            desk: None,
+            proxy: None,
+            broker: None,
+            _namesrv: namesrv,
+            ports,
+            options,
+            kills: 0,
+            dir,
+        };
         if started.options.cluster {
             started.start_broker();
         }
@@ -99,7 +110,17 @@ impl RocketMq {
     pub fn kill_proxy(&mut self) {
         if let Some(proxy) = self.proxy.take() {
             proxy.end("KILL");
+            self.kills += 1;
         }
+    }
+
+    /// What a kill in the middle of a write does, done to messages that a killed broker had written
+    /// whole: of the last ones in its log, the first for the last, the properties lack so many bytes
+    /// of their end.
+    pub fn tear(&mut self, bytes: &[usize]) {
+        let log = self.dir.path().join("store/commitlog").join("0".repeat(20));
+        torn::tear(&log, bytes);
+        self.kills += bytes.len();
     }
 
     /// Creates a topic of 8 queues, or changes its type (`NORMAL`, `FIFO`). The broker has to run.
@@ -146,9 +167,13 @@ impl RocketMq {
     }
 
     /// All that the broker holds of a topic, each queue by offset, as the classic wire protocol
-    /// reads it: doubles included.
+    /// reads it: doubles included, but not what a kill of the broker has torn (one message each at
+    /// most).
     pub fn read_all(&mut self, topic: &str) -> Vec<Stored> {
-        self.desk().read(topic)
+        let stored = self.desk().read(topic);
+        let (torn, whole): (Vec<_>, Vec<_>) = stored.into_iter().partition(torn::is_torn);
+        assert!(torn.len() <= self.kills, "{} kills have torn {torn:?}", self.kills);
+        whole
     }
 
     /// Until the broker holds at least `count` messages of a topic.
