@@ -19,7 +19,7 @@ use super::ids::{Ids, Print};
 use super::lane::{Lane, Shared};
 use super::store::Store;
 use super::store::anchor::Anchor;
-use super::store::disk::DiskStore;
+use super::store::disk::{DiskStore, sync};
 use crate::clock::WallClock;
 use crate::logs::Repeated;
 
@@ -52,10 +52,37 @@ pub(super) fn stores(options: &Options, anchor: &Arc<Anchor>) -> Result<Stores, 
         }
     };
     let of_lane = |lane: &LaneOptions| open(&lanes.join(lane.name.as_str()));
-    Ok(Stores {
+    let stores = Stores {
         lanes: options.lanes.iter().map(of_lane).collect::<Result<_, _>>()?,
         dead: open(&options.data_dir.join("dead"))?,
-    })
+    };
+    sync_names(options)?;
+    Ok(stores)
+}
+
+/// Makes the names of all folders durable, and of what is in them. A run that was killed may have
+/// made one and not come to that; everything below it would be gone after a power cut.
+fn sync_names(options: &Options) -> Result<(), OpenError> {
+    let data = &options.data_dir;
+    let lanes = data.join("lanes");
+    let mut folders = vec![data.clone(), data.join("dead")];
+    folders.extend(options.lanes.iter().map(|lane| lanes.join(lane.name.as_str())));
+    folders.push(lanes);
+    for path in folders {
+        sync(&path).map_err(|source| {
+            let remedy = "let the agent's user read it, and see that the disk works";
+            OpenError::Io { path, source, remedy }
+        })?;
+    }
+    let parent = data.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.map_or(Ok(()), sync) {
+        // One that the agent may not even read was not made by it.
+        Err(source) if source.kind() != io::ErrorKind::PermissionDenied => {
+            let remedy = "see that the disk works";
+            Err(OpenError::Io { path: data.clone(), source, remedy })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Takes up what lies in `stores`.

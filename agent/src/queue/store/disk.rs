@@ -236,7 +236,8 @@ pub(in crate::queue) fn make_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync)
 }
 
-fn sync(path: &Path) -> io::Result<()> {
+/// Makes a file durable, or the names in a folder.
+pub(in crate::queue) fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
