@@ -137,7 +137,9 @@ impl Dead {
     }
 
     /// Adds a letter, durable when this returns. Refuses when it would exceed what may be kept.
-    pub(super) fn add(&self, letter: &Letter) -> Result<(), SettleError> {
+    /// Nobody sees it before `settle` has noted it in its lane: it could leave, and a crash would
+    /// have it wait in the lane again.
+    pub(super) fn add(&self, letter: &Letter, settle: impl FnOnce()) -> Result<(), SettleError> {
         let bytes = entry::encode(letter).map_err(disk)?;
         let mut inner = self.lock();
         if inner.bytes + bytes.len() as u64 > self.keep_bytes {
@@ -147,6 +149,7 @@ impl Dead {
         let position = inner.tail.next();
         let size = bytes.len();
         inner.tail.append(&[bytes]).map_err(disk)?;
+        settle();
         inner.add(position, letter, size);
         Ok(())
     }

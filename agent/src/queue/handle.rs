@@ -330,9 +330,9 @@ impl Queue {
     /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
     /// letters. Blocks. Returns how many; letters of lanes that are gone stay where they are.
     pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
-        self.save()?;
         let mut replayed = 0;
         let mut letters = self.dead_list(filter);
+        self.save()?;
         letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
         for batch in letters.chunks(REPLAY_BATCH) {
             let again = |letter: &DeadLetter| {
@@ -353,8 +353,8 @@ impl Queue {
 
     /// Gives up what matches for good: dead - n, dropped + n.
     pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
-        self.save()?;
         let letters = self.dead_list(filter);
+        self.save()?;
         let numbers: Vec<u64> = letters.iter().map(|letter| letter.number).collect();
         self.leave(&numbers, Leave::Purged)?;
         for letter in &letters {
@@ -407,7 +407,8 @@ impl Queue {
         self.lane(lane).map(newest).unwrap_or_default()
     }
 
-    /// The lanes must have noted which records are dead before letters leave.
+    /// The lanes must have noted which records are dead before letters leave: it is called once
+    /// the letters are listed.
     pub(super) fn save(&self) -> Result<(), SettleError> {
         keeper::save(&self.0.lanes, &self.0.ids).map_err(|e| SettleError::Disk(e.to_string()))
     }

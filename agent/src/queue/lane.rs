@@ -290,9 +290,7 @@ impl Lane {
     /// Moves a leased record to the dead letters. It is settled here once it is durable there; a
     /// crash in between is found by recovery.
     pub(super) fn bury(&self, letter: &Letter) -> Result<(), SettleError> {
-        self.dead.add(letter)?;
-        self.settle(letter.position, End::Dead);
-        Ok(())
+        self.dead.add(letter, || self.settle(letter.position, End::Dead))
     }
 
     /// The accounts, which add up by construction: see [`Tally`] and [`Left`](state::Left).
