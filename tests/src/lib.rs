@@ -23,6 +23,7 @@ pub mod oracle;
 pub mod otlp;
 pub mod page;
 pub mod port;
+pub mod powercut;
 pub mod random;
 pub mod redis;
 pub mod relay;
