@@ -212,6 +212,7 @@ impl Committer {
         self.ids.finish(self.lane.index, &rows, before, result.is_ok());
         match result {
             Ok(()) => {
+                self.tell_unwritten();
                 self.lane.touch();
                 Ok(Committed { stored, repeats })
             }
@@ -259,9 +260,11 @@ impl Committer {
         self.tell_unwritten();
     }
 
-    /// Segments stay until their ids are written.
+    /// Segments stay until their ids are written. The open one counts too: between its sealing and
+    /// the writing of its ids the keeper could remove it, and a crash would forget them.
     fn tell_unwritten(&self) {
-        let first = self.unwritten.iter().map(|sealed| sealed.first).min();
+        let sealed = self.unwritten.iter().map(|sealed| sealed.first);
+        let first = sealed.chain(self.tail.open_first()).min();
         self.lane.keep_from(first.unwrap_or(u64::MAX));
     }
 }

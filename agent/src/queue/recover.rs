@@ -113,7 +113,9 @@ pub(super) fn recover(
     let mut unwritten = Vec::new();
     for lane in &lanes {
         bury_again(lane, &dead)?;
-        unwritten.push(read_ids(lane, &ids, clock.now_ms())?);
+        let of_lane = read_ids(lane, &ids, clock.now_ms())?;
+        lane.keep_from(of_lane.iter().map(|sealed| sealed.first).min().unwrap_or(u64::MAX));
+        unwritten.push(of_lane);
     }
     let committers = (lanes.iter().zip(unwritten))
         .map(|(lane, unwritten)| {

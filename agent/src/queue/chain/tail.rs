@@ -137,6 +137,11 @@ impl Tail {
         drop(writer);
     }
 
+    /// The first position of the open segment.
+    pub(in crate::queue) fn open_first(&self) -> Option<u64> {
+        self.writer.as_ref().map(|(id, _)| id.first)
+    }
+
     /// A segment that was closed because of an error, once.
     pub(in crate::queue) fn take_abandoned(&mut self) -> Option<Sealed> {
         self.abandoned.take()

@@ -20,6 +20,7 @@ use crate::queue::dead::Leave;
 use crate::queue::identity::StreamOf;
 use crate::queue::inbox::Group;
 use crate::queue::recover::{Parts, Stores, recover};
+use crate::queue::store::Store;
 use crate::queue::store::memory::MemoryStore;
 use crate::queue::submission::{Answer, Submission, Waiting};
 use crate::queue::{DeadFilter, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper};
@@ -368,6 +369,20 @@ fn record(id: &str, key: u64, size: usize) -> Record {
         ..Draft::default()
     };
     draft.parse(|| RecordId::parse("unused").unwrap()).unwrap()
+}
+
+/// A committer that has sealed a segment comes to its ids a little later, and the keeper may save
+/// in between.
+#[test]
+fn a_segment_that_is_settled_stays_until_its_ids_are_written() {
+    let mut world = World::new(Ordering::None);
+    world.append(&[100, 100]);
+    let lane = world.parts.lanes[0].clone();
+    let leases = lane.lease(0, 10, usize::MAX, Run::ONE, world.now).unwrap();
+    leases.into_iter().for_each(Lease::ack);
+    assert!(world.parts.committers[0].tail.seal(true).is_some());
+    (0..3).for_each(|_| assert!(world.save()));
+    assert_eq!(world.lane_store.segments().unwrap().len(), 1);
 }
 
 proptest! {
