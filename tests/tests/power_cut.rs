@@ -133,6 +133,7 @@ impl Trial {
             self.figures.opening_max,
         );
         assert!(TORN_GROUPS_COUNT_AS_DAMAGE || torn == 0, "{torn} states have such a group");
+        assert_eq!(refused, 0, "states in which refused records came back");
         let (failed, losing) = (&self.figures.failed, self.figures.losing());
         let first = &failed[..failed.len().min(10)];
         assert!(

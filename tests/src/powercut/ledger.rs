@@ -53,6 +53,7 @@ impl Ledger {
         match mark {
             Mark::Handed { record, lane } => {
                 self.handed.insert(*record, lane.clone());
+                self.refused.remove(record);
             }
             Mark::Stored { record, number } => {
                 self.stored.insert(*record, number.clone());
@@ -76,7 +77,6 @@ impl Ledger {
                 self.purged.insert(*record);
             }
             Mark::Present(present) => {
-                // What was refused may come back, and be stored after all.
                 let gone = |record: &u64| {
                     !present.contains(record)
                         && (self.stored.contains_key(record) || !self.refused.contains(record))

@@ -183,6 +183,7 @@ impl Worker<'_> {
     }
 
     fn repeat(&self, lane: &LaneName, record: u64) {
+        self.marks.put(&Mark::Handed { record, lane: lane.to_string() });
         match self.queue.submit(lane, fresh(record)).wait() {
             Ok(again) if again.duplicate => {}
             // It was refused the first time.

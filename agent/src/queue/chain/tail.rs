@@ -120,7 +120,8 @@ impl Tail {
     }
 
     /// Gives up the open segment after an error: what is durable in it stays readable, what is
-    /// not is hidden, since the next segment begins at the first position that did not count.
+    /// not is hidden, since the next segment begins at the first position that did not count, and
+    /// taken out of the file, in case a restart comes before that.
     fn abandon(&mut self) {
         let Some((id, writer)) = self.writer.take() else {
             return;
@@ -135,6 +136,9 @@ impl Tail {
         }
         drop(segments);
         drop(writer);
+        if let Err(error) = self.chain.store.cut(id, self.chain.end()) {
+            tracing::warn!(%error, "refused records may come back, if a restart comes soon");
+        }
     }
 
     /// The first position of the open segment.

@@ -11,7 +11,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,6 +21,7 @@ use super::anchor::Anchor;
 use super::scan::{has_traces, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
+use crate::queue::pack::MAGIC;
 
 const SLED_SEGMENT_BYTES: usize = 512 * 1024;
 /// sled keeps its cache in 256 shards that each keep a page, so a smaller one changes nothing.
@@ -136,6 +137,23 @@ impl Store for DiskStore {
         sync(&self.folder.join(id.folder()).join("db"))
     }
 
+    fn cut(&self, id: SegmentId, end: u64) -> io::Result<()> {
+        self.present()?;
+        let path = self.folder.join(id.folder()).join("db");
+        let data = File::options().read(true).write(true).open(path)?;
+        // A scan names one copy of a pack, and sled may have written more.
+        loop {
+            let mut packs = scan(&data, id.nonce)?;
+            packs.retain(|pack| pack.first >= end);
+            if packs.is_empty() {
+                return data.sync_data();
+            }
+            for pack in packs {
+                data.write_all_at(&[0; MAGIC.len()], pack.at)?;
+            }
+        }
+    }
+
     fn remove(&self, id: SegmentId) -> io::Result<()> {
         self.present()?;
         let dead = self.folder.join(format!("dead-{}", id.folder()));
@@ -194,7 +212,7 @@ impl Store for DiskStore {
 
     fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
         let file = File::open(self.folder.join(name))?;
-        std::os::unix::fs::FileExt::read_exact_at(&file, bytes, at)
+        file.read_exact_at(bytes, at)
     }
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -410,7 +428,7 @@ impl SegmentReader for Sealed {
 
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; pack.bytes as usize];
-        std::os::unix::fs::FileExt::read_exact_at(&self.data, &mut bytes, pack.at)?;
+        self.data.read_exact_at(&mut bytes, pack.at)?;
         Ok(bytes)
     }
 }

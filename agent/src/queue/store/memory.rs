@@ -123,6 +123,16 @@ impl Store for MemoryStore {
         SegmentWriter::sync(&mut Handle { disk: self.clone(), id })
     }
 
+    fn cut(&self, id: SegmentId, end: u64) -> io::Result<()> {
+        self.segment(id, |segment| {
+            let stays =
+                |pack: &Vec<u8>| Header::parse(pack, id.nonce).is_some_and(|h| h.first < end);
+            segment.packs.retain(stays);
+            segment.synced = segment.packs.len();
+            Ok(())
+        })
+    }
+
     fn remove(&self, id: SegmentId) -> io::Result<()> {
         self.operate(|disk| {
             disk.segments.remove(&id);

@@ -68,6 +68,10 @@ pub(super) trait Store: Send + Sync + 'static {
     /// been killed between writing and syncing.
     fn sync(&self, id: SegmentId) -> io::Result<()>;
 
+    /// Takes away, durably, what a segment that nobody writes any more holds from position `end` on:
+    /// it was refused, and no restart may find it.
+    fn cut(&self, id: SegmentId, end: u64) -> io::Result<()>;
+
     /// Removes a segment; one that is not there is removed already. Never leaves half of it where [`Store::segments`] would find it.
     fn remove(&self, id: SegmentId) -> io::Result<()>;
 
