@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -18,8 +18,12 @@ use spillway_tests::gateway::{Gateway, accounted};
 use spillway_tests::kill::{self, Kill};
 use spillway_tests::ledger::Ledger;
 use spillway_tests::{full, oracle, random};
+use tokio::task::block_in_place;
 use tokio::time::sleep;
 
+/// How long a change is waited for, and how often it is looked for: it is over in milliseconds.
+const CHANGE_WITHIN: Duration = Duration::from_secs(4);
+const LOOK_EVERY: Duration = Duration::from_micros(200);
 /// Lanes, each with a topic of its name.
 const LANES: [&str; 4] = ["plain", "keyed", "strict", "lines"];
 
@@ -84,6 +88,15 @@ struct Trial {
     kills: Vec<Kill>,
     /// What each lane had accepted when it was last looked at.
     before: [u64; LANES.len()],
+    /// Kills in the middle of a change of the files.
+    changes: usize,
+}
+
+/// Whether there is a name that stands for half of something.
+fn changes(lane: &Path) -> bool {
+    let half = |name: &str| ["tmp-", "dead-", "new-"].iter().any(|half| name.starts_with(half));
+    let mut names = std::fs::read_dir(lane).into_iter().flatten().flatten();
+    names.any(|entry| entry.file_name().to_str().is_some_and(half))
 }
 
 impl Trial {
@@ -94,7 +107,8 @@ impl Trial {
         let ledger = Ledger::default();
         let crowd = crowd(&ledger, &gateway.socket(), seed);
         let rng = random::rng(seed, 0);
-        Self { broker, gateway, ledger, crowd, rng, kills: Vec::new(), before: [0; LANES.len()] }
+        let (kills, before) = (Vec::new(), [0; LANES.len()]);
+        Self { broker, gateway, ledger, crowd, rng, kills, before, changes: 0 }
     }
 
     /// One life of the agent: so many milliseconds once it is ready.
@@ -110,6 +124,20 @@ impl Trial {
     async fn be_born(&mut self) {
         self.gateway.start();
         self.kill_after(0..150).await;
+    }
+
+    /// A life that ends while a segment is being made or removed, or a table of ids written.
+    fn live_to_a_change(&mut self) {
+        self.gateway.start();
+        let lanes = LANES.map(|lane| self.gateway.data_dir().join("lanes").join(lane));
+        let begun = Instant::now();
+        let mut met = false;
+        while !met && begun.elapsed() < CHANGE_WITHIN {
+            std::thread::sleep(LOOK_EVERY);
+            met = lanes.iter().any(|lane| changes(lane));
+        }
+        self.kills.push(Kill::of(&mut self.gateway, &LANES));
+        self.changes += usize::from(met);
     }
 
     async fn kill_after(&mut self, ms: Range<u64>) {
@@ -134,15 +162,18 @@ impl Trial {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_outlives_every_kill_once_and_in_order() {
     let mut trial = Trial::start().await;
-    let kills = if full() { 500 } else { 50 };
+    let kills = if full() { 1000 } else { 76 };
     for _ in 0..kills {
         match trial.rng.random_range(0..10) {
             0 | 1 => trial.be_born().await,
             2 => trial.live(100..9000).await,
+            3 => block_in_place(|| trial.live_to_a_change()),
             _ => trial.live(100..700).await,
         }
     }
-    trial.settle(50 * kills).await;
+    println!("{} kills in the middle of a change", trial.changes);
+    assert!(trial.changes > 0);
+    trial.settle(30 * kills).await;
 }
 
 /// A new queue that never lives long enough to save its state: what it knows of its numbers is

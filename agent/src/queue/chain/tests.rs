@@ -2,10 +2,20 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::queue::store::faulty::{Fault, Faults, Faulty};
 use crate::queue::store::memory::MemoryStore;
 
 fn recover(store: &MemoryStore, saved_end: Option<u64>) -> (Arc<Chain>, Tail) {
-    let (chain, newest) = Chain::recover(Arc::new(store.clone()), saved_end).unwrap();
+    recover_with(store, saved_end, &Faults::default())
+}
+
+fn recover_with(
+    store: &MemoryStore,
+    saved_end: Option<u64>,
+    faults: &Faults,
+) -> (Arc<Chain>, Tail) {
+    let store = Faulty::new(Arc::new(store.clone()), faults.clone());
+    let (chain, newest) = Chain::recover(Arc::new(store), saved_end).unwrap();
     let chain = Arc::new(chain);
     let base = newest.map_or(0, |n| n.base);
     // Another run draws other nonces.
@@ -67,14 +77,14 @@ fn what_was_appended_is_read_back_across_segments_and_restarts() {
 #[test]
 fn an_append_that_failed_leaves_no_trace_and_the_next_one_takes_its_numbers() {
     let points = [(false, 0), (false, 1), (true, 0), (true, 1), (true, 2)];
-    for ((sealed, failing), done) in
-        points.into_iter().flat_map(|point| [(point, false), (point, true)])
+    for ((sealed, failing), fault) in
+        points.into_iter().flat_map(|point| [(point, Fault::Before), (point, Fault::After)])
     {
-        let store = MemoryStore::default();
-        let (chain, mut tail) = recover(&store, None);
+        let (store, faults) = (MemoryStore::default(), Faults::default());
+        let (chain, mut tail) = recover_with(&store, None, &faults);
         append(&mut tail, &[10, 11]);
         tail.seal(sealed);
-        store.fail_after(failing, done);
+        faults.set(failing, fault);
         assert!(tail.append(&[entry(3, 700), entry(4, 1)]).is_err());
         assert_eq!(contents(&chain, 1).len(), 2, "{sealed} {failing}");
         append(&mut tail, &[70, 71, 72]);

@@ -1,4 +1,4 @@
-//! A store in memory that knows which of its bytes a power cut would take, and fails on request.
+//! A store in memory that knows which of its bytes a power cut would take.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,8 +17,6 @@ struct Disk {
     state: Option<Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     quarantined: Vec<SegmentId>,
-    /// Operations until one fails, and whether it is done all the same.
-    fails_in: Option<(u64, bool)>,
 }
 
 #[derive(Default, Clone)]
@@ -47,12 +45,6 @@ impl MemoryStore {
         Self(Arc::new(Mutex::new(Disk { segments, state, files, ..Disk::default() })))
     }
 
-    /// Lets the operation after the next `operations` fail as a full disk does, once; `done` after
-    /// it had its effect, as where only the sync at its end fails.
-    pub(in crate::queue) fn fail_after(&self, operations: u64, done: bool) {
-        self.lock().fails_in = Some((operations, done));
-    }
-
     /// Takes packs `from..to` of the segment at `nth` away, as damage would.
     pub(in crate::queue) fn damage(&self, nth: usize, packs: std::ops::Range<usize>) {
         if let Some(segment) = self.lock().segments.values_mut().nth(nth) {
@@ -69,23 +61,8 @@ impl MemoryStore {
         self.0.lock().unwrap()
     }
 
-    /// Does `work`, unless this operation is the one to fail.
-    fn operate<T>(&self, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        let mut disk = self.lock();
-        match disk.fails_in {
-            Some((0, done)) => {
-                disk.fails_in = None;
-                if done {
-                    drop(work(&mut disk));
-                }
-                Err(io::ErrorKind::StorageFull.into())
-            }
-            Some((n, done)) => {
-                disk.fails_in = Some((n - 1, done));
-                work(&mut disk)
-            }
-            None => work(&mut disk),
-        }
+    fn with<T>(&self, work: impl FnOnce(&mut Disk) -> T) -> T {
+        work(&mut self.lock())
     }
 
     fn segment<T>(
@@ -93,7 +70,7 @@ impl MemoryStore {
         id: SegmentId,
         work: impl FnOnce(&mut Segment) -> io::Result<T>,
     ) -> io::Result<T> {
-        self.operate(|disk| work(disk.segments.get_mut(&id).ok_or(io::ErrorKind::NotFound)?))
+        work(self.lock().segments.get_mut(&id).ok_or(io::ErrorKind::NotFound)?)
     }
 }
 
@@ -103,14 +80,11 @@ impl Store for MemoryStore {
     }
 
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
-        self.operate(|disk| Ok(disk.segments.keys().copied().collect()))
+        self.with(|disk| Ok(disk.segments.keys().copied().collect()))
     }
 
     fn create(&self, id: SegmentId) -> io::Result<Box<dyn SegmentWriter>> {
-        self.operate(|disk| {
-            disk.segments.insert(id, Segment::default());
-            Ok(())
-        })?;
+        self.lock().segments.insert(id, Segment::default());
         Ok(Box::new(Handle { disk: self.clone(), id }))
     }
 
@@ -134,14 +108,14 @@ impl Store for MemoryStore {
     }
 
     fn remove(&self, id: SegmentId) -> io::Result<()> {
-        self.operate(|disk| {
+        self.with(|disk| {
             disk.segments.remove(&id);
             Ok(())
         })
     }
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
-        self.operate(|disk| {
+        self.with(|disk| {
             if disk.segments.remove(&id).is_some() {
                 disk.quarantined.push(id);
             }
@@ -164,18 +138,18 @@ impl Store for MemoryStore {
     }
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
-        self.operate(|disk| Ok(disk.state.clone()))
+        self.with(|disk| Ok(disk.state.clone()))
     }
 
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
-        self.operate(|disk| {
+        self.with(|disk| {
             disk.state = Some(state.to_vec());
             Ok(())
         })
     }
 
     fn load_file(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.operate(|disk| disk.files.get(name).cloned().ok_or(io::ErrorKind::NotFound.into()))
+        self.with(|disk| disk.files.get(name).cloned().ok_or(io::ErrorKind::NotFound.into()))
     }
 
     fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()> {
@@ -186,23 +160,21 @@ impl Store for MemoryStore {
     }
 
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        self.operate(|disk| {
+        self.with(|disk| {
             disk.files.insert(name.to_owned(), bytes.to_vec());
             Ok(())
         })
     }
 
     fn remove_file(&self, name: &str) -> io::Result<()> {
-        self.operate(|disk| {
+        self.with(|disk| {
             disk.files.remove(name);
             Ok(())
         })
     }
 
     fn files(&self, prefix: &str) -> io::Result<Vec<String>> {
-        self.operate(|disk| {
-            Ok(disk.files.keys().filter(|n| n.starts_with(prefix)).cloned().collect())
-        })
+        self.with(|disk| Ok(disk.files.keys().filter(|n| n.starts_with(prefix)).cloned().collect()))
     }
 }
 

@@ -6,6 +6,8 @@
 pub(super) mod anchor;
 pub(super) mod disk;
 #[cfg(test)]
+pub(super) mod faulty;
+#[cfg(test)]
 pub(super) mod memory;
 mod range_sync;
 pub(super) mod scan;

@@ -1,0 +1,62 @@
+//! A day in which every operation of the disk fails once, or is the last of the process.
+
+use super::{Action, Fault, Ground, Ordering, World};
+
+/// All that a queue does, starts among it, with entries of several packs.
+fn day() -> Vec<Action> {
+    vec![
+        Action::Append(vec![100, 130_000, 7]),
+        Action::Drain(2, 3),
+        Action::Append(vec![300; 9]),
+        Action::Save,
+        Action::Append(vec![1; 4]),
+        Action::Drain(9, 90),
+        Action::Tell(true),
+        Action::Restart,
+        Action::Append(vec![2_000, 2_000]),
+        Action::Replay,
+        Action::Drain(30, 17),
+        Action::Save,
+        Action::Drop(3, None),
+        Action::Append(vec![50; 5]),
+        Action::Drain(5, 200),
+        Action::Drop(2, Some(2)),
+        Action::Purge,
+        Action::Tell(true),
+        Action::Restart,
+        Action::Drain(30, 1),
+        Action::Save,
+        Action::Append(vec![10]),
+    ]
+}
+
+/// How many operations the day has.
+fn every_operation(ground: fn() -> Ground, fault: Fault, ordering: Ordering) -> u64 {
+    for nth in 0.. {
+        let mut world = World::new(ground(), ordering);
+        world.faults.set(nth, fault);
+        day().iter().for_each(|action| world.run(action));
+        let over = world.faults.clear();
+        world.finish();
+        if over {
+            return nth;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn every_operation_of_the_disk_may_fail_or_be_the_last() {
+    for fault in [Fault::Before, Fault::After, Fault::Death] {
+        let operations = every_operation(Ground::memory, fault, Ordering::Key);
+        assert!(operations > 100, "{operations} with {fault:?}");
+    }
+}
+
+#[test]
+fn every_operation_on_sled_may_fail_or_be_the_last() {
+    for fault in [Fault::Before, Fault::After, Fault::Death] {
+        let operations = every_operation(Ground::disk, fault, Ordering::None);
+        assert!(operations > 100, "{operations} with {fault:?}");
+    }
+}

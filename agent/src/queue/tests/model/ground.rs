@@ -1,0 +1,68 @@
+//! Where a queue lies.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand::rngs::StdRng;
+use tempfile::TempDir;
+
+use crate::queue::recover::{self, Stores};
+use crate::queue::store::Store;
+use crate::queue::store::faulty::{Faults, Faulty};
+use crate::queue::store::memory::MemoryStore;
+use crate::queue::{Options, identity};
+
+/// See the module.
+pub(super) enum Ground {
+    /// Knows what a power cut takes.
+    Memory { lane: MemoryStore, dead: MemoryStore },
+    /// On sled. A power cut is a kill here: nothing written is lost.
+    Disk(TempDir),
+}
+
+impl Ground {
+    pub(super) fn memory() -> Self {
+        Self::Memory { lane: MemoryStore::default(), dead: MemoryStore::default() }
+    }
+
+    /// In memory, too, where the machine has such a file system: its syncs cost nothing.
+    pub(super) fn disk() -> Self {
+        let folder = TempDir::new_in("/dev/shm").or_else(|_| TempDir::new());
+        Self::Disk(folder.unwrap())
+    }
+
+    pub(super) fn cut_power(&mut self, rng: &mut StdRng) {
+        if let Self::Memory { lane, dead } = self {
+            (*lane, *dead) = (lane.after_power_cut(rng), dead.after_power_cut(rng));
+        }
+    }
+
+    pub(super) fn folder(&self) -> PathBuf {
+        match self {
+            Self::Memory { .. } => "/".into(),
+            Self::Disk(folder) => folder.path().to_owned(),
+        }
+    }
+
+    pub(super) fn segments(&self) -> usize {
+        match self {
+            Self::Memory { lane, .. } => lane.segments().unwrap().len(),
+            Self::Disk(folder) => std::fs::read_dir(folder.path().join("lanes/a")).unwrap().count(),
+        }
+    }
+
+    /// The stores of one run.
+    pub(super) fn stores(&self, options: &Options, faults: &Faults) -> Stores {
+        let Stores { lanes, dead } = match self {
+            Self::Memory { lane, dead } => {
+                Stores { lanes: vec![Arc::new(lane.clone())], dead: Arc::new(dead.clone()) }
+            }
+            Self::Disk(folder) => {
+                let lock = identity::lock(folder.path()).unwrap();
+                recover::stores(options, &lock.anchor).unwrap()
+            }
+        };
+        let faulty = |store| Arc::new(Faulty::new(store, faults.clone())) as Arc<dyn Store>;
+        Stores { lanes: lanes.into_iter().map(faulty).collect(), dead: faulty(dead) }
+    }
+}

@@ -1,0 +1,389 @@
+//! A queue without threads, on memory or on sled, in a world in which things fail, and what is known
+//! of it from outside.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use spillway_protocol::message::{Flags, StreamId};
+use spillway_protocol::record::{Draft, LaneName, Record, RecordId};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::Action;
+use super::ground::Ground;
+use crate::clock::WallClock;
+use crate::logs::Repeated;
+use crate::queue::chain::Sealed;
+use crate::queue::dead::Leave;
+use crate::queue::identity::StreamOf;
+use crate::queue::inbox::Group;
+use crate::queue::lane::Lane;
+use crate::queue::recover::{Parts, recover};
+use crate::queue::store::faulty::Faults;
+use crate::queue::submission::{Answer, Submission, Waiting};
+use crate::queue::{
+    DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper,
+};
+
+pub(super) struct FixedClock;
+
+impl WallClock for FixedClock {
+    fn now_ms(&self) -> u64 {
+        1_800_000_000_000
+    }
+}
+
+pub(super) struct World {
+    ordering: Ordering,
+    pub(super) ground: Ground,
+    pub(super) faults: Faults,
+    /// None while it starts.
+    parts: Option<Parts>,
+    rng: StdRng,
+    pub(super) now: Instant,
+    next_id: u64,
+    starts: u64,
+    submitted: BTreeSet<String>,
+    /// Acknowledged, and neither delivered nor purged yet.
+    owed: BTreeSet<String>,
+    /// What was given up, by number.
+    given_up: BTreeSet<(Fate, u64)>,
+    /// The same, where an error leaves it open.
+    perhaps: BTreeSet<(Fate, u64)>,
+    /// What the far side was told.
+    told: BTreeSet<(Fate, u64)>,
+    /// Positions by id, to see order.
+    delivered: BTreeMap<u64, u64>,
+}
+
+impl World {
+    pub(super) fn new(ground: Ground, ordering: Ordering) -> Self {
+        let mut world = Self {
+            ordering,
+            ground,
+            faults: Faults::default(),
+            parts: None,
+            rng: StdRng::seed_from_u64(7),
+            now: Instant::now(),
+            next_id: 0,
+            starts: 0,
+            submitted: BTreeSet::new(),
+            owed: BTreeSet::new(),
+            given_up: BTreeSet::new(),
+            perhaps: BTreeSet::new(),
+            told: BTreeSet::new(),
+            delivered: BTreeMap::new(),
+        };
+        world.restart();
+        world
+    }
+
+    pub(super) fn run(&mut self, action: &Action) {
+        match action {
+            Action::Append(sizes) => self.append(sizes),
+            Action::Drain(count, how) => self.drain(*count, *how),
+            Action::Save => {
+                self.save();
+            }
+            Action::Restart => self.restart(),
+            Action::PowerCut => self.cut_power(),
+            Action::Fail(operations, fault) => self.faults.set(*operations, *fault),
+            Action::Replay => self.replay(),
+            Action::Purge => self.purge(),
+            Action::Drop(but, every) => self.drop(*but, *every),
+            Action::Tell(heard) => self.tell(*heard),
+        }
+        if self.faults.died() {
+            self.cut_power();
+        }
+        self.check();
+    }
+
+    pub(super) fn parts(&self) -> &Parts {
+        self.parts.as_ref().unwrap()
+    }
+
+    pub(super) fn lane(&self) -> Arc<Lane> {
+        self.parts().lanes[0].clone()
+    }
+
+    pub(super) fn seal(&mut self) -> Option<Sealed> {
+        self.parts.as_mut().unwrap().committers[0].tail.seal(true)
+    }
+
+    pub(super) fn append(&mut self, sizes: &[usize]) {
+        let mut group = Vec::new();
+        let mut answers = Vec::new();
+        for size in sizes {
+            let id = format!("r{}", self.next_id);
+            self.next_id += 1;
+            self.submitted.insert(id.clone());
+            let (sender, receiver) = oneshot::channel();
+            let record = record(&id, self.next_id % 5, *size);
+            let answer = Answer::new(sender, Waiting::default());
+            group.extend(Submission::new(record, Flags::NONE, answer, &FixedClock));
+            answers.push((id, receiver));
+        }
+        self.commit(group);
+        for (id, mut answer) in answers {
+            if answer.try_recv().unwrap().is_ok() {
+                self.owed.insert(id);
+            }
+        }
+    }
+
+    fn commit(&mut self, group: Group) {
+        match self.parts.as_mut().unwrap().committers[0].commit(group) {
+            Ok(committed) => committed.acknowledge(),
+            Err(failed) => failed.refuse(Vec::new(), &mut Repeated::default()),
+        }
+    }
+
+    fn drain(&mut self, count: usize, how: u8) {
+        self.now += Duration::from_secs(1);
+        let lane = self.lane();
+        let run = Run { records: 1 + usize::from(how % 7), bytes: 60_000 };
+        // Some are leased ahead of those before them.
+        let ahead = self.ordering == Ordering::None && how.is_multiple_of(3);
+        let from = if ahead { lane.chain.end().saturating_sub(u64::from(how % 8)) } else { 0 };
+        let Ok(leases) = lane.lease(from, count, 1 << 20, run, self.now) else {
+            return;
+        };
+        let mut given_back = BTreeSet::new();
+        for (nth, lease) in leases.into_iter().enumerate() {
+            let id = lease.record.id.to_string();
+            assert!(self.submitted.contains(&id), "{id} was invented");
+            let key = lease.record.order_key.clone().map(String::from);
+            let key = key.filter(|_| self.ordering == Ordering::Key);
+            if self.ordering != Ordering::None && given_back.contains(&key) {
+                // What follows one that goes back goes back as well.
+                drop(lease);
+                continue;
+            }
+            match (how.rotate_left(nth as u32)) % 5 {
+                0 | 1 => {
+                    self.see_order(&lease);
+                    self.owed.remove(&id);
+                    lease.ack();
+                }
+                2 => {
+                    given_back.insert(key);
+                    lease.defer(Some(self.now + Duration::from_millis(1500)), true);
+                }
+                3 => {
+                    let seq = lease.stamp.seq;
+                    if lease.dead_letter("code", "reason").is_ok() {
+                        self.given_up.insert((Fate::Dead, seq));
+                    } else {
+                        given_back.insert(key);
+                        self.perhaps.insert((Fate::Dead, seq));
+                    }
+                }
+                _ => drop((given_back.insert(key), lease)),
+            }
+        }
+    }
+
+    /// Within a run, records of one key are delivered in the order of their positions.
+    fn see_order(&mut self, lease: &Lease) {
+        if self.ordering == Ordering::None {
+            return;
+        }
+        let key: u64 = lease.record.order_key.as_ref().unwrap().as_str().parse().unwrap();
+        let before = self.delivered.insert(key, lease.position);
+        assert!(before.is_none_or(|before| before < lease.position), "key {key} out of order");
+    }
+
+    fn cut_power(&mut self) {
+        self.faults.clear();
+        self.parts = None;
+        self.ground.cut_power(&mut self.rng);
+        self.restart();
+    }
+
+    /// A start may fail, or die, once.
+    fn restart(&mut self) {
+        self.delivered.clear();
+        // On a disk the one before would still write.
+        self.parts = None;
+        while self.parts.is_none() {
+            self.starts += 1;
+            let armed = self.faults.armed();
+            match self.take_up() {
+                Ok(parts) => self.parts = Some(parts),
+                Err(error) => assert!(armed && !self.faults.armed(), "{error}"),
+            }
+            if self.faults.died() {
+                self.faults.clear();
+                self.parts = None;
+                self.ground.cut_power(&mut self.rng);
+            }
+        }
+    }
+
+    fn take_up(&self) -> io::Result<Parts> {
+        let name = LaneName::parse("a").unwrap();
+        let options = Options {
+            data_dir: self.ground.folder(),
+            gateway: "gw".into(),
+            host: "host".into(),
+            lanes: vec![LaneOptions { name, ordering: self.ordering }],
+            segment_bytes: 3_000,
+            dead_keep_bytes: u64::MAX,
+            waiting_bytes_max: 64 << 20,
+            keep: None,
+            tell: true,
+            seed: self.starts,
+        };
+        let stores = self.ground.stores(&options, &self.faults);
+        let stream = StreamOf { id: StreamId(1), fresh: false };
+        recover(stores, &options, stream, Arc::new(FixedClock), watch::Sender::new(0))
+    }
+
+    pub(super) fn save(&self) -> bool {
+        keeper::save(&self.parts().lanes, &self.parts().ids).is_ok()
+    }
+
+    /// As [`crate::queue::Queue`] does it: listed, then saved.
+    fn letters(&self) -> Option<Vec<DeadLetter>> {
+        let letters = self.parts().dead.list(&DeadFilter::default()).ok();
+        letters.filter(|_| self.save())
+    }
+
+    fn replay(&mut self) {
+        let Some(letters) = self.letters() else { return };
+        for letter in letters {
+            let (sender, mut receiver) = oneshot::channel();
+            let answer = Answer::new(sender, Waiting::default());
+            let submission =
+                Submission::new(letter.record.clone(), Flags::REPLAY, answer, &FixedClock);
+            self.commit(submission.into_iter().collect());
+            if receiver.try_recv().unwrap().is_ok() {
+                self.leave(&letter, Leave::Replayed);
+            }
+        }
+    }
+
+    fn purge(&mut self) {
+        let Some(letters) = self.letters() else { return };
+        for letter in letters {
+            self.owed.remove(letter.record.id.as_str());
+            self.leave(&letter, Leave::Purged);
+        }
+    }
+
+    fn leave(&mut self, letter: &DeadLetter, leave: Leave) {
+        let fate = if leave == Leave::Purged { Fate::Purged } else { Fate::Replayed };
+        let removed = self.parts().dead.remove(&[letter.number], leave, 1).is_ok();
+        let known = if removed { &mut self.given_up } else { &mut self.perhaps };
+        known.insert((fate, letter.stamp.seq));
+    }
+
+    fn drop(&mut self, but: u64, every: Option<u32>) {
+        let lane = self.lane();
+        let waiting = || lane.peek(0, usize::MAX);
+        let Ok(before) = waiting() else { return };
+        let below = lane.chain.end().saturating_sub(but);
+        let (dropped, fate) = match every {
+            None => (lane.drop_oldest(below), Fate::Dropped),
+            Some(every) => (lane.thin(below, every), Fate::Thinned(every)),
+        };
+        // Of what was read again nothing is known: another fault.
+        let Ok(after) = waiting() else { return self.forget(&before, fate) };
+        let after: BTreeSet<u64> = after.iter().map(|entry| entry.stamp.seq).collect();
+        let saved = self.save();
+        let gone: Vec<_> = before.iter().filter(|e| !after.contains(&e.stamp.seq)).collect();
+        assert_eq!(gone.len() as u64, dropped);
+        for entry in gone {
+            let seq = entry.stamp.seq;
+            assert!(every.is_none_or(|every| !seq.is_multiple_of(u64::from(every))));
+            let (lane_name, stream) = (lane.name.clone(), StreamId(1));
+            assert_eq!(lane.place(seq), Place::Dropped { lane: lane_name, stream, seq });
+            self.owed.remove(entry.record.id.as_str());
+            let known = if saved { &mut self.given_up } else { &mut self.perhaps };
+            known.insert((fate, seq));
+        }
+    }
+
+    fn forget(&mut self, entries: &[Entry], fate: Fate) {
+        for entry in entries {
+            self.owed.remove(entry.record.id.as_str());
+            self.perhaps.insert((fate, entry.stamp.seq));
+        }
+    }
+
+    fn tell(&mut self, heard: bool) {
+        let lane = self.lane();
+        let told = [lane.untold(), self.parts().dead.untold()];
+        let known: BTreeSet<_> = self.given_up.union(&self.perhaps).copied().collect();
+        for range in told.iter().flatten() {
+            assert_eq!((range.lane.as_str(), range.stream), ("a", StreamId(1)));
+            let numbers = (range.from..=range.to).filter(|seq| match range.fate {
+                Fate::Thinned(every) => !seq.is_multiple_of(u64::from(every)),
+                // What is dropped where it was thinned before is told as one range.
+                Fate::Dropped => known.contains(&(Fate::Dropped, *seq)),
+                _ => true,
+            });
+            let count = numbers.clone().count() as u64;
+            assert!(range.fate == Fate::Dropped || count == range.count());
+            self.told.extend(numbers.map(|seq| (range.fate, seq)));
+        }
+        assert!(self.told.is_subset(&known), "{:?} {known:?}", self.told);
+        if heard {
+            told[0].iter().for_each(|range| lane.told(&range.grave()));
+            let letters = told[1].iter().map(|range| (&range.lane, range.grave()));
+            // What failed is told again.
+            drop(self.parts().dead.told(letters));
+        }
+    }
+
+    fn check(&self) {
+        let accounts = self.lane().accounts();
+        assert!(accounts.balanced(), "{accounts:?}");
+        assert_eq!(accounts.damaged, 0, "{accounts:?}");
+        assert!(accounts.waiting + accounts.dead >= self.owed.len() as u64, "{accounts:?}");
+    }
+
+    /// Delivers everything that is left: then nothing is owed any more.
+    pub(super) fn finish(mut self) {
+        self.faults.clear();
+        self.replay();
+        for _ in 0..100_000 {
+            self.now += Duration::from_secs(2);
+            let leases = self
+                .lane()
+                .lease(0, 100, 1 << 20, Run { records: 9, bytes: 9_000 }, self.now)
+                .unwrap();
+            if leases.is_empty() && self.lane().accounts().waiting == 0 {
+                break;
+            }
+            for lease in leases {
+                self.see_order(&lease);
+                self.owed.remove(lease.record.id.as_str());
+                lease.ack();
+            }
+        }
+        assert_eq!(self.owed, BTreeSet::new(), "acknowledged and lost");
+        let accounts = self.lane().accounts();
+        assert!(accounts.balanced() && accounts.waiting == 0, "{accounts:?}");
+        assert!(self.save());
+        self.tell(true);
+        assert!(self.given_up.is_subset(&self.told), "what was given up was told");
+        self.tell(true);
+        assert!(self.lane().untold().is_empty() && self.parts().dead.untold().is_empty());
+    }
+}
+
+fn record(id: &str, key: u64, size: usize) -> Record {
+    let draft = Draft {
+        id: Some(id.into()),
+        order_key: Some(key.to_string()),
+        body: vec![b'x'; size].into(),
+        ..Draft::default()
+    };
+    draft.parse(|| RecordId::parse("unused").unwrap()).unwrap()
+}
