@@ -12,7 +12,8 @@ use bytes::Bytes;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
-use spillway_protocol::local::client::{Client, Options};
+use spillway_protocol::local::Refusal;
+use spillway_protocol::local::client::{AppendError, Client, Options};
 use spillway_protocol::record::Draft;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -146,6 +147,29 @@ pub async fn hand_over(socket: &Path, ledger: &Ledger, lane: &str, drafts: Vec<D
         let receipt = answer.await.unwrap_or_else(|error| panic!("{id}: {error}"));
         ledger.acknowledge(&id, receipt.seq);
     }
+}
+
+/// Hands records `name-N` of `bytes` over, one after the other, until one is refused. Returns the
+/// number of that one and what was said of it.
+pub async fn hand_over_until_refused(
+    socket: &Path,
+    ledger: &Ledger,
+    (lane, name): (&str, &str),
+    bytes: usize,
+) -> (u64, Refusal) {
+    let client = Client::connect(socket).await.unwrap();
+    for number in 0.. {
+        let id = format!("{name}-{number}");
+        let body = body(&id, bytes, false);
+        ledger.send(&id, Sent::new(lane, body.clone()));
+        let draft = Draft { id: Some(id.clone()), body, ..Draft::default() };
+        match client.append(draft, Some(lane)).await {
+            Ok(receipt) => ledger.acknowledge(&id, receipt.seq),
+            Err(AppendError::Refused(refusal)) => return (number, refusal),
+            Err(error) => panic!("{id}: {error}"),
+        }
+    }
+    unreachable!()
 }
 
 /// Records `name-FIRST` and so on, with bodies of their own.

@@ -18,6 +18,7 @@ pub mod http;
 pub mod kill;
 pub mod ledger;
 pub mod mariadb;
+pub mod mount;
 pub mod namespace;
 pub mod oracle;
 pub mod otlp;

@@ -5,24 +5,20 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use spillway_protocol::message::Flags;
 use tokio::time::Instant;
 
 use super::api::{AppendError, Receipt};
-use super::chain::{Sealed, Tail};
+use super::chain::Tail;
 use super::gather::Gatherer;
-use super::ids::{IdHash, Ids, Print, Seen};
+use super::ids::{IdHash, Ids, Print, Seen, Unwritten, is_full};
 use super::inbox::{Group, Inbox};
 use super::lane::Lane;
 use super::submission::{Answer, Submission};
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
-
-/// Pause before a table of ids that could not be written is tried again.
-const IDS_RETRY: Duration = Duration::from_secs(5);
 
 /// Owns the writing end of a lane.
 pub(super) struct Committer {
@@ -31,10 +27,8 @@ pub(super) struct Committer {
     pub(super) tail: Tail,
     pub(super) ids: Arc<Ids>,
     pub(super) clock: Arc<dyn WallClock>,
-    /// Sealed segments whose ids are not yet written.
-    pub(super) unwritten: Vec<Sealed>,
-    /// When these are tried again, after a failure.
-    pub(super) ids_retry_at: Option<Instant>,
+    /// Closed segments whose ids are not yet written.
+    pub(super) unwritten: Unwritten,
     /// Faults that were logged lately.
     pub(super) faults: Repeated,
 }
@@ -217,7 +211,9 @@ impl Committer {
                 Ok(Committed { stored, repeats })
             }
             Err(error) => {
-                self.unwritten.extend(self.tail.take_abandoned());
+                if let Some(sealed) = self.tail.take_abandoned() {
+                    self.unwritten.push(sealed);
+                }
                 self.tell_unwritten();
                 let stored = stored.into_iter().map(|(_, answer)| answer);
                 let repeats = repeats.into_iter().map(|(_, answer)| answer);
@@ -235,36 +231,23 @@ impl Committer {
         allocator::trim();
         self.unwritten.push(sealed);
         self.tell_unwritten();
-        self.ids_retry_at = None;
         self.write_ids();
     }
 
-    /// Writes the tables of ids that are due; after a failure not before a pause.
     fn write_ids(&mut self) {
-        let paused = self.ids_retry_at.is_some_and(|at| Instant::now() < at);
-        if self.unwritten.is_empty() || paused {
-            return;
+        let written = self.unwritten.write(&self.ids, self.lane.index, self.clock.now_ms());
+        if let Err(error) = written
+            && self.faults.note("ids", Instant::now()).is_some()
+        {
+            tracing::warn!(%error, "a table of ids could not be written; it is tried again");
         }
-        let now_ms = self.clock.now_ms();
-        let (ids, lane, faults) = (&self.ids, self.lane.index, &mut self.faults);
-        self.unwritten.retain(|sealed| match ids.seal(lane, sealed.first, sealed.end, now_ms) {
-            Ok(()) => false,
-            Err(error) => {
-                if faults.note("ids", Instant::now()).is_some() {
-                    tracing::warn!(%error, "a table of ids could not be written; it is tried again");
-                }
-                true
-            }
-        });
-        self.ids_retry_at = Some(Instant::now() + IDS_RETRY);
         self.tell_unwritten();
     }
 
     /// Segments stay until their ids are written. The open one counts too: between its sealing and
     /// the writing of its ids the keeper could remove it, and a crash would forget them.
     fn tell_unwritten(&self) {
-        let sealed = self.unwritten.iter().map(|sealed| sealed.first);
-        let first = sealed.chain(self.tail.open_first()).min();
+        let first = self.unwritten.keeps().into_iter().chain(self.tail.open_first()).min();
         self.lane.keep_from(first.unwrap_or(u64::MAX));
     }
 }
@@ -275,10 +258,8 @@ fn reused(by: &Receipt) -> AppendError {
 
 /// What the app is told of an error of the disk.
 fn refusal(error: &io::Error) -> AppendError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            AppendError::Full(error.to_string())
-        }
-        _ => AppendError::Disk(error.to_string()),
+    match is_full(error) {
+        true => AppendError::Full(error.to_string()),
+        false => AppendError::Disk(error.to_string()),
     }
 }

@@ -6,6 +6,7 @@
 //! filter of 10 bits an id.
 
 mod table;
+mod unwritten;
 
 use std::collections::HashMap;
 use std::io;
@@ -16,6 +17,7 @@ use spillway_protocol::record::{Record, RecordId};
 
 use super::store::Store;
 use table::{Row, Table, Times};
+pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;
 
 /// Ids are known at least this long, ms.

@@ -15,7 +15,7 @@ use super::chain::{Sealed, Tail};
 use super::commit::Committer;
 use super::dead::Dead;
 use super::identity::StreamOf;
-use super::ids::{Ids, Print};
+use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
 use super::store::Store;
 use super::store::anchor::Anchor;
@@ -114,7 +114,7 @@ pub(super) fn recover(
     for lane in &lanes {
         bury_again(lane, &dead)?;
         let of_lane = read_ids(lane, &ids, clock.now_ms())?;
-        lane.keep_from(of_lane.iter().map(|sealed| sealed.first).min().unwrap_or(u64::MAX));
+        lane.keep_from(of_lane.keeps().unwrap_or(u64::MAX));
         unwritten.push(of_lane);
     }
     let committers = (lanes.iter().zip(unwritten))
@@ -135,7 +135,6 @@ pub(super) fn recover(
                 ids,
                 clock,
                 unwritten,
-                ids_retry_at: None,
                 faults: Repeated::default(),
             }
         })
@@ -166,9 +165,9 @@ fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
 }
 
 /// Reads the ids of segments that have no table: the newest after any stop, others after damage.
-/// Returns segments whose table could not be written.
-fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Vec<Sealed>> {
-    let mut unwritten = Vec::new();
+/// Returns those whose table could not be written.
+fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
+    let mut unwritten = Unwritten::default();
     for (first, end) in lane.chain.spans() {
         if end == first || ids.has_table(lane.index, end) {
             continue;
@@ -184,9 +183,9 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Vec<Sealed>> {
         }
         let before = ids.begin(lane.index, &rows);
         ids.finish(lane.index, &rows, before, true);
-        if let Err(error) = ids.seal(lane.index, first, end, now_ms) {
+        unwritten.push(Sealed { first, end });
+        if let Err(error) = unwritten.write(ids, lane.index, now_ms) {
             tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
-            unwritten.push(Sealed { first, end });
         }
     }
     Ok(unwritten)
