@@ -22,6 +22,8 @@ pub mod consumer;
 pub mod control;
 #[cfg(feature = "dial")]
 pub mod dial;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod local;
 pub mod message;
 pub mod presence;

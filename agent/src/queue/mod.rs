@@ -21,6 +21,8 @@ mod commit;
 mod dead;
 mod dropping;
 mod entry;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gather;
 mod handle;
 mod head;

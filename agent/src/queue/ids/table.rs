@@ -219,7 +219,10 @@ fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {
     let mut numbers = times.chunks_exact(8).filter_map(u64_of);
     let times =
         Times { first_ms: numbers.next()?, last_ms: numbers.next()?, untimed: numbers.next()? };
-    Some((rows.chunks_exact(ROW_BYTES).map(row).collect::<Option<_>>()?, times))
+    let (rows, rest) = rows.as_chunks::<ROW_BYTES>();
+    rest.is_empty()
+        .then(|| rows.iter().map(|bytes| row(bytes)).collect::<Option<_>>())?
+        .map(|rows| (rows, times))
 }
 
 fn row(bytes: &[u8]) -> Option<Row> {
@@ -237,4 +240,17 @@ fn u64_of(bytes: &[u8]) -> Option<u64> {
 fn parse_name(name: &str) -> Option<(u64, u64)> {
     let (end, sealed_ms) = name.strip_prefix(PREFIX)?.split_once('-')?;
     Some((u64::from_str_radix(end, 16).ok()?, u64::from_str_radix(sealed_ms, 16).ok()?))
+}
+
+/// Reads any bytes, for fuzzing.
+pub(in crate::queue) fn fuzz(bytes: &[u8]) {
+    let mut table = MAGIC.to_vec();
+    table.extend(crc32fast::hash(bytes).to_le_bytes());
+    table.extend(bytes);
+    for bytes in [bytes, &table] {
+        if let Some((rows, times)) = parse(bytes) {
+            assert_eq!(render(&rows, times), bytes);
+        }
+    }
+    let _ = parse_name(&String::from_utf8_lossy(bytes));
 }

@@ -11,7 +11,7 @@ pub(super) mod faulty;
 pub(super) mod memory;
 mod range_sync;
 pub(super) mod scan;
-mod slots;
+pub(super) mod slots;
 
 use std::io;
 use std::path::PathBuf;

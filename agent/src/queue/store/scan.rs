@@ -15,13 +15,13 @@ const WINDOW_BYTES: usize = 256 * 1024;
 const SECTOR_BYTES: usize = 4096;
 
 /// Something that reads bytes at an offset; short only at the end.
-pub(super) trait ReadAt {
+pub(in crate::queue) trait ReadAt {
     /// Fills as much of `buffer` as there is.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
 /// All intact packs of the segment with `nonce`, by position, each once.
-pub(super) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
+pub(in crate::queue) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
     let mut found: Vec<(PackRef, u16)> = Vec::new();
     let mut window = vec![0; WINDOW_BYTES];
     let mut offset = 0;
@@ -39,7 +39,7 @@ pub(super) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
 }
 
 /// Whether anything in the file looks like a pack of the segment with `nonce`, whole or not.
-pub(super) fn has_traces(file: &impl ReadAt, nonce: u64) -> io::Result<bool> {
+pub(in crate::queue) fn has_traces(file: &impl ReadAt, nonce: u64) -> io::Result<bool> {
     let mut window = vec![0; WINDOW_BYTES];
     let mut offset = 0;
     loop {

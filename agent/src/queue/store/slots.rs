@@ -117,6 +117,14 @@ fn crc(head: &[u8], state: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// Reads any bytes, for fuzzing.
+pub(in crate::queue) fn fuzz(bytes: &[u8]) {
+    let _ = parse(bytes);
+    if let Ok(state) = std::str::from_utf8(bytes) {
+        assert!(parse(&render(1, state.as_bytes())).is_some_and(|(_, found)| found == bytes));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

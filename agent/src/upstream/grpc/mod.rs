@@ -11,6 +11,8 @@
 
 mod answer;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod pool;
 mod route;

@@ -1,0 +1,73 @@
+//! Readers of what lies on disk, for fuzzing (`fuzz/`): whatever lies there, nothing panics, and
+//! what was written is found whatever surrounds it.
+
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
+
+use std::io;
+
+use spillway_protocol::message::StreamId;
+
+use super::entry::{self, Letter};
+use super::ids;
+use super::pack::{HEADER_BYTES, Header, Origin, entries, intact, pack};
+use super::state::{self, DeadState, LaneState};
+use super::store::scan::{ReadAt, has_traces, scan};
+use super::store::slots;
+
+const ORIGIN: Origin = Origin { nonce: 9, stream: StreamId(1), base: 0 };
+
+struct Bytes<'a>(&'a [u8]);
+
+impl ReadAt for Bytes<'_> {
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(offset).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        Ok(length)
+    }
+}
+
+/// A segment's file. `bytes` are also made a pack of, which is found among them.
+pub fn segment(bytes: &[u8]) {
+    for found in scan(&Bytes(bytes), ORIGIN.nonce).unwrap() {
+        let at = usize::try_from(found.at).unwrap();
+        let whole = &bytes[at..at + found.bytes as usize];
+        assert!(intact(whole) && Header::parse(whole, ORIGIN.nonce).is_some());
+        look_at(&whole[HEADER_BYTES..]);
+    }
+    drop(has_traces(&Bytes(bytes), ORIGIN.nonce));
+    look_at(bytes);
+    if !bytes.is_empty() {
+        let packs = pack(&[bytes.to_vec()], 7, ORIGIN);
+        // Some other segment's: a pack of this one among them would be found too.
+        let around: Vec<u8> = bytes.iter().map(|byte| byte & 0x7f).collect();
+        let mut file = around.clone();
+        for pack in &packs {
+            file.extend(&pack.bytes);
+            file.extend(&around);
+        }
+        assert_eq!(scan(&Bytes(&file), ORIGIN.nonce).unwrap().len(), packs.len());
+    }
+}
+
+fn look_at(payload: &[u8]) {
+    for bytes in entries(payload) {
+        let record = entry::decode_record(bytes);
+        if let Ok((stored, None)) = record {
+            let again = entry::encode(&stored).unwrap();
+            assert_eq!(entry::decode_record(&again).unwrap().0, stored);
+        }
+        drop(entry::decode::<Letter>(bytes));
+    }
+}
+
+/// The small files beside the segments.
+pub fn files(bytes: &[u8]) {
+    if let Some(lane) = state::decode::<LaneState>(Some(bytes.to_vec())) {
+        let again = state::encode(&lane).unwrap();
+        assert_eq!(state::decode::<LaneState>(Some(again)), Some(lane));
+    }
+    drop(state::decode::<DeadState>(Some(bytes.to_vec())));
+    slots::fuzz(bytes);
+    ids::fuzz(bytes);
+}
