@@ -10,6 +10,7 @@ pub mod broker;
 pub mod centre;
 pub mod collector;
 pub mod connect;
+pub mod corruption;
 pub mod faketime;
 pub mod front;
 pub mod gate;

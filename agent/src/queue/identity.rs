@@ -25,6 +25,26 @@ struct Identity {
     format: u32,
     stream: String,
     host: String,
+    /// CRC-32 of the others: a flipped bit must not look like another stream or a newer format.
+    /// Earlier builds wrote none; a later format writes the same or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sum: Option<u32>,
+}
+
+impl Identity {
+    fn new(stream: String, host: &str) -> Self {
+        let new = Self { format: FORMAT, stream, host: host.to_owned(), sum: None };
+        Self { sum: Some(new.computed()), ..new }
+    }
+
+    fn computed(&self) -> u32 {
+        let Self { format, stream, host, .. } = self;
+        crc32fast::hash(format!("{format} {stream} {host}").as_bytes())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.sum.is_none_or(|sum| sum == self.computed())
+    }
 }
 
 /// The stream of this data folder on this host, and whether it was drawn just now.
@@ -84,7 +104,7 @@ pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<Stre
     let path = folder.join("identity");
     let fail = |source, remedy| OpenError::Io { path: path.clone(), source, remedy };
     let known = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice::<Identity>(&bytes).ok(),
+        Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(Identity::is_whole),
         Err(e) if e.kind() == io::ErrorKind::NotFound => None,
         Err(e) => return Err(fail(e, "let the agent's user read it")),
     };
@@ -98,8 +118,7 @@ pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<Stre
     }
     let fresh = !path.exists() && !folder.join("lanes").exists();
     let id = StreamId(rng.next_u32());
-    let identity = Identity { format: FORMAT, stream: id.to_string(), host: host.to_owned() };
-    write(&path, &identity)
+    write(&path, &Identity::new(id.to_string(), host))
         .map_err(|e| fail(e, "free some space and let the agent's user write there"))?;
     Ok(StreamOf { id, fresh })
 }
@@ -137,6 +156,26 @@ mod tests {
         assert!(matches!(refused, Err(OpenError::Newer { format: 2, .. })));
         fs::write(&path, "{").unwrap();
         assert!(!stream(folder.path(), "h", &mut rng).unwrap().fresh);
+    }
+
+    #[test]
+    fn no_flipped_bit_makes_another_known_stream_or_a_newer_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let path = folder.path().join("identity");
+        stream(folder.path(), "host-a", &mut rng).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, bytes).unwrap();
+            let found = stream(folder.path(), "host-a", &mut rng).unwrap();
+            let told: Identity = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            assert!(!found.fresh && told.is_whole() && told.host == "host-a", "{bit}");
+            assert_eq!(told.stream, found.id.to_string(), "{bit}");
+        }
+        fs::write(&path, r#"{"format":1,"stream":"00000007","host":"host-a"}"#).unwrap();
+        assert_eq!(stream(folder.path(), "host-a", &mut rng).unwrap().id, StreamId(7));
     }
 
     #[test]

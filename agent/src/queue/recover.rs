@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{IdOrigin, LaneName};
 use tokio::sync::watch;
 
@@ -152,12 +153,14 @@ fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
         if origin.lane != lane.name || position >= lane.chain.end() || settled(position) {
             continue;
         }
+        let Some(letter) = dead.read(number)? else { continue };
         // Should the lane have begun anew since, another record stands there now.
-        let (Some(letter), Some((_, stored))) = (dead.read(number)?, lane.stored_at(position)?)
-        else {
-            continue;
+        let same = match lane.stored_at(position)? {
+            Some((_, stored)) => letter.stored.record.id == stored.record.id,
+            // It is damaged there, and not lost for all that.
+            None => lane.numbering().number(position) == (StreamId(letter.stream), letter.seq),
         };
-        if letter.stored.record.id == stored.record.id {
+        if same {
             lane.recovered_dead(position, letter.died_ms);
         }
     }
