@@ -171,6 +171,47 @@ async fn dead_letters_are_listed_shown_replayed_and_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_exported_and_their_contents_only_if_asked_for() {
+    let agent = Agent::start().await;
+    for i in 0..7 {
+        agent.store("critical", &format!("r-{i}"), b"private words").await;
+    }
+    agent.kill(6, "MalformedXML");
+    let seen = agent.said("dead export").await;
+    let first: Value = serde_json::from_str(seen.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["id"], &first["code"]), (&"r-0".into(), &"MalformedXML".into()));
+    assert_eq!(seen.lines().count(), 6);
+    assert!(!seen.contains("private") && !seen.contains("patient"), "{seen}");
+    let whole = agent.said("dead export --body --limit 5").await;
+    assert_eq!(whole.lines().count(), 5);
+    let first: Value = serde_json::from_str(whole.lines().next().unwrap()).unwrap();
+    let line = serde_json::json!({
+        "lane": "critical", "id": "r-0", "key": "patient-7", "order_key": null,
+        "properties": {}, "body": "private words"
+    });
+    assert_eq!(first, line);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_flight_is_not_purged() {
+    let agent = Agent::start().await;
+    for i in 0..5 {
+        agent.store("critical", &format!("r-{i}"), b"private words").await;
+    }
+    let leased = agent.queue.lease(&lane("critical"), 2, usize::MAX);
+    assert_eq!(
+        agent.said("queue purge --lane critical --all --dry-run").await,
+        "would purge: 3 waiting records of lane critical\n"
+    );
+    assert_eq!(agent.json("queue purge --lane critical --all").await["count"], 3);
+    leased.into_iter().for_each(spillway::queue::Lease::ack);
+    assert_eq!(agent.accounts(), (0, 0, 3));
+    let told = agent.queue.untold();
+    let told: Vec<_> = told.iter().map(|range| (range.fate, range.from, range.to)).collect();
+    assert_eq!(told, [(spillway::queue::Fate::Purged, 3, 5)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_lane_is_accepted_once_and_an_unknown_one_lists_the_known() {
     let agent = Agent::start().await;
     assert!(agent.said("dead accept critical").await.starts_with("lane critical goes on"));

@@ -36,6 +36,7 @@ use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::known_time::KnownTime;
 use crate::own::Own;
+use crate::queue::inspect::Inspection;
 use crate::queue::{Keep, LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
@@ -304,11 +305,20 @@ pub fn open_queue(
     config: &Config,
     clock: &Arc<dyn WallClock>,
 ) -> Result<(Queue, Recovery), OpenError> {
+    Queue::open(queue_options(config), clock.clone())
+}
+
+/// The same, to look into while no agent runs. Writes nothing.
+pub fn inspect_queue(config: &Config, clock: &Arc<dyn WallClock>) -> Result<Inspection, OpenError> {
+    Inspection::open(&queue_options(config), clock.clone())
+}
+
+fn queue_options(config: &Config) -> Options {
     let lane = |lane: &crate::config::Lane| LaneOptions {
         name: lane.name.clone(),
         ordering: ordering(lane.order),
     };
-    let options = Options {
+    Options {
         data_dir: config.gateway.data_dir.clone(),
         gateway: config.gateway.id.clone(),
         host: host::fingerprint(),
@@ -322,8 +332,7 @@ pub fn open_queue(
             time_ms: u64::try_from(audit.keep_for.as_millis()).unwrap_or(u64::MAX),
         }),
         seed: entropy::seed(),
-    };
-    Queue::open(options, clock.clone())
+    }
 }
 
 fn tell(queue: &Queue, recovery: &Recovery) {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway_protocol::local::status::{Configuration, Freshness, Lane, Rates, Status};
+use spillway_protocol::local::status::{Configuration, Freshness, Lane, Quarantine, Rates, Status};
 use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -72,6 +72,7 @@ impl Report {
             self.lanes.iter().map(|name| self.queue.figures(name).unwrap_or_default()).collect();
         let waiting = figures.iter().map(|figures| figures.accounts.waiting).sum();
         let accepted_per_s = self.meter().per_second();
+        let aside = self.queue.inspection().quarantined();
         Status {
             gateway: self.gateway.clone(),
             stream: self.queue.stream().to_string(),
@@ -82,6 +83,7 @@ impl Report {
             lanes: self.user_lanes(&figures, &drain),
             own: self.own.as_ref().map(|own| self.own_lane(own, &drain)),
             control: self.centre.as_ref().map(Board::status),
+            quarantine: Quarantine { segments: aside.segments, bytes: aside.bytes },
             rates: Rates {
                 accepted_per_s,
                 delivered_per_s: drain.delivered_per_s,

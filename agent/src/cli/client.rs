@@ -37,7 +37,11 @@ impl Client {
     pub(super) async fn connect(socket: &Path, option: &str) -> Result<Self, Failure> {
         let stream = UnixStream::connect(socket).await;
         let stream = stream.map_err(|error| unreachable(socket, option, &error))?;
-        let socket = socket.display().to_string();
+        Self::over(stream, socket.display().to_string()).await
+    }
+
+    /// The same over a connection that is there; `socket` is its name in messages.
+    pub(super) async fn over(stream: UnixStream, socket: String) -> Result<Self, Failure> {
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = handshake.map_err(|error| lost(&socket, &error))?;
         // Ends with the connection; what went wrong comes out of the request.

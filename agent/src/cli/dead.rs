@@ -1,4 +1,4 @@
-//! `spillway dead list`, `show`, `replay`, `purge` and `accept`.
+//! `spillway dead`.
 
 use std::time::SystemTime;
 
@@ -7,8 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::exit::finish;
 use super::human::{self, Column};
-use super::unbuilt::{Unbuilt, refuse};
-use super::{ControlAt, Exit, Failure, output, records};
+use super::{ControlAt, Exit, Failure, export, output, records};
 use crate::config;
 use crate::control::api::{Accepted, Action, Done, Filter, Letter, Letters, PAGE_DEFAULT};
 
@@ -25,8 +24,8 @@ pub(super) enum Dead {
     Purge(Purge),
     /// Says that a held lane's refusals are the records' own fault: they go to the dead letters
     Accept(Accept),
-    #[command(hide = true)]
-    Export(Unbuilt),
+    /// Dead letters as JSON, one a line; with --body another agent can take their records in
+    Export(Export),
 }
 
 /// Which dead letters.
@@ -59,6 +58,19 @@ pub(super) struct List {
     /// Prints JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Arguments of `dead export`.
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    #[command(flatten)]
+    at: ControlAt,
+    #[command(flatten)]
+    which: Which,
+    /// Whole records, as "spillway send --records" takes them in, without their reasons; without
+    /// it, letters without bodies, keys and properties
+    #[arg(long)]
+    body: bool,
 }
 
 /// Arguments of `dead show`.
@@ -122,27 +134,42 @@ pub(super) async fn run(args: Dead) -> Exit {
         Dead::Replay(args) => act(args, "replay", false).await,
         Dead::Purge(args) => act(args.act, "purge", args.all).await,
         Dead::Accept(args) => accept(args).await,
-        Dead::Export(_) => return refuse("dead export", "dead list --body --json shows them"),
+        Dead::Export(args) => export(args).await,
     })
 }
 
 async fn list(args: List) -> Result<String, Failure> {
-    let which = args.which;
-    let query = records::query(&[
-        ("lane", which.lane),
-        ("reason", which.reason),
-        ("since_ms", which.since.map(|ms| ms.to_string())),
-        ("limit", Some(which.limit.unwrap_or(PAGE_DEFAULT).to_string())),
-        ("body", args.body.then(|| "true".to_owned())),
-    ]);
-    let mut client = args.at.connect().await?;
-    let letters: Letters = client.get(&format!("/v1/dead{query}")).await?.json()?;
+    let limit = args.which.limit.unwrap_or(PAGE_DEFAULT);
+    let path = args.which.path(None, limit, args.body);
+    let mut client = args.at.look().await?;
+    let letters: Letters = client.get(&path).await?.json()?;
     Ok(if args.json { output::json(&letters) } else { show_letters(&letters) })
+}
+
+async fn export(args: Export) -> Result<String, Failure> {
+    let mut client = args.at.look().await?;
+    let which = args.which;
+    let path = |from, limit| which.path(from, limit, true);
+    export::letters(&mut client, path, which.limit, args.body).await
+}
+
+impl Which {
+    fn path(&self, from: Option<u64>, limit: usize, body: bool) -> String {
+        let query = records::query(&[
+            ("lane", self.lane.clone()),
+            ("reason", self.reason.clone()),
+            ("since_ms", self.since.map(|ms| ms.to_string())),
+            ("from", from.map(|from| from.to_string())),
+            ("limit", Some(limit.to_string())),
+            ("body", body.then(|| "true".to_owned())),
+        ]);
+        format!("/v1/dead{query}")
+    }
 }
 
 async fn show(args: Show) -> Result<String, Failure> {
     let query = records::query(&[("body", args.body.then(|| "true".to_owned()))]);
-    let mut client = args.at.connect().await?;
+    let mut client = args.at.look().await?;
     let path = format!("/v1/dead/{}{query}", args.number);
     let letter: Letter = client.get(&path).await?.json()?;
     Ok(if args.json { output::json(&letter) } else { show_letter(&letter) })

@@ -9,7 +9,7 @@ use super::output;
 pub enum Exit {
     /// Done.
     Done,
-    /// `status --check`: something needs attention.
+    /// `status --check`, `queue verify`: something needs attention.
     Warning,
     /// `demo`: a promise was not kept.
     Failed,

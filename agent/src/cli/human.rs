@@ -76,6 +76,17 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     std::iter::once(headings).chain(lines).collect()
 }
 
+/// `7`, or `7-20`.
+pub(super) fn span((from, to): (u64, u64)) -> String {
+    if from == to { from.to_string() } else { format!("{from}-{to}") }
+}
+
+/// Several, or `-` where there is none.
+pub(super) fn spans(all: &[(u64, u64)]) -> String {
+    let all: Vec<String> = all.iter().copied().map(span).collect();
+    if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ mod dead;
 mod demo;
 mod doctor;
 mod exit;
+mod export;
 mod human;
 mod offline;
 mod output;
@@ -19,6 +20,7 @@ mod send;
 mod signal;
 mod status;
 mod unbuilt;
+mod verify;
 mod why;
 
 use std::path::{Path, PathBuf};
@@ -159,14 +161,28 @@ struct ControlAt {
 }
 
 impl ControlAt {
-    async fn connect(&self) -> Result<client::Client, Failure> {
-        let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
-        match client::Client::connect(&socket, "--control").await {
-            Err(gone) if gone.exit == Exit::Unreachable && self.control.is_none() => {
-                offline::connect(&self.file.config, gone).await
-            }
+    /// Connects to look only: where no agent runs, nothing is written.
+    async fn look(&self) -> Result<client::Client, Failure> {
+        match self.agent().await {
+            Err(gone) if self.is_stopped(&gone) => offline::look(&self.file.config, gone).await,
             connected => connected,
         }
+    }
+
+    async fn connect(&self) -> Result<client::Client, Failure> {
+        match self.agent().await {
+            Err(gone) if self.is_stopped(&gone) => offline::connect(&self.file.config, gone).await,
+            connected => connected,
+        }
+    }
+
+    async fn agent(&self) -> Result<client::Client, Failure> {
+        let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
+        client::Client::connect(&socket, "--control").await
+    }
+
+    fn is_stopped(&self, gone: &Failure) -> bool {
+        gone.exit == Exit::Unreachable && self.control.is_none()
     }
 }
 

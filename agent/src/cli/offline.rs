@@ -1,11 +1,13 @@
-//! The queue of an agent that is not running, for `queue`, `dead` and `why`: its data folder is
-//! opened under its lock, and served to the command as the agent would.
+//! The queue of an agent that is not running, for `queue`, `dead` and `why`: what only looks reads
+//! the data folder and writes nothing there; for the rest it is opened under its lock. Either is
+//! served to the command as the agent would.
 
 use std::fs;
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+
+use tokio::net::UnixStream;
 
 use super::client::Client;
 use super::{Exit, Failure, output};
@@ -14,10 +16,21 @@ use crate::clock::{SystemClock, WallClock};
 use crate::config::{self, Surroundings};
 use crate::control::{self, Desk};
 use crate::queue::OpenError;
-use crate::{entropy, intake};
 
-/// Connects to the queue that `file` describes. `gone` says that no agent answers, which is the
-/// failure where there is no queue either, or where an agent holds it after all.
+/// Connects to the queue that `file` describes, to look into it only. `gone` says that no agent
+/// answers, which is the failure where there is no queue either, or where an agent holds it after all.
+pub(super) async fn look(file: &Path, gone: Failure) -> Result<Client, Failure> {
+    let Ok((config, _)) = config::load(file, &Surroundings::of_process()) else { return Err(gone) };
+    let folder = config.gateway.data_dir.clone();
+    if !folder.join("lanes").exists() {
+        return Err(gone);
+    }
+    let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
+    let opening = move || app::inspect_queue(&config, &clock).map(Desk::looking);
+    serve(opened(opening, gone).await?, &folder).await
+}
+
+/// Connects to the queue that `file` describes, to change it; `gone` as above.
 pub(super) async fn connect(file: &Path, gone: Failure) -> Result<Client, Failure> {
     let Ok((config, _)) = config::load(file, &Surroundings::of_process()) else { return Err(gone) };
     let folder = config.gateway.data_dir.clone();
@@ -31,13 +44,18 @@ pub(super) async fn connect(file: &Path, gone: Failure) -> Result<Client, Failur
         let (queue, _) = app::open_queue(&config, &clock)?;
         Ok(app::stopped_desk(queue, &config, clock, active))
     };
-    let desk = match tokio::task::spawn_blocking(opening).await {
-        Ok(Ok(desk)) => desk,
-        Ok(Err(OpenError::Locked { .. })) | Err(_) => return Err(gone),
-        Ok(Err(error)) => return Err(Failure::new(Exit::TryAgain, error.to_string())),
-    };
-    output::err(&format!("no agent is running; this is its queue in {}\n", folder.display()));
-    serve(desk).await
+    serve(opened(opening, gone).await?, &folder).await
+}
+
+async fn opened(
+    opening: impl FnOnce() -> Result<Desk, OpenError> + Send + 'static,
+    gone: Failure,
+) -> Result<Desk, Failure> {
+    match tokio::task::spawn_blocking(opening).await {
+        Ok(Ok(desk)) => Ok(desk),
+        Ok(Err(OpenError::Locked { .. })) | Err(_) => Err(gone),
+        Ok(Err(error)) => Err(Failure::new(Exit::TryAgain, error.to_string())),
+    }
 }
 
 /// What another user would write there, the agent could not read any more.
@@ -60,22 +78,11 @@ fn own(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-async fn serve(desk: Desk) -> Result<Client, Failure> {
-    let name = format!("spillway-{}-{:08x}", std::process::id(), entropy::seed() as u32);
-    let folder = std::env::temp_dir().join(name);
-    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-    let path = folder.join("control.sock");
-    let bound = intake::socket::bind(&path, 0o600).await;
-    let (listener, socket) =
-        bound.map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
-    tokio::spawn(control::serve(listener, desk, std::future::pending()));
-    let client = Client::connect(&path, "--control").await;
-    // Once connected, nobody else needs the file.
-    drop(socket);
-    drop(fs::remove_dir(&folder));
-    client
-}
-
-fn failed(error: io::Error) -> Failure {
-    Failure::new(Exit::TryAgain, format!("{}: {error}", std::env::temp_dir().display()))
+async fn serve(desk: Desk, folder: &Path) -> Result<Client, Failure> {
+    let name = folder.display().to_string();
+    output::err(&format!("no agent is running; this is its queue in {name}\n"));
+    let pair = UnixStream::pair();
+    let (ours, theirs) = pair.map_err(|error| Failure::new(Exit::TryAgain, error.to_string()))?;
+    tokio::spawn(control::serve_one(theirs, desk));
+    Client::over(ours, name).await
 }

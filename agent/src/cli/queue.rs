@@ -1,12 +1,14 @@
-//! `spillway queue list` and `queue peek`.
+//! `spillway queue`: list, peek and purge here, `verify` and `export` beside.
 
+use bytes::Bytes;
 use clap::{Args, Subcommand};
 
 use super::exit::finish;
+use super::export::{self, Export};
 use super::human::{self, Column};
-use super::unbuilt::{Unbuilt, refuse};
+use super::verify::{self, Verify};
 use super::{ControlAt, Exit, Failure, client::Client, output, records};
-use crate::control::api::{Entry, Lanes, PAGE_MAX, Waiting};
+use crate::control::api::{self, Done, Entry, Lanes, PAGE_MAX, Span, Waiting};
 
 /// Subcommands of `queue`.
 #[derive(Debug, Subcommand)]
@@ -15,12 +17,12 @@ pub(super) enum Queue {
     List(List),
     /// Waiting records, oldest first
     Peek(Peek),
-    #[command(hide = true)]
-    Verify(Unbuilt),
-    #[command(hide = true)]
-    Export(Unbuilt),
-    #[command(hide = true)]
-    Purge(Unbuilt),
+    /// Reads everything once, to see whether it can be
+    Verify(Verify),
+    /// Waiting records as JSON, one a line; with --body another agent can take them in
+    Export(Export),
+    /// Gives waiting records up for good; the far side is told
+    Purge(Purge),
 }
 
 /// Arguments of `queue list`.
@@ -55,20 +57,40 @@ pub(super) struct Peek {
     json: bool,
 }
 
+/// Arguments of `queue purge`.
+#[derive(Debug, Args)]
+pub(super) struct Purge {
+    #[command(flatten)]
+    at: ControlAt,
+    /// The lane
+    #[arg(long, value_name = "LANE")]
+    lane: String,
+    /// Positions as queue peek shows them: 7, or 7-20
+    #[arg(value_name = "POSITIONS", value_parser = span)]
+    positions: Vec<Span>,
+    /// All that waits in the lane
+    #[arg(long, conflicts_with = "positions", required_unless_present = "positions")]
+    all: bool,
+    /// Only says how many it would be
+    #[arg(long)]
+    dry_run: bool,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) async fn run(args: Queue) -> Exit {
     finish(match args {
         Queue::List(args) => list(args).await,
         Queue::Peek(args) => peek(args).await,
-        Queue::Verify(_) => return refuse("queue verify", "damage is counted when it is reached"),
-        Queue::Export(_) => {
-            return refuse("queue export", "queue peek --body --json shows records");
-        }
-        Queue::Purge(_) => return refuse("queue purge", "records wait until they are delivered"),
+        Queue::Verify(args) => verify::run(args).await,
+        Queue::Export(args) => export::waiting(args).await,
+        Queue::Purge(args) => purge(args).await,
     })
 }
 
 async fn list(args: List) -> Result<String, Failure> {
-    let lanes = lanes(&mut args.at.connect().await?).await?;
+    let lanes = lanes(&mut args.at.look().await?).await?;
     Ok(if args.json { output::json(&lanes) } else { show_lanes(&lanes) })
 }
 
@@ -76,11 +98,38 @@ async fn lanes(client: &mut Client) -> Result<Lanes, Failure> {
     client.get("/v1/queue").await?.json()
 }
 
-async fn peek(args: Peek) -> Result<String, Failure> {
+/// The lanes' names.
+pub(super) async fn names(client: &mut Client) -> Result<Vec<String>, Failure> {
+    Ok(lanes(client).await?.lanes.into_iter().map(|lane| lane.name).collect())
+}
+
+async fn purge(args: Purge) -> Result<String, Failure> {
+    let purge = api::Purge { ranges: args.positions, all: args.all, dry_run: args.dry_run };
     let mut client = args.at.connect().await?;
+    let path = format!("/v1/queue/{}/purge", records::escape(&args.lane));
+    let body = Bytes::from(output::json(&purge));
+    let done: Done = client.post(&path, "application/json", body).await?.json()?;
+    if args.json {
+        return Ok(output::json(&done));
+    }
+    let would = if done.dry_run { "would " } else { "" };
+    let plural = if done.count == 1 { "" } else { "s" };
+    Ok(format!("{would}purge: {} waiting record{plural} of lane {}\n", done.count, args.lane))
+}
+
+/// `7` or `7-20`.
+fn span(text: &str) -> Result<Span, String> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    let number = |text: &str| text.parse::<u64>().ok().filter(|number| *number > 0);
+    let span = number(from).zip(number(to)).filter(|(from, to)| from <= to);
+    span.ok_or_else(|| "write a position such as 7, or a range such as 7-20".to_owned())
+}
+
+async fn peek(args: Peek) -> Result<String, Failure> {
+    let mut client = args.at.look().await?;
     let names = match &args.lane {
         Some(lane) => vec![lane.clone()],
-        None => lanes(&mut client).await?.lanes.into_iter().map(|lane| lane.name).collect(),
+        None => names(&mut client).await?,
     };
     let mut found = Vec::new();
     for name in names {
@@ -177,4 +226,17 @@ fn show_entries(entries: &[Entry]) -> String {
     let rows: Vec<_> = entries.iter().map(row).collect();
     let contents = entries.iter().map(|entry| entry.record.content.as_ref());
     records::interleave(&human::table(&columns, &rows), contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_one_or_a_range() {
+        assert_eq!((span("7"), span("7-20")), (Ok((7, 7)), Ok((7, 20))));
+        for wrong in ["", "0", "9-7", "-7", "7-", "a", "1-2-3"] {
+            assert!(span(wrong).is_err(), "{wrong}");
+        }
+    }
 }

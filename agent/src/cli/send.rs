@@ -25,7 +25,10 @@ pub(super) struct Send {
     /// One record for each line; empty lines are left out
     #[arg(long, conflicts_with = "id")]
     lines: bool,
-    /// Prints the agent's answer as JSON, with --lines one a line
+    /// Each line is a record as JSON, as "queue export --body" writes it, and says all of it itself
+    #[arg(long, conflicts_with_all = ["lines", "lane", "topic", "tag", "id", "key", "order_key", "properties"])]
+    records: bool,
+    /// Prints the agent's answer as JSON, with --lines and --records one a line
     #[arg(long)]
     json: bool,
     /// What to send; standard input where it is - or left out
@@ -48,7 +51,7 @@ pub(super) async fn run(args: Send) -> Exit {
         Ok(input) => input,
         Err(failure) => return failure.report(),
     };
-    if args.lines {
+    if args.lines || args.records {
         return lines::run(&args, input).await;
     }
     finish(one(&args, input).await)

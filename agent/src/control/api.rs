@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `GET /v1/queue` | [`Lanes`] |
 //! | `GET /v1/queue/{lane}` with [`Page`] | [`Waiting`] |
-//! | `GET /v1/dead` with [`Filter`] and `body` | [`Letters`] |
+//! | `POST /v1/queue/{lane}/purge` with [`Purge`] | [`Done`] |
+//! | `GET /v1/verify` | [`Overall`] |
+//! | `GET /v1/verify/{lane}` with `from` | [`Checked`] |
+//! | `GET /v1/dead` with [`Look`] | [`Letters`] |
 //! | `GET /v1/dead/{number}` with `body` | [`Letter`] |
 //! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
 //! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
@@ -16,6 +19,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+pub use spillway_protocol::local::status::Quarantine;
 
 /// Most records in one answer.
 pub const PAGE_MAX: usize = 1000;
@@ -78,7 +82,58 @@ pub struct Page {
 pub struct Waiting {
     /// The records.
     pub records: Vec<Entry>,
+    /// First and last position of what waits between them and cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Span>,
     /// Where the next page begins, if this one ended at its limit.
+    pub next: Option<u64>,
+}
+
+/// Waiting records to be given up for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Purge {
+    /// First and last position, of one or several ranges.
+    #[serde(default)]
+    pub ranges: Vec<Span>,
+    /// All of the lane.
+    #[serde(default)]
+    pub all: bool,
+    /// Only say how many it would be.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What can be said without reading all lanes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overall {
+    /// Dead letters that can be read.
+    pub letters: u64,
+    /// Numbers of dead letters that cannot.
+    pub letters_lost: Vec<u64>,
+    /// Saved states and tables of ids that are damaged; each has a substitute.
+    pub damaged_files: Vec<String>,
+    /// Damaged segments that were put aside.
+    pub quarantine: Quarantine,
+}
+
+/// Where to begin with a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Begin {
+    /// First position; the first that is stored where it is left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
+}
+
+/// What was read of a lane.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checked {
+    /// Records that can be read.
+    pub records: u64,
+    /// First and last position of what waits and cannot be read.
+    pub lost: Vec<Span>,
+    /// Where to go on, if this was not all.
     pub next: Option<u64>,
 }
 
@@ -169,6 +224,9 @@ pub struct Look {
     /// Those that died at or after, ms since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<u64>,
+    /// Only this number and later ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<u64>,
     /// Most letters, [`PAGE_DEFAULT`] where it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
@@ -184,6 +242,9 @@ pub struct Letters {
     pub letters: Vec<Letter>,
     /// Whether the limit left some out.
     pub more: bool,
+    /// Where the next page begins, if there is more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// A dead letter.

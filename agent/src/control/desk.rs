@@ -1,26 +1,31 @@
 //! What an operator can see and do, apart from how it is asked for. Everything here may read the
 //! disk: call it where blocking is allowed.
 
+use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use spillway_protocol::local::{Code, Refusal};
-use spillway_protocol::message::{Stamp, StreamId};
-use spillway_protocol::record::{self, LaneName};
+use spillway_protocol::message::StreamId;
+use spillway_protocol::record::LaneName;
+use tokio::time::Instant;
 
 use super::api::{
-    Accepted, Action, Content, Done, Entry, Filter, Lane, Lanes, Letter, Letters, Look,
-    PAGE_DEFAULT, PAGE_MAX, Page, RESEND_MAX, Record, Resend, Resent, Waiting,
+    Accepted, Action, Checked, Done, Entry, Filter, Lane, Lanes, Letter, Letters, Look, Overall,
+    PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Waiting,
 };
+use super::view;
 use crate::config::RESEND_LANE;
-use crate::queue::{DeadFilter, DeadLetter, Queue, SettleError};
+use crate::queue::inspect::{Inspection, Room};
+use crate::queue::{DeadFilter, Queue, SettleError};
 use crate::why::{Answers, Question};
 
-/// Records that are read at once: each may have a body of 4 MiB.
+/// Letters that are read at once: each may have a body of 4 MiB.
 const CHUNK: usize = 4;
-/// Bytes of shown content at which a page ends early.
-const PAGE_BYTES: u64 = 8 << 20;
+/// Bytes of bodies at which a page ends early.
+const PAGE_BYTES: usize = 8 << 20;
+/// Longest that one request reads to see whether it can.
+const CHECK_MAX: Duration = Duration::from_secs(2);
 
 /// Says that a lane's refusals are the records' own fault, so that it goes on; false if the lane
 /// was not held for that.
@@ -32,6 +37,13 @@ pub type Ask = Arc<dyn Fn(&Question) -> Result<Answers, Refusal> + Send + Sync>;
 /// The queue as an operator sees it.
 #[derive(Clone)]
 pub struct Desk {
+    inspection: Inspection,
+    /// Where something can be done, too.
+    acting: Option<Acting>,
+}
+
+#[derive(Clone)]
+struct Acting {
     queue: Queue,
     accept: Accept,
     ask: Ask,
@@ -40,16 +52,27 @@ pub struct Desk {
 impl Desk {
     /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
     pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
-        Self { queue, accept, ask }
+        let inspection = queue.inspection();
+        Self { inspection, acting: Some(Acting { queue, accept, ask }) }
+    }
+
+    /// Over a queue that is only looked at.
+    pub fn looking(inspection: Inspection) -> Self {
+        Self { inspection, acting: None }
+    }
+
+    fn acting(&self) -> Result<&Acting, Refusal> {
+        let refused = || Refusal::new(Code::NotAllowed, "the queue is open to be looked at only");
+        self.acting.as_ref().ok_or_else(refused)
     }
 
     pub(super) fn why(&self, question: &Question) -> Result<Answers, Refusal> {
-        (self.ask)(question)
+        (self.acting()?.ask)(question)
     }
 
     pub(super) fn lanes(&self) -> Lanes {
         let lane = |name: LaneName| {
-            let figures = self.queue.figures(&name)?;
+            let figures = self.inspection.figures(&name)?;
             let accounts = figures.accounts;
             Some(Lane {
                 name: name.to_string(),
@@ -66,57 +89,92 @@ impl Desk {
                 disk_bytes: figures.disk_bytes,
             })
         };
-        Lanes { lanes: self.queue.lanes().into_iter().filter_map(lane).collect() }
+        Lanes { lanes: self.inspection.lanes().into_iter().filter_map(lane).collect() }
     }
 
     pub(super) fn waiting(&self, lane: &str, page: &Page) -> Result<Waiting, Refusal> {
         let lane = self.lane(lane)?;
-        let limit = page.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
-        let mut records: Vec<Entry> = Vec::new();
-        let (mut next, mut shown_bytes) = (page.from.unwrap_or(0), 0u64);
-        while records.len() < limit && shown_bytes < PAGE_BYTES {
-            let count = CHUNK.min(limit - records.len());
-            let chunk = self.queue.peek(&lane, next, count);
-            let Some(last) = chunk.last() else {
-                return Ok(Waiting { records, next: None });
-            };
-            next = last.position + 1;
-            for entry in chunk {
-                let record = view(&entry.record, &entry.stamp, page.body);
-                shown_bytes += if page.body { record.body_bytes } else { 0 };
-                records.push(Entry { position: entry.position, record });
-            }
-        }
-        Ok(Waiting { records, next: Some(next) })
+        let records = page.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
+        let room = Room { records, body_bytes: PAGE_BYTES };
+        let found =
+            self.inspection.page(&lane, page.from.unwrap_or(0), room).map_err(unreadable)?;
+        let entry = |entry: &crate::queue::Entry| Entry {
+            position: entry.position,
+            record: view::record(&entry.record, &entry.stamp, page.body),
+        };
+        let records = found.entries.iter().map(entry).collect();
+        Ok(Waiting { records, lost: spans(&found.lost), next: found.next })
+    }
+
+    pub(super) fn overall(&self) -> Result<Overall, Refusal> {
+        let (letters, letters_lost) = self.inspection.check_letters().map_err(unreadable)?;
+        let damaged_files = self.inspection.damaged_files().map_err(unreadable)?;
+        let aside = self.inspection.quarantined();
+        let quarantine = Quarantine { segments: aside.segments, bytes: aside.bytes };
+        Ok(Overall { letters, letters_lost, damaged_files, quarantine })
+    }
+
+    pub(super) fn check(&self, lane: &str, from: Option<u64>) -> Result<Checked, Refusal> {
+        let (lane, until) = (self.lane(lane)?, Instant::now() + CHECK_MAX);
+        let checked = self.inspection.check(&lane, from.unwrap_or(0), until).map_err(unreadable)?;
+        Ok(Checked { records: checked.records, lost: spans(&checked.lost), next: checked.next })
     }
 
     pub(super) fn letters(&self, look: Look) -> Result<Letters, Refusal> {
         let limit = look.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
-        let filter = self.filter(Filter {
+        let mut filter = self.filter(Filter {
             number: None,
             lane: look.lane,
             reason: look.reason,
             since_ms: look.since_ms,
-            limit: Some(limit + 1),
+            limit: None,
         })?;
-        let found = self.queue.dead_list(&filter);
-        let more = found.len() > limit;
-        let letters = found.iter().take(limit).map(|found| letter(found, look.body)).collect();
-        Ok(Letters { letters, more })
+        filter.from = look.from;
+        let (mut letters, mut bytes) = (Vec::new(), 0);
+        loop {
+            let full = letters.len() >= limit || bytes >= PAGE_BYTES;
+            filter.limit = Some(if full { 1 } else { CHUNK.min(limit - letters.len()) });
+            let found = self.inspection.letters(&filter).map_err(unreadable)?;
+            let Some(last) = found.last() else {
+                return Ok(Letters { letters, more: false, next: None });
+            };
+            if full {
+                return Ok(Letters { letters, more: true, next: Some(last.number) });
+            }
+            filter.from = Some(last.number + 1);
+            bytes += found.iter().map(|letter| letter.record.body.len()).sum::<usize>();
+            letters.extend(found.iter().map(|found| view::letter(found, look.body)));
+        }
     }
 
     pub(super) fn letter(&self, number: u64, body: bool) -> Result<Letter, Refusal> {
         let filter = DeadFilter { number: Some(number), ..DeadFilter::default() };
-        let found = self.queue.dead_list(&filter);
-        found.first().map(|found| letter(found, body)).ok_or_else(|| {
+        let found = self.inspection.letters(&filter).map_err(unreadable)?;
+        found.first().map(|found| view::letter(found, body)).ok_or_else(|| {
             let message =
                 format!("there is no dead letter {number}; dead list shows those there are");
             Refusal::new(Code::NotFound, message)
         })
     }
 
+    pub(super) fn purge_waiting(&self, lane: &str, purge: &Purge) -> Result<Done, Refusal> {
+        let (lane, queue) = (self.lane(lane)?, &self.acting()?.queue);
+        let ranges = match (purge.all, purge.ranges.is_empty()) {
+            (true, true) => vec![(0, u64::MAX)],
+            (false, false) => exclusive(&purge.ranges)?,
+            _ => {
+                let message = "needs positions, or all, and not both; queue peek shows them";
+                return Err(Refusal::of("ranges", Code::BadRecord, message));
+            }
+        };
+        let purged = queue.purge(&lane, &ranges, purge.dry_run);
+        let count = purged.map_err(|e| Refusal::new(Code::DiskFailed, e.to_string()))?;
+        Ok(Done { count, dry_run: purge.dry_run })
+    }
+
     pub(super) fn replay(&self, action: Action) -> Result<Done, Refusal> {
-        self.act(action, |filter| self.queue.dead_replay(filter))
+        let queue = &self.acting()?.queue;
+        self.act(action, |filter| queue.dead_replay(filter))
     }
 
     pub(super) fn purge(&self, action: Action) -> Result<Done, Refusal> {
@@ -124,7 +182,8 @@ impl Desk {
             let message = "would be all dead letters; name a filter, or say all";
             return Err(Refusal::new(Code::BadRecord, message));
         }
-        self.act(action, |filter| self.queue.dead_purge(filter))
+        let queue = &self.acting()?.queue;
+        self.act(action, |filter| queue.dead_purge(filter))
     }
 
     fn act(
@@ -135,7 +194,7 @@ impl Desk {
         let dry_run = action.dry_run;
         let filter = self.filter(action.filter)?;
         let count = if dry_run {
-            self.queue.dead_list(&filter).len() as u64
+            self.inspection.letters(&filter).map_err(unreadable)?.len() as u64
         } else {
             settle(&filter).map_err(failed)?
         };
@@ -144,18 +203,19 @@ impl Desk {
 
     pub(super) fn accept(&self, lane: &str) -> Result<Accepted, Refusal> {
         let lane = self.lane(lane)?;
-        let accepted = (self.accept)(&lane);
+        let accepted = (self.acting()?.accept)(&lane);
         Ok(Accepted { lane: lane.to_string(), accepted })
     }
 
     pub(super) fn resend(&self, wish: &Resend) -> Result<Resent, Refusal> {
-        let lanes = self.queue.lanes();
+        let queue = &self.acting()?.queue;
+        let lanes = queue.lanes();
         let Some(into) = lanes.iter().find(|lane| lane.as_str() == RESEND_LANE) else {
             let message = "delivered records are not kept here; add [audit] to the configuration";
             return Err(Refusal::new(Code::NotFound, message));
         };
         let lane = self.lane(&wish.lane)?;
-        let stream = stream(wish.stream.as_deref(), self.queue.stream())?;
+        let stream = stream(wish.stream.as_deref(), queue.stream())?;
         if wish.from == 0 || wish.from > wish.to || wish.to - wish.from >= RESEND_MAX {
             let message = format!(
                 "{} to {} is no range of at most {RESEND_MAX} numbers from 1 up",
@@ -163,7 +223,7 @@ impl Desk {
             );
             return Err(Refusal::of("from", Code::BadRecord, message));
         }
-        let done = self.queue.resend(into, &lane, stream, wish.from, wish.to).map_err(failed)?;
+        let done = queue.resend(into, &lane, stream, wish.from, wish.to).map_err(failed)?;
         Ok(Resent {
             lane: lane.to_string(),
             stream: stream.to_string(),
@@ -182,13 +242,14 @@ impl Desk {
             lane: filter.lane.map(|lane| self.lane(&lane)).transpose()?,
             reason: filter.reason,
             since_ms: filter.since_ms,
+            from: None,
             limit: filter.limit,
         })
     }
 
     /// A lane of this agent, or an error that lists them.
     fn lane(&self, name: &str) -> Result<LaneName, Refusal> {
-        let lanes = self.queue.lanes();
+        let lanes = self.inspection.lanes();
         if let Some(lane) = lanes.iter().find(|lane| lane.as_str() == name) {
             return Ok(lane.clone());
         }
@@ -216,39 +277,42 @@ fn failed(error: SettleError) -> Refusal {
     Refusal::new(code, error.to_string())
 }
 
-fn letter(letter: &DeadLetter, body: bool) -> Letter {
-    Letter {
-        number: letter.number,
-        code: letter.code.clone(),
-        reason: letter.reason.clone(),
-        died_ms: letter.died_ms,
-        attempts: letter.attempts,
-        record: view(&letter.record, &letter.stamp, body),
-    }
+fn unreadable(error: io::Error) -> Refusal {
+    let message = format!("the queue cannot be read: {error}; see that the disk works");
+    Refusal::new(Code::DiskFailed, message)
 }
 
-fn view(record: &record::Record, stamp: &Stamp, body: bool) -> Record {
-    Record {
-        lane: stamp.lane.to_string(),
-        stream: stamp.stream.to_string(),
-        seq: stamp.seq,
-        id: record.id.to_string(),
-        topic: record.topic.as_ref().map(ToString::to_string),
-        tag: record.tag.as_ref().map(ToString::to_string),
-        body_bytes: record.body.len() as u64,
-        accepted_ms: stamp.accepted_ms,
-        clock_set: stamp.clock_set,
-        content: body.then(|| content(record)),
-    }
+/// First and last of ranges whose end is exclusive.
+fn spans(ranges: &[(u64, u64)]) -> Vec<Span> {
+    ranges.iter().map(|&(from, to)| (from, to - 1)).collect()
 }
 
-fn content(record: &record::Record) -> Content {
-    let text = std::str::from_utf8(&record.body).ok().map(str::to_owned);
-    Content {
-        key: record.key.as_ref().map(ToString::to_string),
-        order_key: record.order_key.as_ref().map(ToString::to_string),
-        properties: record.properties.clone().into(),
-        body_base64: text.is_none().then(|| STANDARD.encode(&record.body)),
-        body: text,
+/// The reverse, in their order and joined: the same may be named twice.
+fn exclusive(spans: &[Span]) -> Result<Vec<(u64, u64)>, Refusal> {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable();
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in sorted {
+        if from == 0 || from > to {
+            let message = format!("{from}-{to} is no range of positions from 1 up");
+            return Err(Refusal::of("ranges", Code::BadRecord, message));
+        }
+        let end = to.saturating_add(1);
+        match ranges.last_mut() {
+            Some((_, last)) if from <= *last => *last = end.max(*last),
+            _ => ranges.push((from, end)),
+        }
+    }
+    Ok(ranges)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_overlap_count_once() {
+        assert_eq!(exclusive(&[(5, 7), (1, 1), (7, 9), (2, 2)]).unwrap(), [(1, 3), (5, 10)]);
+        assert!(exclusive(&[(0, 4)]).is_err() && exclusive(&[(4, 3)]).is_err());
     }
 }

@@ -7,6 +7,7 @@
 pub mod api;
 mod desk;
 mod server;
+pub(crate) mod view;
 
 pub use desk::{Accept, Ask, Desk};
-pub use server::serve;
+pub use server::{serve, serve_one};

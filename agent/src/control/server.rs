@@ -7,12 +7,12 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::IncomingStream;
+use axum::serve::{IncomingStream, Listener};
 use serde::{Deserialize, Serialize};
 use spillway_protocol::local::{Code, Refusal};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
-use super::api::{Action, Look, Page, Resend};
+use super::api::{Action, Begin, Look, Page, Purge, Resend};
 use super::desk::Desk;
 use crate::why::Question;
 
@@ -22,9 +22,23 @@ pub async fn serve(
     desk: Desk,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    let router = axum::Router::new()
+    let service = router(desk).into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).with_graceful_shutdown(stop).await
+}
+
+/// Serves `desk` on one connection, until it is dropped.
+pub async fn serve_one(stream: UnixStream, desk: Desk) -> std::io::Result<()> {
+    let service = router(desk).into_make_service_with_connect_info::<Peer>();
+    axum::serve(One(Some(stream)), service).await
+}
+
+fn router(desk: Desk) -> axum::Router {
+    axum::Router::new()
         .route("/v1/queue", get(lanes))
         .route("/v1/queue/{lane}", get(waiting))
+        .route("/v1/queue/{lane}/purge", post(purge_waiting))
+        .route("/v1/verify", get(overall))
+        .route("/v1/verify/{lane}", get(check))
         .route("/v1/dead", get(letters))
         .route("/v1/dead/{number}", get(letter))
         .route("/v1/dead/replay", post(replay))
@@ -34,8 +48,25 @@ pub async fn serve(
         .route("/v1/why", get(why))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
-        .into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+/// A listener to which nobody else comes.
+struct One(Option<UnixStream>);
+
+impl Listener for One {
+    type Io = UnixStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (UnixStream, ()) {
+        match self.0.take() {
+            Some(stream) => (stream, ()),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Who is at the other end, as the kernel says.
@@ -46,6 +77,12 @@ struct Peer {
 
 impl Connected<IncomingStream<'_, UnixListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+        Self { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
+    }
+}
+
+impl Connected<IncomingStream<'_, One>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, One>) -> Self {
         Self { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
     }
 }
@@ -67,6 +104,41 @@ async fn waiting(
     page: Result<Query<Page>, QueryRejection>,
 ) -> Response {
     blocking(move || desk.waiting(&lane, &query(page)?)).await
+}
+
+async fn purge_waiting(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    Path(lane): Path<String>,
+    purge: Result<Json<Purge>, JsonRejection>,
+) -> Response {
+    blocking(move || {
+        let purge = json(purge)?;
+        let done = desk.purge_waiting(&lane, &purge)?;
+        if !purge.dry_run {
+            tracing::info!(
+                uid = peer.uid,
+                lane,
+                count = done.count,
+                ?purge,
+                "operator: queue purge"
+            );
+        }
+        Ok(done)
+    })
+    .await
+}
+
+async fn overall(State(desk): State<Desk>) -> Response {
+    blocking(move || desk.overall()).await
+}
+
+async fn check(
+    State(desk): State<Desk>,
+    Path(lane): Path<String>,
+    from: Result<Query<Begin>, QueryRejection>,
+) -> Response {
+    blocking(move || desk.check(&lane, query(from)?.from)).await
 }
 
 async fn letters(State(desk): State<Desk>, look: Result<Query<Look>, QueryRejection>) -> Response {

@@ -284,6 +284,17 @@ pub enum SettleError {
     Disk(String),
 }
 
+/// What is wrong although waiting records were purged.
+#[derive(Debug, thiserror::Error)]
+pub enum PurgeError {
+    /// The disk does not know it.
+    #[error(
+        "purged, but the disk could not note it yet; see that it works, since after a crash they \
+         would wait again: {0}"
+    )]
+    Unsaved(String),
+}
+
 /// A waiting record, as `queue peek` shows it.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -319,7 +330,7 @@ pub struct DeadLetter {
 pub enum Fate {
     /// It became a dead letter.
     Dead,
-    /// A dead letter was given up for good.
+    /// A dead letter, or a waiting record, was given up for good by an operator.
     Purged,
     /// A dead letter went into its lane again, under a new number.
     Replayed,
@@ -333,9 +344,14 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// Whether it befell a dead letter rather than a record in its lane.
+    /// Whether it may have befallen a dead letter.
     pub(super) fn is_of_a_letter(self) -> bool {
         matches!(self, Self::Purged | Self::Replayed)
+    }
+
+    /// Whether it may have befallen a record in its lane.
+    pub(super) fn is_of_a_lane(self) -> bool {
+        self != Self::Replayed
     }
 }
 
@@ -369,6 +385,8 @@ pub struct DeadFilter {
     pub reason: Option<String>,
     /// Given up at or after, ms since 1970.
     pub since_ms: Option<u64>,
+    /// Of this number or a later one.
+    pub from: Option<u64>,
     /// At most so many.
     pub limit: Option<usize>,
 }

@@ -176,6 +176,7 @@ impl Dead {
         let numbers: Vec<u64> = (self.lock().letters.iter())
             .filter(|(number, origin)| {
                 filter.number.is_none_or(|n| n == **number)
+                    && filter.from.is_none_or(|from| **number >= from)
                     && filter.lane.as_ref().is_none_or(|l| *l == origin.lane)
             })
             .map(|(number, _)| *number)
@@ -221,6 +222,26 @@ impl Dead {
             }
         }
         Ok(Walked { whole: true, ..walked })
+    }
+
+    /// How many letters can be read, and the numbers of those that cannot.
+    pub(super) fn check(&self) -> io::Result<(u64, Vec<u64>)> {
+        let numbers: Vec<u64> = self.lock().letters.keys().copied().collect();
+        let (mut whole, mut lost) = (0, Vec::new());
+        for number in numbers {
+            match self.read(number)? {
+                Some(_) => whole += 1,
+                // It may have left meanwhile.
+                None if self.lock().letters.contains_key(&number) => lost.push(number),
+                None => {}
+            }
+        }
+        Ok((whole, lost))
+    }
+
+    /// Where its files are kept.
+    pub(super) fn store(&self) -> &Arc<dyn Store> {
+        self.chain.store()
     }
 
     /// One letter, as it is stored.

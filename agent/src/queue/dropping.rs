@@ -2,6 +2,7 @@
 
 use spillway_protocol::record::LaneName;
 
+use super::api::PurgeError;
 use super::handle::Queue;
 
 impl Queue {
@@ -18,6 +19,25 @@ impl Queue {
     pub fn thin(&self, lane: &LaneName, below: u64, every: u32) -> u64 {
         let dropped = self.lane(lane).map_or(0, |lane| lane.thin(below, every));
         self.save_drop(dropped)
+    }
+
+    /// Gives up for good what waits in these ranges of positions, the second of each exclusive, but
+    /// for what is leased; durable when this returns. Returns how many. With `dry_run` it only says
+    /// how many it would be. Ranges may not overlap. Blocks.
+    ///
+    /// # Errors
+    /// [`PurgeError::Unsaved`]: they are purged, but a crash would undo it.
+    pub fn purge(
+        &self,
+        lane: &LaneName,
+        ranges: &[(u64, u64)],
+        dry_run: bool,
+    ) -> Result<u64, PurgeError> {
+        let purged = self.lane(lane).map_or(0, |lane| lane.purge(ranges, dry_run));
+        if purged > 0 && !dry_run {
+            self.save().map_err(|error| PurgeError::Unsaved(error.to_string()))?;
+        }
+        Ok(purged)
     }
 
     fn save_drop(&self, dropped: u64) -> u64 {

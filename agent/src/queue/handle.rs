@@ -1,6 +1,7 @@
 //! The queue as the rest of the agent holds it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,9 +24,11 @@ use super::entry::Copied;
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
+use super::inspect::Inspection;
 use super::keeper;
 use super::lane::Lane;
 use super::lease::Lease;
+use super::quarantine;
 use super::recover::{self, Parts};
 use super::submission::{Answer, Submission, Waiting};
 use crate::allocator;
@@ -55,6 +58,8 @@ struct Inner {
     waiting_bytes_max: usize,
     /// Faults that were logged lately.
     faults: Mutex<Repeated>,
+    /// Where damaged segments are put aside.
+    quarantine: PathBuf,
     /// `None` once closed.
     threads: Mutex<Option<Threads>>,
     /// Held for its lock.
@@ -95,6 +100,7 @@ impl Queue {
                 source,
                 remedy: "see that the agent's user may read it and that the disk works",
             })?;
+        let quarantine = quarantine::folder(&options.data_dir);
         recovery.orphans = recover::orphans(&options, &lock.anchor);
         let mut threads = Vec::new();
         let mut inboxes = Vec::new();
@@ -123,6 +129,7 @@ impl Queue {
             faults: Mutex::default(),
             waiting_bytes: Arc::default(),
             waiting_bytes_max,
+            quarantine,
             threads,
             _lock: lock,
         };
@@ -264,16 +271,12 @@ impl Queue {
 
     /// A lane in numbers. Reads the disk's metadata.
     pub fn figures(&self, lane: &LaneName) -> Option<LaneFigures> {
-        let lane = self.lane(lane)?;
-        let accounts = lane.accounts();
-        Some(LaneFigures {
-            accounts,
-            oldest_accepted_ms: lane.oldest_accepted_ms(),
-            oldest_age: lane.oldest_age(),
-            live_bytes: lane.live_bytes(),
-            disk_bytes: lane.chain.disk_bytes(),
-            in_flight: lane.head().in_flight(),
-        })
+        Some(self.lane(lane)?.figures())
+    }
+
+    /// The queue to look into.
+    pub fn inspection(&self) -> Inspection {
+        Inspection::of(self.0.lanes.clone(), self.0.dead.clone(), self.0.quarantine.clone())
     }
 
     /// Bytes of the dead letters' files.
@@ -388,7 +391,7 @@ impl Queue {
 
     /// The far side will hear of these numbers: they lie in a lane, or have arrived. May block.
     pub fn told(&self, told: &[GivenUp]) {
-        for range in told.iter().filter(|range| !range.fate.is_of_a_letter()) {
+        for range in told.iter().filter(|range| range.fate.is_of_a_lane()) {
             self.lane(&range.lane).into_iter().for_each(|lane| lane.told(&range.grave()));
         }
         let mut letters = told.iter().filter(|range| range.fate.is_of_a_letter()).peekable();

@@ -98,6 +98,36 @@ pub(super) fn lock(folder: &Path) -> Result<Lock, OpenError> {
     Ok(Lock { file, anchor: Arc::new(anchor) })
 }
 
+/// Locks the folder for as long as the returned lock lives against agents, not against others who
+/// only look, and writes nothing. `None`: where it cannot be locked, nobody can run an agent on it.
+pub(super) fn lock_to_look(folder: &Path) -> Result<Option<Lock>, OpenError> {
+    let path = folder.join("lock");
+    let Ok(file) = File::open(&path) else { return Ok(None) };
+    match file.try_lock_shared() {
+        Ok(()) => {
+            let anchor = Anchor::new(path, &file).map(Arc::new);
+            Ok(anchor.ok().map(|anchor| Lock { file, anchor }))
+        }
+        Err(TryLockError::WouldBlock) => {
+            let pid = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+            Err(OpenError::Locked { path: folder.to_owned(), pid })
+        }
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// The stream that the folder is at, if that is known. Writes nothing.
+pub(super) fn stream_known(folder: &Path) -> Result<Option<StreamId>, OpenError> {
+    let path = folder.join("identity");
+    let known =
+        fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok());
+    let Some(known) = known.filter(Identity::is_whole) else { return Ok(None) };
+    match known.format {
+        ..=FORMAT => Ok(known.stream.parse().ok()),
+        format => Err(OpenError::Newer { path, format }),
+    }
+}
+
 /// Reads the identity, or makes one. On another host (a cloned disk) a new stream begins, so that
 /// two gateways never give the same number.
 pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<StreamOf, OpenError> {

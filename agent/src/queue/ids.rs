@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use spillway_protocol::record::{Record, RecordId};
 
 use super::store::Store;
-pub(super) use table::fuzz;
+pub(super) use table::{fuzz, is_damaged};
 use table::{Row, Table, Times};
 pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;

@@ -4,6 +4,7 @@ mod ages;
 mod dropping;
 mod inquiry;
 mod leasing;
+mod looking;
 mod saving;
 
 use std::io;

@@ -12,6 +12,8 @@
 //!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted
 //! - `lease`: a record in the drain's hands; `dead`: those given up
 //! - `untold`: what was given up and the far side has not heard of
+//! - `inspect`: looks into all of this, also where no agent runs, and changes nothing;
+//!   `quarantine`: where damaged segments are put aside
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
 
@@ -30,11 +32,13 @@ mod identity;
 mod ids;
 mod inbox;
 mod inquiry;
+pub mod inspect;
 mod keeper;
 mod lane;
 mod lease;
 mod numbering;
 mod pack;
+mod quarantine;
 mod ranges;
 mod recover;
 mod resend;
@@ -47,8 +51,8 @@ mod untold;
 
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, Lot, OpenError, Options, Ordering, Place, Receipt, Recovery, Resent, Run,
-    SettleError, Ticket, Turn, Walked, Whereabouts,
+    LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt, Recovery, Resent,
+    Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

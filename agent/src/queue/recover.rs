@@ -18,6 +18,7 @@ use super::dead::Dead;
 use super::identity::StreamOf;
 use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
+use super::quarantine;
 use super::store::Store;
 use super::store::anchor::Anchor;
 use super::store::disk::{DiskStore, sync};
@@ -42,7 +43,7 @@ pub(super) struct Stores {
 /// The stores in the data folder, made if they are missing.
 pub(super) fn stores(options: &Options, anchor: &Arc<Anchor>) -> Result<Stores, OpenError> {
     let lanes = options.data_dir.join("lanes");
-    let quarantine = options.data_dir.join("quarantine");
+    let quarantine = quarantine::folder(&options.data_dir);
     let open = |folder: &Path| -> Result<Arc<dyn Store>, OpenError> {
         match DiskStore::open(folder, &quarantine, anchor.clone()) {
             Ok(store) => Ok(Arc::new(store)),
@@ -146,7 +147,7 @@ pub(super) fn recover(
 }
 
 /// What is among the dead letters is not sent again, although the lane had not noted it yet.
-fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
+pub(super) fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
     let settled = |position: u64| lane.head().settled().contains(position);
     for (number, origin) in dead.origins() {
         let position = origin.position;
@@ -209,7 +210,7 @@ pub(super) fn orphans(options: &Options, anchor: &Arc<Anchor>) -> Vec<(String, u
 fn waiting_in(options: &Options, name: &str, anchor: &Arc<Anchor>) -> Option<u64> {
     LaneName::parse(name).ok()?;
     let folder = options.data_dir.join("lanes").join(name);
-    let quarantine = options.data_dir.join("quarantine");
+    let quarantine = quarantine::folder(&options.data_dir);
     let store = DiskStore::open(&folder, &quarantine, anchor.clone()).ok()?;
     super::lane::waiting_in(Arc::new(store)).ok()
 }

@@ -27,6 +27,9 @@ pub struct Status {
     /// What the centre asks of this gateway, where that is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub control: Option<Control>,
+    /// Damaged segments that were put aside, in no other figure here.
+    #[serde(default)]
+    pub quarantine: Quarantine,
     /// What went in and out lately.
     pub rates: Rates,
     /// Bytes on the wire today, and the day's bound; absent from agents before they were counted.
@@ -41,6 +44,15 @@ pub struct Status {
     pub first_send_in_s: Option<u64>,
     /// Seconds the server's clock is ahead of this machine's; `null` until a server answered.
     pub clock_offset_s: Option<i64>,
+}
+
+/// What lies in `quarantine/`: the agent removes the oldest where it becomes too much.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantine {
+    /// Segments.
+    pub segments: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
 }
 
 /// Bytes of this day on the wire, both ways, as counted below TLS, with an estimate of what TCP and

@@ -1,6 +1,7 @@
-//! `send --lines`: batches of NDJSON, each answered line by line.
+//! `send --lines` and `--records`: batches of NDJSON, each answered line by line.
 
 use serde::Deserialize;
+use spillway_protocol::local::json::JSON_MAX;
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::BODY_MAX;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -48,9 +49,14 @@ async fn send_all(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut client = args.at.connect().await?;
-    let mut lines = Lines::default();
+    let line_max = if args.records { JSON_MAX } else { BODY_MAX };
+    let mut lines = Lines { number: 0, line_max };
+    let to_json = |line: &[u8]| match args.records {
+        true => String::from_utf8(line.to_vec()).ok(),
+        false => Some(args.fields.to_json(line)),
+    };
     loop {
-        let batch = lines.batch(&mut input, |body| args.fields.to_json(body)).await?;
+        let batch = lines.batch(&mut input, to_json).await?;
         if batch.numbers.is_empty() {
             return Ok(());
         }
@@ -59,10 +65,11 @@ async fn send_all(
 }
 
 /// Where the input stands.
-#[derive(Default)]
 struct Lines {
     /// Number of the line that was read last.
     number: u64,
+    /// Most bytes of a line.
+    line_max: usize,
 }
 
 /// Records of one request.
@@ -78,12 +85,12 @@ impl Lines {
     async fn batch(
         &mut self,
         input: &mut BufReader<impl AsyncRead + Unpin>,
-        to_json: impl Fn(&[u8]) -> String,
+        to_json: impl Fn(&[u8]) -> Option<String>,
     ) -> Result<Batch, Failure> {
         let mut batch = Batch::default();
         while batch.numbers.len() < BATCH_RECORDS && batch.ndjson.len() < BATCH_BYTES {
             let mut line = Vec::new();
-            let limit = BODY_MAX as u64 + 2;
+            let limit = self.line_max as u64 + 2;
             let read = (&mut *input).take(limit).read_until(b'\n', &mut line).await;
             read.map_err(|error| {
                 Failure::new(Exit::Usage, format!("the input cannot be read: {error}"))
@@ -93,13 +100,18 @@ impl Lines {
             }
             self.number += 1;
             let body = without_end(&line);
-            if body.len() > BODY_MAX {
-                let message = format!("line {}: has more than {BODY_MAX} bytes", self.number);
+            if body.len() > self.line_max {
+                let message =
+                    format!("line {}: has more than {} bytes", self.number, self.line_max);
                 return Err(Failure::new(Exit::Refused, message));
             }
             if !body.is_empty() {
+                let Some(json) = to_json(body) else {
+                    let message = format!("line {}: is no JSON: it is not UTF-8", self.number);
+                    return Err(Failure::new(Exit::Refused, message));
+                };
                 batch.numbers.push(self.number);
-                batch.ndjson.push_str(&to_json(body));
+                batch.ndjson.push_str(&json);
                 batch.ndjson.push('\n');
             }
             if input.buffer().is_empty() && !batch.numbers.is_empty() {
@@ -225,9 +237,9 @@ mod tests {
 
     async fn batches(input: &str) -> Vec<(Vec<u64>, String)> {
         let mut input = BufReader::new(input.as_bytes());
-        let (mut lines, mut all) = (Lines::default(), Vec::new());
+        let (mut lines, mut all) = (Lines { number: 0, line_max: BODY_MAX }, Vec::new());
         loop {
-            let to_json = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
+            let to_json = |body: &[u8]| String::from_utf8(body.to_vec()).ok();
             let batch = lines.batch(&mut input, to_json).await.unwrap();
             if batch.numbers.is_empty() {
                 return all;

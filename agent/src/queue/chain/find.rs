@@ -11,7 +11,7 @@ use crate::queue::pack::{HEADER_BYTES, Header, Kind, entries, intact};
 use crate::queue::store::{PackRef, SegmentId, SegmentReader, Store};
 
 /// What a search for a position found.
-pub(super) enum Found {
+pub(in crate::queue) enum Found {
     At(Arc<Pack>),
     /// Not there; the next pack begins here.
     Before(u64),
@@ -34,7 +34,7 @@ pub(super) fn last_whole(
 }
 
 /// Reads the pack of `packs` that holds `position`, with all its parts.
-pub(super) fn pick(
+pub(in crate::queue) fn pick(
     reader: &dyn SegmentReader,
     id: SegmentId,
     packs: &[PackRef],

@@ -17,7 +17,8 @@ use spillway_protocol::message::StreamId;
 
 use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
-use find::{Found, is_damage, last_whole, pick};
+pub(super) use find::{Found, pick};
+use find::{is_damage, last_whole};
 pub(super) use tail::{Sealed, Tail};
 
 /// A segment without packs that is larger than this held something once.

@@ -1,15 +1,36 @@
 //! Waiting records are given up, oldest first. What is leased stays.
 
-use super::{Comb, End, Head, State};
+use super::{Active, Comb, End, Head, State};
 
 impl Head {
     /// Gives up all that waits before `below`, and returns it as ranges.
     pub(in crate::queue) fn drop_below(&mut self, below: u64) -> Vec<(u64, u64)> {
-        self.keys.forget_before(below);
-        let mut ranges = self.drop_idle(below, End::Dropped, |_| true);
-        for (from, to) in self.unleased(below) {
-            self.close(from, to, End::Dropped);
-            ranges.push((from, to));
+        self.drop_between(0, below, End::Dropped)
+    }
+
+    /// Gives up what waits in `from..to` because an operator said so, and returns it as ranges.
+    pub(in crate::queue) fn purge(&mut self, from: u64, to: u64) -> Vec<(u64, u64)> {
+        self.drop_between(from, to, End::Purged)
+    }
+
+    /// How many [`Head::purge`] would give up.
+    pub(in crate::queue) fn purgeable(&self, from: u64, to: u64) -> u64 {
+        let leased = |(position, active): (&u64, &Active)| {
+            (from..to).contains(position) && active.state == State::Leased
+        };
+        let leased = self.active.iter().filter(|active| leased(*active)).count() as u64;
+        self.waiting_in(from, to).saturating_sub(leased)
+    }
+
+    fn drop_between(&mut self, from: u64, to: u64, end: End) -> Vec<(u64, u64)> {
+        self.keys.forget(from, to);
+        let mut ranges = self.drop_idle(to, end, |position| position >= from);
+        for (start, to) in self.unleased(to) {
+            let from = start.max(from);
+            if from < to {
+                self.close(from, to, end);
+                ranges.push((from, to));
+            }
         }
         ranges.iter().for_each(|&(from, to)| self.note_lost(from, to));
         ranges

@@ -74,7 +74,7 @@ impl Tally {
             End::Delivered => &mut self.delivered,
             End::Dead => &mut self.dead,
             End::Damaged => &mut self.damaged,
-            End::Dropped | End::Thinned(_) => &mut self.dropped,
+            End::Dropped | End::Thinned(_) | End::Purged => &mut self.dropped,
         }
     }
 

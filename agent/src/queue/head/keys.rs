@@ -112,11 +112,11 @@ impl Keys {
         None
     }
 
-    /// What is parked before `position` was given up.
-    pub(super) fn forget_before(&mut self, position: u64) {
+    /// What is parked in `from..to` was given up.
+    pub(super) fn forget(&mut self, from: u64, to: u64) {
         for behind in self.busy.values_mut() {
             let count = behind.parked.len();
-            behind.parked.retain(|parked| *parked >= position);
+            behind.parked.retain(|parked| !(from..to).contains(parked));
             self.parked -= count - behind.parked.len();
         }
     }

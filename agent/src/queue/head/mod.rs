@@ -92,6 +92,8 @@ pub(super) enum End {
     Dropped,
     /// Given up so that one in so many is kept.
     Thinned(u32),
+    /// Given up by an operator.
+    Purged,
 }
 
 impl End {
@@ -103,6 +105,7 @@ impl End {
             Self::Damaged => Some(Fate::Damaged),
             Self::Dropped => Some(Fate::Dropped),
             Self::Thinned(every) => Some(Fate::Thinned(every)),
+            Self::Purged => Some(Fate::Purged),
         }
     }
 }

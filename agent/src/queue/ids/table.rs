@@ -209,6 +209,11 @@ fn render(rows: &[Row], times: Times) -> Vec<u8> {
     bytes
 }
 
+/// Whether these are the bytes of a table that something happened to.
+pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
+    parse(bytes).is_none()
+}
+
 fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {
     let body = bytes.strip_prefix(&MAGIC)?;
     let (crc, body) = body.split_at_checked(CRC_BYTES)?;

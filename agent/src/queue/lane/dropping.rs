@@ -23,6 +23,23 @@ impl Lane {
         self.dropped_since(before)
     }
 
+    /// See [`Queue::purge`](crate::queue::Queue::purge).
+    pub(in crate::queue) fn purge(&self, ranges: &[(u64, u64)], dry_run: bool) -> u64 {
+        let before = self.accounts().dropped;
+        let mut head = self.head();
+        let ranges = ranges.iter().map(|&(from, to)| (from, to.min(self.chain.end())));
+        if dry_run {
+            return ranges.map(|(from, to)| head.purgeable(from, to)).sum();
+        }
+        for (from, to) in ranges {
+            for range in head.purge(from, to) {
+                self.give_up(&mut head, range, End::Purged, self.now_ms());
+            }
+        }
+        drop(head);
+        self.dropped_since(before)
+    }
+
     /// See [`Queue::thin`](crate::queue::Queue::thin).
     pub(in crate::queue) fn thin(&self, below: u64, every: u32) -> u64 {
         let before = self.accounts().dropped;

@@ -22,6 +22,7 @@ use super::scan::{has_traces, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
 use crate::queue::pack::MAGIC;
+use crate::queue::quarantine;
 
 const SLED_SEGMENT_BYTES: usize = 512 * 1024;
 /// sled keeps its cache in 256 shards that each keep a page, so a smaller one changes nothing.
@@ -129,8 +130,7 @@ impl Store for DiskStore {
     }
 
     fn open(&self, id: SegmentId) -> io::Result<Arc<dyn SegmentReader>> {
-        let data = File::open(self.folder.join(id.folder()).join("db"))?;
-        Ok(Arc::new(Sealed { data, nonce: id.nonce }))
+        open_sealed(&self.folder.join(id.folder()), id.nonce)
     }
 
     fn sync(&self, id: SegmentId) -> io::Result<()> {
@@ -175,15 +175,12 @@ impl Store for DiskStore {
             result => result?,
         }
         drop(sync(&self.quarantine).and_then(|()| self.sync_folder()));
+        quarantine::tidy(&self.quarantine, quarantine::KEEP_BYTES);
         Ok(aside)
     }
 
     fn segment_bytes(&self, id: SegmentId) -> u64 {
-        let folder = self.folder.join(id.folder());
-        let Ok(entries) = fs::read_dir(folder) else {
-            return 0;
-        };
-        entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+        folder_bytes(&self.folder.join(id.folder()))
     }
 
     fn mark_settled(&self, id: SegmentId, at_ms: u64) {
@@ -236,6 +233,23 @@ impl Store for DiskStore {
         names.sort();
         Ok(names)
     }
+}
+
+/// Bytes that a folder's files take.
+pub(in crate::queue) fn folder_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries.flatten().filter_map(|e| e.metadata().ok()).map(|m| m.blocks() * 512).sum()
+}
+
+/// Reads the segment in `folder`, which nobody writes any more.
+pub(in crate::queue) fn open_sealed(
+    folder: &Path,
+    nonce: u64,
+) -> io::Result<Arc<dyn SegmentReader>> {
+    let data = File::open(folder.join("db"))?;
+    Ok(Arc::new(Sealed { data, nonce }))
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -10,6 +10,7 @@ pub(super) mod faulty;
 #[cfg(test)]
 pub(super) mod memory;
 mod range_sync;
+pub(super) mod read_only;
 pub(super) mod scan;
 pub(super) mod slots;
 

@@ -101,6 +101,11 @@ fn render(generation: u64, state: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Whether these are the bytes of a slot that something happened to; one that was only made is none.
+pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
+    parse(bytes).is_none() && bytes.iter().any(|byte| *byte != 0)
+}
+
 fn parse(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
     let head = bytes.get(..HEADER_BYTES)?;
     let length = u32::from_le_bytes(head[16..20].try_into().ok()?) as usize;
