@@ -168,6 +168,7 @@ impl Intaking for Fake {
             lanes: Vec::new(),
             own: None,
             control: None,
+            quarantine: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
             drained_in_s: None,

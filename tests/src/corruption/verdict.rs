@@ -2,14 +2,15 @@
 //! invented, what is lost is counted, and it goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use spillway::clock::SystemClock;
-use spillway::queue::{Accounts, DeadFilter, Fate, Queue};
+use spillway::queue::inspect::{Inspection, Room};
+use spillway::queue::{Accounts, DeadFilter, Entry, Fate, Queue};
 use spillway_protocol::message::Stamp;
 use spillway_protocol::record::Record;
 
@@ -125,7 +126,7 @@ impl<'a> Case<'a> {
         }
         let lost_end = self.whole[lane].last().is_none_or(|last| seq > *last);
         verdict.reused |= lost_end;
-        if !LOST_NUMBERS_ARE_GIVEN_AGAIN || !(self.killed && lost_end) {
+        if !(LOST_NUMBERS_ARE_GIVEN_AGAIN && self.killed && lost_end) {
             verdict.faults.push(format!("{lane}: a new record got {stream} {seq}"));
         }
     }
@@ -232,7 +233,9 @@ impl<'a> Case<'a> {
     /// # Panics
     /// If something panics in the queue.
     pub fn judge(&self, data: &Path, rng: &mut StdRng) -> Verdict {
-        let (began, mut verdict) = (Instant::now(), Verdict::default());
+        let mut verdict = Verdict::default();
+        let seen = self.look(data, &mut verdict.faults);
+        let began = Instant::now();
         let queue = match Queue::open(self.made.options(data, rng.next_u64()), clock()) {
             Ok((queue, _)) => queue,
             Err(error) => {
@@ -245,6 +248,11 @@ impl<'a> Case<'a> {
         }
         verdict.faults.extend(self.repeat(&queue));
         let mut found = self.empty(&queue, &mut verdict.faults);
+        if seen != (found.waiting.iter().cloned().collect(), found.dead.clone()) {
+            verdict
+                .faults
+                .push("what only looks sees something else than what comes out".to_owned());
+        }
         let added = self.add(&queue, rng, &mut verdict);
         queue.close();
         // Only what is saved is told.
@@ -255,6 +263,31 @@ impl<'a> Case<'a> {
         verdict.faults.extend(again(&queue, &found, &added));
         queue.close();
         verdict
+    }
+
+    /// What can be seen of the folder while no agent runs: what waits, and the letters' numbers. That
+    /// changes nothing.
+    fn look(&self, data: &Path, faults: &mut Vec<String>) -> (BTreeSet<(String, u64)>, Vec<u64>) {
+        let before = contents(data);
+        let seen = match Inspection::open(&self.made.options(data, 0), clock()) {
+            Ok(inspection) => {
+                let room = Room { records: LEASES, body_bytes: usize::MAX };
+                let page =
+                    |lane: &str| inspection.page(&made::lane(lane), 0, room).unwrap().entries;
+                let of = |entry: Entry| (entry.stamp.lane.to_string(), entry.stamp.seq);
+                let waiting = LANES.into_iter().flat_map(page).map(of).collect();
+                let letters = inspection.letters(&DeadFilter::default()).unwrap();
+                (waiting, letters.iter().map(|letter| letter.number).collect())
+            }
+            Err(error) => {
+                faults.push(format!("the folder cannot be looked into: {error}"));
+                Default::default()
+            }
+        };
+        if contents(data) != before {
+            faults.push("looking has changed something".to_owned());
+        }
+        seen
     }
 
     /// Ids of records that are there are known.
@@ -319,6 +352,11 @@ impl<'a> Case<'a> {
         }
         added
     }
+}
+
+fn contents(data: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let read = |path: PathBuf| std::fs::read(&path).map(|bytes| (path, bytes)).unwrap();
+    made::files(data).into_iter().map(read).collect()
 }
 
 fn clock() -> Arc<SystemClock> {

@@ -33,6 +33,9 @@ pub use segment::{Content, Segment, SegmentError};
 /// A file that is being written is read again so often before it counts as damaged.
 const TRIES: usize = 5;
 
+/// Whether these bytes of a file are damaged.
+type Judge = fn(&[u8]) -> bool;
+
 /// Most of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -167,8 +170,7 @@ impl Inspection {
         let mut damaged = Vec::new();
         let lanes = self.lanes.iter().map(|lane| (lane.name.as_str(), lane.chain.store()));
         for (name, store) in lanes.chain([("dead letters", self.dead.store())]) {
-            let kinds: [(&str, fn(&[u8]) -> bool); 2] =
-                [("state-", slots::is_damaged), ("ids-", ids::is_damaged)];
+            let kinds = [("state-", slots::is_damaged as Judge), ("ids-", ids::is_damaged)];
             for (prefix, is_damaged) in kinds {
                 for file in store.files(prefix)? {
                     if stays_damaged(store.as_ref(), &file, is_damaged)? {
@@ -190,7 +192,7 @@ impl Inspection {
     }
 }
 
-fn stays_damaged(store: &dyn Store, file: &str, is_damaged: fn(&[u8]) -> bool) -> io::Result<bool> {
+fn stays_damaged(store: &dyn Store, file: &str, is_damaged: Judge) -> io::Result<bool> {
     for _ in 0..TRIES {
         match store.load_file(file) {
             Ok(bytes) if !is_damaged(&bytes) => return Ok(false),

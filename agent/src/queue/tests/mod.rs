@@ -4,6 +4,7 @@ mod ages;
 mod audit;
 mod inquiry;
 mod model;
+mod purging;
 mod shelf;
 
 use std::path::Path;
