@@ -98,12 +98,17 @@ fn purged(broker: &HttpBroker, but_for: usize) -> usize {
     told.iter().map(ranges).sum()
 }
 
-/// Flips a bit in the middle of a file.
-fn flip(path: &Path) {
+/// Flips a bit of a file.
+fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
+    bytes[at] ^= 1;
     fs::write(path, bytes).unwrap();
+}
+
+/// Where in a segment's file the payload of its first pack begins.
+fn first_payload(db: &Path) -> usize {
+    let magic = b"\xF1SPW\r\n\x1A\x01";
+    fs::read(db).unwrap().windows(magic.len()).position(|bytes| bytes == magic).unwrap() + 56
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,8 +186,9 @@ async fn of_a_damaged_segment_all_but_the_damaged_is_saved() {
     assert!(gateway.said("queue verify").await.contains("quarantine: 0 segments"));
     gateway.kill();
     let damaged = segments(&gateway, "main").swap_remove(0);
-    flip(&damaged.join("db"));
-    flip(&gateway.data_dir().join("lanes/keyed/state-0"));
+    let db = damaged.join("db");
+    flip(&db, first_payload(&db) + 10);
+    flip(&gateway.data_dir().join("lanes/keyed/state-0"), 20);
 
     let verified = gateway.command("queue verify --json").await;
     assert_eq!(verified.status.code(), Some(1), "{verified:?}");
@@ -190,6 +196,7 @@ async fn of_a_damaged_segment_all_but_the_damaged_is_saved() {
     let lost = found["lanes"][0]["lost"].as_array().unwrap();
     assert!(!lost.is_empty() && found["whole"] == false, "{found}");
     assert_eq!(found["lanes"][1]["lost"].as_array().unwrap().len(), 0, "{found}");
+    assert_eq!(found["damaged_files"], serde_json::json!(["keyed: state-0"]));
     let lost: u64 =
         lost.iter().map(|span| span[1].as_u64().unwrap() - span[0].as_u64().unwrap() + 1).sum();
 
@@ -229,6 +236,23 @@ async fn of_a_damaged_segment_all_but_the_damaged_is_saved() {
     let wrong = gateway.command("queue verify --segment /tmp").await;
     assert_eq!(wrong.status.code(), Some(2), "{wrong:?}");
     assert!(stderr(&wrong).contains("is no segment; name a folder"), "{wrong:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_in_which_nothing_is_whole_is_named_and_put_aside_by_the_next_start() {
+    let mut gateway = filled(LANES).await;
+    gateway.kill();
+    let name = "seg-0000000000000006-0000000000000001";
+    let folder = gateway.data_dir().join("lanes/main").join(name);
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("db"), [0x55; 100_000]).unwrap();
+    let verified = gateway.command("queue verify").await;
+    assert_eq!(verified.status.code(), Some(1), "{verified:?}");
+    assert!(stdout(&verified).contains(&format!("damaged file: main: {name}\n")), "{verified:?}");
+    assert!(folder.exists());
+    let status = gateway.start_ready().await;
+    assert_eq!((status.quarantine.segments, status.lanes[0].waiting), (1, 5));
+    assert_eq!(gateway.said("queue export").await.lines().count(), 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -134,7 +134,10 @@ fn advice(found: &Found) -> String {
         );
     }
     if files {
-        said.push("a damaged state or table of ids has a substitute, and is written anew");
+        said.push(
+            "a damaged state or table of ids has a substitute, and is written anew; a segment in which \
+             nothing is whole is put aside at the start",
+        );
     }
     said.join("\n")
 }

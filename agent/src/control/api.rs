@@ -111,7 +111,8 @@ pub struct Overall {
     pub letters: u64,
     /// Numbers of dead letters that cannot.
     pub letters_lost: Vec<u64>,
-    /// Saved states and tables of ids that are damaged; each has a substitute.
+    /// Saved states and tables of ids that are damaged, each of which has a substitute, and, where
+    /// no agent runs, segments in which nothing is whole.
     pub damaged_files: Vec<String>,
     /// Damaged segments that were put aside.
     pub quarantine: Quarantine,

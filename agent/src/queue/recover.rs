@@ -59,6 +59,7 @@ pub(super) fn stores(options: &Options, anchor: &Arc<Anchor>) -> Result<Stores, 
         dead: open(&options.data_dir.join("dead"))?,
     };
     sync_names(options)?;
+    quarantine::tidy(&quarantine, quarantine::KEEP_BYTES);
     Ok(stores)
 }
 

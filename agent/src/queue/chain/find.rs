@@ -108,7 +108,7 @@ pub(super) fn choose(store: &dyn Store, one: SegmentId, other: SegmentId) -> io:
     let end = |id| end(id).or_else(|error| if is_damage(&error) { Ok(0) } else { Err(error) });
     let (keep, aside) = if end(one)? >= end(other)? { (one, other) } else { (other, one) };
     let folder = store.quarantine(aside)?;
-    tracing::warn!(folder = %folder.display(), "a segment that was given up was put aside");
+    tracing::warn!(folder = %folder.display(), "a segment was given up; it is kept there");
     Ok(keep)
 }
 

@@ -167,7 +167,7 @@ impl Chain {
             self.store.remove(id)?;
         } else {
             let folder = self.store.quarantine(id)?;
-            tracing::error!(folder = %folder.display(), "a segment is unreadable and was put aside");
+            tracing::error!(folder = %folder.display(), "a segment is unreadable; it is kept there");
         }
         self.write_segments().remove(&id.first);
         self.lock_cache().forget(id);

@@ -6,7 +6,7 @@ mod segment;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -30,6 +30,8 @@ use super::{ids, quarantine};
 use crate::clock::WallClock;
 pub use segment::{Content, Segment, SegmentError};
 
+/// What the dead letters' chain is called.
+const LETTERS: &str = "dead letters";
 /// A file that is being written is read again so often before it counts as damaged.
 const TRIES: usize = 5;
 
@@ -73,13 +75,15 @@ pub struct Inspection {
     lanes: Vec<Arc<Lane>>,
     dead: Arc<Dead>,
     quarantine: PathBuf,
+    /// By lane, where no agent runs.
+    unreadable: Vec<String>,
     /// No agent starts meanwhile.
     _lock: Option<Arc<Lock>>,
 }
 
 impl Inspection {
     pub(super) fn of(lanes: Vec<Arc<Lane>>, dead: Arc<Dead>, quarantine: PathBuf) -> Self {
-        Self { lanes, dead, quarantine, _lock: None }
+        Self { lanes, dead, quarantine, unreadable: Vec::new(), _lock: None }
     }
 
     /// Of the data folder of `options`, on which no agent runs. Lanes that the options do not name
@@ -97,9 +101,14 @@ impl Inspection {
             remedy: "run this as a user who may read it, and see that the disk works",
         };
         fs::read_dir(data).map_err(failed)?;
-        let store = |folder: &Path| -> Arc<dyn Store> { Arc::new(ReadOnly::new(folder)) };
+        let mut unreadable = Vec::new();
+        let mut note = |name: &str, store: &ReadOnly| {
+            unreadable.extend(store.unreadable().iter().map(|folder| format!("{name}: {folder}")));
+        };
+        let store = Arc::new(ReadOnly::new(&data.join("dead")));
         let rng = StdRng::seed_from_u64(options.seed);
-        let dead = Dead::recover(store(&data.join("dead")), options, rng).map_err(failed)?;
+        let dead = Dead::recover(store.clone(), options, rng).map_err(failed)?;
+        note(LETTERS, &store);
         let shared = Shared {
             gateway: options.gateway.clone(),
             stream,
@@ -112,12 +121,15 @@ impl Inspection {
         let mut lanes = Vec::new();
         for (index, lane) in all_lanes(options).iter().enumerate() {
             let folder = data.join("lanes").join(lane.name.as_str());
-            let lane = Lane::recover(lane, index, store(&folder), &shared).map_err(failed)?;
+            let store = Arc::new(ReadOnly::new(&folder));
+            let lane = Lane::recover(lane, index, store.clone(), &shared).map_err(failed)?;
+            note(lane.name.as_str(), &store);
             bury_again(&lane, &shared.dead).map_err(failed)?;
             lanes.push(Arc::new(lane));
         }
         let quarantine = quarantine::folder(data);
-        Ok(Self { lanes, dead: shared.dead, quarantine, _lock: lock.map(Arc::new) })
+        let _lock = lock.map(Arc::new);
+        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, _lock })
     }
 
     /// The lanes.
@@ -162,14 +174,15 @@ impl Inspection {
         self.dead.check()
     }
 
-    /// Saved states and tables of ids that are damaged, by lane; each has a substitute.
+    /// Saved states and tables of ids that are damaged, by lane, each of which has a substitute; and
+    /// segments that an agent would put aside at its start, since nothing in them is whole.
     ///
     /// # Errors
     /// The disk's.
     pub fn damaged_files(&self) -> io::Result<Vec<String>> {
-        let mut damaged = Vec::new();
+        let mut damaged = self.unreadable.clone();
         let lanes = self.lanes.iter().map(|lane| (lane.name.as_str(), lane.chain.store()));
-        for (name, store) in lanes.chain([("dead letters", self.dead.store())]) {
+        for (name, store) in lanes.chain([(LETTERS, self.dead.store())]) {
             let kinds = [("state-", slots::is_damaged as Judge), ("ids-", ids::is_damaged)];
             for (prefix, is_damaged) in kinds {
                 for file in store.files(prefix)? {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{folder_bytes, open_sealed};
 use super::slots::Slots;
@@ -13,12 +13,23 @@ use super::{SegmentId, SegmentReader, SegmentWriter, Store};
 /// See the module.
 pub(in crate::queue) struct ReadOnly {
     folder: PathBuf,
+    /// Segments that an agent would put aside at its start.
+    unreadable: Mutex<Vec<SegmentId>>,
 }
 
 impl ReadOnly {
     /// Of a folder, which may be missing.
     pub(in crate::queue) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned() }
+        Self { folder: folder.to_owned(), unreadable: Mutex::default() }
+    }
+
+    /// Names of segments that an agent would put aside at its start.
+    pub(in crate::queue) fn unreadable(&self) -> Vec<String> {
+        self.lock().iter().map(SegmentId::folder).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<SegmentId>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
@@ -65,6 +76,7 @@ impl Store for ReadOnly {
     }
 
     fn quarantine(&self, id: SegmentId) -> io::Result<PathBuf> {
+        self.lock().push(id);
         Ok(self.folder.join(id.folder()))
     }
 
