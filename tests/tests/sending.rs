@@ -86,6 +86,7 @@ impl Intaking for Behind {
             }],
             own: None,
             control: None,
+            quarantine: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
             drained_in_s: None,

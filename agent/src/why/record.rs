@@ -139,9 +139,7 @@ fn given_up(place: &str, loss: Option<Loss>) -> Cause {
         Some(Loss::Thinned(n)) => {
             (State::Thinned, format!("was dropped by a degrade rule that keeps 1 in {n}"))
         }
-        Some(Loss::Purged) => {
-            (State::Dropped, "was purged from the dead letters by an operator".to_owned())
-        }
+        Some(Loss::Purged) => (State::Dropped, "was purged by an operator".to_owned()),
         Some(Loss::Damaged) => (State::Damaged, "was lost to a damaged file".to_owned()),
         None => (
             State::Dropped,

@@ -540,7 +540,7 @@ fn what_is_not_here_any_more_says_where_it_went() {
             State::Thinned,
             "was dropped by a degrade rule that keeps 1 in 10.",
         ),
-        (Some(Loss::Purged), State::Dropped, "was purged from the dead letters by an operator."),
+        (Some(Loss::Purged), State::Dropped, "was purged by an operator."),
         (Some(Loss::Damaged), State::Damaged, "was lost to a damaged file."),
         (None, State::Dropped, "or lost to a damaged file."),
     ] {
