@@ -125,6 +125,13 @@ async fn an_export_is_the_same_records_in_another_agent_running_or_stopped() {
     for private in ["patient-7", "quotes", "bed 1", "unit"] {
         assert!(export.contains(private) && !seen.contains(private), "{private}: {seen}");
     }
+    // An export that is cut short does not look whole.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(binary());
+    command.args(["queue", "export", "--config"]).arg(gateway.file("spillway.toml")).stdout(full);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    assert!(stderr(&output).contains("the export is not whole"), "{output:?}");
     gateway.kill();
     let stopped = gateway.command("queue export --body").await;
     assert_eq!((stopped.status.code(), stdout(&stopped)), (Some(0), export.clone()), "{stopped:?}");

@@ -149,7 +149,7 @@ async fn list(args: List) -> Result<String, Failure> {
 async fn export(args: Export) -> Result<String, Failure> {
     let mut client = args.at.look().await?;
     let which = args.which;
-    let path = |from, limit| which.path(from, limit, true);
+    let path = |from, limit| which.path(from, limit, args.body);
     export::letters(&mut client, path, which.limit, args.body).await
 }
 

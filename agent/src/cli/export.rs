@@ -80,12 +80,12 @@ async fn lane(
         let query = records::query(&[
             ("from", next.map(|from| from.to_string())),
             ("limit", Some((most - written.records).min(PAGE_MAX).to_string())),
-            ("body", Some("true".to_owned())),
+            ("body", args.body.then(|| "true".to_owned())),
         ]);
         let path = format!("/v1/queue/{}{query}", records::escape(name));
         let page: Waiting = client.get(&path).await?.json()?;
         for entry in page.records {
-            line(entry.record, args.body)?;
+            line(&entry.record, args.body)?;
             written.records += 1;
         }
         written.lost.extend(page.lost.into_iter().map(|span| (name.to_owned(), span)));
@@ -107,7 +107,7 @@ fn segment(folder: PathBuf, args: &Export) -> Result<usize, Failure> {
     let (mut records, most) = (0, args.limit.unwrap_or(usize::MAX));
     segment.walk(|Content { record, stamp, .. }| {
         if records < most {
-            line(view::record(&record, &stamp, true), args.body)?;
+            line(&view::record(&record, &stamp, args.body), args.body)?;
             records += 1;
         }
         Ok::<(), Failure>(())
@@ -127,12 +127,10 @@ pub(super) async fn letters(
     while written.records < most {
         let path = query(next, (most - written.records).min(PAGE_MAX));
         let page: Letters = client.get(&path).await?.json()?;
-        for mut letter in page.letters {
-            if body {
-                line(letter.record, true)?;
-            } else {
-                letter.record.content = None;
-                put(&letter)?;
+        for letter in page.letters {
+            match body {
+                true => line(&letter.record, true)?,
+                false => put(&letter)?,
             }
             written.records += 1;
         }
@@ -157,10 +155,9 @@ struct Line<'a> {
     content: Option<&'a crate::control::api::Content>,
 }
 
-fn line(mut record: Record, body: bool) -> Result<(), Failure> {
+fn line(record: &Record, body: bool) -> Result<(), Failure> {
     if !body {
-        record.content = None;
-        return put(&record);
+        return put(record);
     }
     let (topic, tag) = (record.topic.as_deref(), record.tag.as_deref());
     let content = record.content.as_ref();
