@@ -28,6 +28,7 @@ pub fn open(folder: &Path) -> Result<(Queue, LaneName), Error> {
         host: "host".to_owned(),
         lanes: vec![LaneOptions { name: name.clone(), ordering: Ordering::None }],
         segment_bytes: 8 << 20,
+        limits: Default::default(),
         dead_keep_bytes: 64 << 20,
         waiting_bytes_max: 64 << 20,
         tell: false,

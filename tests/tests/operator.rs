@@ -38,6 +38,7 @@ impl Agent {
                 .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None })
                 .into(),
             segment_bytes: 4 << 20,
+            limits: Default::default(),
             dead_keep_bytes: 64 << 20,
             waiting_bytes_max: 64 << 20,
             tell: false,

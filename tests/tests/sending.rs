@@ -83,6 +83,7 @@ impl Intaking for Behind {
                 hint: None,
                 freshness: None,
                 degraded: None,
+                limit: None,
             }],
             own: None,
             control: None,
@@ -114,6 +115,7 @@ impl Agent {
                 .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None })
                 .into(),
             segment_bytes: 4 << 20,
+            limits: Default::default(),
             dead_keep_bytes: 64 << 20,
             waiting_bytes_max: 64 << 20,
             tell: false,

@@ -6,6 +6,7 @@ mod budget;
 mod centre;
 mod front;
 mod inquiry;
+mod limits;
 mod meter;
 mod network;
 mod own;
@@ -294,7 +295,6 @@ fn degrading(
         queue: queue.clone(),
         drain: drain.clone(),
         lanes: config.lanes.clone(),
-        data_dir: config.gateway.data_dir.clone(),
         clock,
         board: report.degraded(),
     }
@@ -324,6 +324,7 @@ fn queue_options(config: &Config) -> Options {
         host: host::fingerprint(),
         lanes: config.all_lanes().map(|own| lane(&own)).collect(),
         segment_bytes: segment_bytes(config),
+        limits: limits::limits(config),
         dead_keep_bytes: config.dead.keep_bytes,
         waiting_bytes_max: intake_bytes(config),
         tell: config.report.is_some(),

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway_protocol::local::status::{Configuration, Freshness, Lane, Quarantine, Rates, Status};
+use spillway_protocol::local::status::{
+    Configuration, Freshness, Lane, Limit, Quarantine, Rates, Status,
+};
 use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -121,7 +123,7 @@ impl Report {
         let shown = |(name, figures): (&LaneName, &LaneFigures)| {
             let freshness = of(name).and_then(|lane| self.freshness(lane));
             let degraded = self.degraded.status(name);
-            Lane { freshness, degraded, ..lane(name, figures, of(name)) }
+            Lane { freshness, degraded, limit: self.limit(name), ..lane(name, figures, of(name)) }
         };
         all.map(shown).collect()
     }
@@ -132,10 +134,15 @@ impl Report {
         Some(Freshness { goal_ms: whole_ms(goal), oldest_live_ms: oldest.map(whole_ms), backlog })
     }
 
+    fn limit(&self, name: &LaneName) -> Option<Limit> {
+        let limit = self.queue.limit(name)?;
+        Some(Limit { bytes: limit.cap_bytes?, used: limit.used_bytes, full: limit.full })
+    }
+
     fn own_lane(&self, name: &LaneName, drain: &DrainStatus) -> Lane {
         let figures = self.queue.figures(name).unwrap_or_default();
         let drain = drain.lanes.iter().find(|lane| lane.name == *name);
-        lane(name, &figures, drain)
+        Lane { limit: self.limit(name), ..lane(name, &figures, drain) }
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -190,5 +197,6 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> La
             .map(str::to_owned),
         freshness: None,
         degraded: None,
+        limit: None,
     }
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 use spillway_protocol::record::{LaneName, Topic};
 
 use super::*;
-use crate::config::{OnReject, Order};
+use crate::config::{OnReject, Order, WhenFull};
 
 const NOON_MS: u64 = (20_000 * 24 + 12) * 3_600_000;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -18,6 +18,8 @@ fn lane(name: &str, priority: u32) -> Lane {
         default: false,
         order: Order::None,
         on_reject: OnReject::DeadLetter,
+        quota_bytes: None,
+        when_full: WhenFull::Reject,
         bundle: None,
         batch: None,
         freshness: None,

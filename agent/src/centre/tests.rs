@@ -112,6 +112,7 @@ fn open(folder: &Path, clock: Arc<HandClock>) -> Queue {
         host: "host".into(),
         lanes: vec![lane("main"), lane("_agent"), lane("_resend")],
         segment_bytes: 1 << 20,
+        limits: Default::default(),
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 1 << 20,
         keep: Some(Keep { bytes: 1 << 30, time_ms: 7 * DAY_MS }),

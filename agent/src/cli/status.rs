@@ -211,7 +211,7 @@ fn lanes(state: &State) -> String {
             lane.damaged.to_string(),
             lane.oldest_age_s.map_or_else(|| "-".to_owned(), duration),
             human::bytes(lane.live_bytes),
-            human::bytes(lane.disk_bytes),
+            disk(lane),
             part(state, lane).map_or_else(nothing, |part| human::bytes(part.bytes_today)),
             part(state, lane)
                 .and_then(|part| part.bytes_per_record)
@@ -219,6 +219,16 @@ fn lanes(state: &State) -> String {
         ]
     };
     human::table(&columns, &state.lanes.iter().map(row).collect::<Vec<_>>())
+}
+
+/// `8.0 MiB`, or `8.0 MiB/64.0 MiB` where the lane has a bound.
+fn disk(lane: &Lane) -> String {
+    let bound = lane.limit.as_ref().map(|limit| format!("/{}", human::bytes(limit.bytes)));
+    format!("{}{}", human::bytes(lane.disk_bytes), bound.unwrap_or_default())
+}
+
+fn full(lane: &Lane) -> Option<&str> {
+    lane.limit.as_ref()?.full.as_deref()
 }
 
 /// Holds and last errors, below the table.
@@ -229,6 +239,9 @@ fn notes(lane: &Lane) -> String {
         let since = duration(hold.since_s);
         let why = human::line(&format!("{}: {}; {}", hold.code, hold.reason, hold.remedy));
         text.push_str(&format!("lane {name} held for {since}: {why}\n"));
+    }
+    if let Some(full) = full(lane) {
+        text.push_str(&format!("lane {name} refuses records: {}\n", human::line(full)));
     }
     if lane.held_keys > 0 {
         text.push_str(&format!("lane {name}: {} order keys held\n", lane.held_keys));
@@ -280,6 +293,7 @@ fn verdict(state: &State) -> (Exit, String) {
         if let Some(hold) = &lane.hold {
             critical.push(format!("lane {name} held ({}): {}", hold.code, hold.reason));
         }
+        critical.extend(full(lane).map(|full| format!("lane {name} refuses records: {full}")));
         for (count, what) in [
             (lane.held_keys, "order keys held"),
             (lane.dead, "dead letters"),

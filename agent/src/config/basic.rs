@@ -1,4 +1,4 @@
-//! The sections that need nothing but themselves: gateway, limits, listen, dead, drain, backoff.
+//! The sections that need nothing but themselves: gateway, listen, dead, drain, backoff.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use spillway_protocol::record::RecordId;
 use super::load::Surroundings;
 use super::section::{self, Section};
 use super::tree::Value;
-use super::{Backoff, Dead, Drain, Gateway, Limits, Listen, admin, front, unit};
+use super::{Backoff, Dead, Drain, Gateway, Listen, WhenFull, admin, front, unit};
 
 /// Where records come in, unless the configuration says otherwise.
 pub const SOCKET: &str = "/run/spillway/spillway.sock";
@@ -17,10 +17,8 @@ pub const SOCKET: &str = "/run/spillway/spillway.sock";
 pub const DATA_DIR: &str = "/var/lib/spillway";
 
 const MODE: u32 = 0o660;
-const MEMORY_BYTES: u64 = 32 << 20;
-/// Two of the largest records, as they come in and as they go out.
-const MEMORY_LEAST_BYTES: u64 = 16 << 20;
 const DEAD_KEEP_BYTES: u64 = 64 << 20;
+const DEAD_KEEP_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 const BYTES_PER_SECOND: u64 = 256 << 10;
 const BACKOFF_INITIAL: Duration = Duration::from_secs(5);
 const BACKOFF_MAX: Duration = Duration::from_secs(120);
@@ -57,20 +55,6 @@ fn machine_hash(file: &Path) -> Result<String, String> {
         .chain_update(text)
         .finalize();
     Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
-}
-
-pub(super) fn limits(section: Section<'_>) -> Limits {
-    let memory_bytes = section.with_unit("memory", "\"32 MiB\"", |text| {
-        let bytes = unit::size_bytes(text)?;
-        if bytes < MEMORY_LEAST_BYTES {
-            return Err("is less than the 16 MiB that the largest records need".to_owned());
-        }
-        Ok(bytes)
-    });
-    section.not_built("disk", "10%");
-    section.not_built("keep_free", "15%");
-    section.finish();
-    Limits { memory_bytes: memory_bytes.unwrap_or(MEMORY_BYTES) }
 }
 
 pub(super) fn listen(section: Section<'_>, surroundings: &Surroundings) -> Listen {
@@ -111,10 +95,13 @@ fn path(section: &Section<'_>, name: &str) -> Option<PathBuf> {
 pub(super) fn dead(section: Section<'_>) -> Dead {
     let keep_bytes =
         section.with_unit("keep", "\"64 MiB\"", unit::size_bytes).unwrap_or(DEAD_KEEP_BYTES);
-    section.not_built("keep_for", "30d");
-    section.not_built("when_full", "hold");
+    let keep_for = section.with_unit("keep_for", "\"30d\"", |text| {
+        unit::duration(text).and_then(|time| positive(time, !time.is_zero()))
+    });
+    let words = [("hold", WhenFull::Reject), ("drop-oldest", WhenFull::DropOldest)];
+    let when_full = section.choice("when_full", &words).unwrap_or_default();
     section.finish();
-    Dead { keep_bytes }
+    Dead { keep_bytes, keep_for: keep_for.unwrap_or(DEAD_KEEP_FOR), when_full }
 }
 
 pub(super) fn drain(section: Section<'_>) -> Drain {

@@ -7,6 +7,7 @@ use spillway_protocol::record::{Fault, LaneName, RecordError, Tag, Topic};
 use super::company;
 use super::degrade;
 use super::fault::Place;
+use super::limits::{quota, when_full};
 use super::section::{Reading, Section};
 use super::tree::{Node, Table, Value};
 use super::unit::{self, percent};
@@ -99,8 +100,8 @@ fn settings(
     let weight = section.count("weight", 1, "1").unwrap_or(1);
     let min_share_percent = section.with_unit("min_share", "\"5%\"", percent).unwrap_or(5);
     section.not_built("ttl", "none");
-    section.not_built("quota", "none");
-    section.not_built("when_full", "reject");
+    let quota_bytes = quota(section);
+    let when_full = when_full(section);
     let bundle = company::bundle(section);
     let batch = company::batch(section, transport, order);
     company::hint(section, order);
@@ -116,6 +117,8 @@ fn settings(
         default: false,
         order,
         on_reject,
+        quota_bytes,
+        when_full,
         bundle,
         batch,
         freshness,

@@ -8,8 +8,8 @@ use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
 use super::{
-    Config, Listen, basic, budget, client, control, environment, lane, merge, own, route, tree,
-    upstream,
+    Config, Listen, basic, budget, client, control, environment, lane, limits, merge, own, route,
+    tree, upstream,
 };
 
 /// What a configuration depends on beside its files.
@@ -154,7 +154,7 @@ pub(super) fn prove(
         control: control.and_then(|section| control::read(section, &gateway.id, surroundings)),
         gateway,
         budget: root.section("budget").and_then(|section| budget::read(section, &lanes)),
-        limits: basic::limits(part("limits")),
+        limits: limits::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
         clients: client::read_all(&root, &reading, &lanes),
         routes: route::read_all(&root, &reading, &lanes, transport),
@@ -171,6 +171,7 @@ pub(super) fn prove(
         let message = "is missing: records are taken in and wait, nothing is sent";
         root.warn("upstream", message);
     }
+    limits::check(&root, &config.limits, &config.lanes);
     control::needs(&root);
     root.finish();
     let (findings, known) = reading.finish();

@@ -14,6 +14,7 @@ mod environment;
 mod fault;
 mod front;
 mod lane;
+mod limits;
 mod load;
 mod merge;
 mod nearest;
@@ -41,6 +42,7 @@ pub use spillway_protocol::dial::{Endpoint, Proxy, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use fault::{ConfigError, Fault, Place, Warning};
+pub use limits::{Share, WhenFull};
 pub use load::{Surroundings, listen, load};
 pub use own::RESEND_LANE;
 pub use template::Template;
@@ -124,6 +126,10 @@ pub struct Gateway {
 pub struct Limits {
     /// Bytes the agent may hold for records in flight, connections and answers.
     pub memory_bytes: u64,
+    /// What the lanes' files may take up together.
+    pub disk: Share,
+    /// What is left free on the file system.
+    pub keep_free: Share,
 }
 
 /// `[listen]`
@@ -256,6 +262,10 @@ pub struct Lane {
     pub order: Order,
     /// What becomes of refused records.
     pub on_reject: OnReject,
+    /// Most bytes of its files; `None`: its share by weight.
+    pub quota_bytes: Option<u64>,
+    /// What becomes of new records when it is full.
+    pub when_full: WhenFull,
     /// Several records leave in one message.
     pub bundle: Option<Bundle>,
     /// Several messages leave in one request (gRPC, without order).
@@ -278,7 +288,7 @@ pub struct Degrade {
 /// A pressure, and from where on it is too much.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pressure {
-    /// The queue's files have this percentage of the bytes that they may have.
+    /// The lane's files have this percentage of the bytes that they may have.
     Disk(u32),
     /// The lane's oldest waiting record waits for so long.
     Backlog(Duration),
@@ -335,8 +345,12 @@ pub struct Route {
 /// `[dead]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {
-    /// Most bytes of dead letters; beyond it lanes are held instead.
+    /// Most bytes of dead letters.
     pub keep_bytes: u64,
+    /// How long they are kept.
+    pub keep_for: Duration,
+    /// Beyond the bytes lanes are held instead (`Reject`), or the oldest letters go.
+    pub when_full: WhenFull,
 }
 
 /// `[drain]`

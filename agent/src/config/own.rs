@@ -6,7 +6,7 @@ use spillway_protocol::record::{LaneName, Topic};
 
 use super::lane::{required, topic};
 use super::section::Section;
-use super::{Audit, Config, Lane, OnReject, Order, Presence, Report, Transport, unit};
+use super::{Audit, Config, Lane, OnReject, Order, Presence, Report, Transport, WhenFull, unit};
 
 /// The lane of the agent's own records. No configuration can name it, nor an app use it.
 const OWN_LANE: &str = "_agent";
@@ -92,6 +92,8 @@ fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         default: false,
         order: Order::None,
         on_reject: OnReject::Hold,
+        quota_bytes: None,
+        when_full: WhenFull::Reject,
         bundle: None,
         batch: None,
         freshness: None,

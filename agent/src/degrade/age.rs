@@ -109,6 +109,7 @@ mod tests {
             host: "host".into(),
             lanes: vec![LaneOptions { name: lane.clone(), ordering: Ordering::None }],
             segment_bytes: 4 << 20,
+            limits: Default::default(),
             dead_keep_bytes: 1 << 20,
             waiting_bytes_max: 64 << 20,
             tell: false,

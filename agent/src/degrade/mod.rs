@@ -10,7 +10,6 @@ mod measure;
 mod rule;
 mod worker;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,8 +36,6 @@ pub struct Means {
     pub drain: Arc<DrainHandle>,
     /// Lanes of apps, with their rules.
     pub lanes: Vec<Lane>,
-    /// The queue's folder, whose file system counts.
-    pub data_dir: PathBuf,
     /// For records of earlier runs.
     pub clock: Arc<dyn WallClock>,
     /// Where it is shown.

@@ -5,10 +5,9 @@ use tokio::time::Instant;
 
 use super::Means;
 use super::age::Ages;
-use super::measure::{allowed_bytes, cut, kept_bytes, used_bytes};
+use super::measure::cut;
 use super::rule::{Force, Level};
 use crate::config::{Action, Degrade, Pressure};
-use crate::host::{self, Disk};
 
 /// See the module.
 pub(super) struct Worker {
@@ -109,20 +108,13 @@ impl Rule {
     }
 }
 
-/// How full the disk is for the queue, and before which position the lane's records are to go so
-/// that it is no more.
+/// How full the disk is for the lane, and before which position its records are to go so that it is
+/// no more.
 fn disk(means: &Means, lane: &LaneName, percent: u32) -> (Level, u64) {
-    let Some(disk) = host::disk(&means.data_dir) else { return (Level::Under, 0) };
     let queue = &means.queue;
-    let (mut used, mut kept) = (queue.dead_disk_bytes(), 0);
-    for lane in queue.lanes() {
-        let (segments, oldest) = (queue.segments(&lane), queue.oldest(&lane));
-        used += used_bytes(&segments, oldest);
-        kept += kept_bytes(&segments, oldest);
-    }
-    // What is dropped and then kept for a resend must not call for more to be dropped.
-    let free_bytes = disk.free_bytes.saturating_add(kept);
-    let allowed = allowed_bytes(used, Disk { free_bytes, ..disk });
+    let limit = queue.limit(lane).unwrap_or_default();
+    let Some(allowed) = limit.allowed_bytes else { return (Level::Under, 0) };
+    let used = limit.used_bytes;
     let level = Level::of(used as f64 / allowed.max(1) as f64, percent);
     // Down to where the rule is no longer in force.
     let goal = allowed / 1000 * u64::from(percent) * 9;

@@ -39,6 +39,8 @@ fn lane(name: &str, order: Order) -> config::Lane {
         default: false,
         order,
         on_reject: OnReject::DeadLetter,
+        quota_bytes: None,
+        when_full: config::WhenFull::Reject,
         bundle: None,
         batch: None,
         freshness: None,

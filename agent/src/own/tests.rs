@@ -136,6 +136,7 @@ fn open(folder: &Path, clock: Arc<CountingClock>) -> Queue {
         host: "host".into(),
         lanes: vec![lane("main"), lane("_agent")],
         segment_bytes: 1 << 20,
+        limits: Default::default(),
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 1 << 20,
         keep: None,

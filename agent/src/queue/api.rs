@@ -11,6 +11,8 @@ use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::limits::Limits;
+
 /// Which records wait for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ordering {
@@ -70,6 +72,8 @@ pub struct Options {
     pub lanes: Vec<LaneOptions>,
     /// Payload at which a segment is closed; about what a lane costs in memory.
     pub segment_bytes: u64,
+    /// How much all of it may take up.
+    pub limits: Limits,
     /// Most bytes of dead letters.
     pub dead_keep_bytes: u64,
     /// Most bytes of records that may wait for the disk; beyond it they are refused at once. One

@@ -15,6 +15,7 @@ use super::gather::Gatherer;
 use super::ids::{IdHash, Ids, Print, Seen, Unwritten, is_full};
 use super::inbox::{Group, Inbox};
 use super::lane::Lane;
+use super::limits::Gate;
 use super::submission::{Answer, Submission};
 use crate::allocator;
 use crate::clock::WallClock;
@@ -27,6 +28,7 @@ pub(super) struct Committer {
     pub(super) tail: Tail,
     pub(super) ids: Arc<Ids>,
     pub(super) clock: Arc<dyn WallClock>,
+    pub(super) gate: Arc<Gate>,
     /// Closed segments whose ids are not yet written.
     pub(super) unwritten: Unwritten,
     /// Faults that were logged lately.
@@ -40,17 +42,20 @@ pub(super) struct Committed {
     stored: Vec<(Receipt, Answer)>,
     /// Those that are the same as the nth of these.
     repeats: Vec<(usize, Answer)>,
+    /// Those behind them for which there was no room.
+    refused: Option<Failed>,
 }
 
 impl Committed {
-    /// Says so to everybody.
-    pub(super) fn acknowledge(self) {
+    /// Says so to everybody, and returns those that are to be refused.
+    pub(super) fn acknowledge(self) -> Option<Failed> {
         for (first, answer) in self.repeats {
             let receipt = Receipt { duplicate: true, ..self.stored[first].0.clone() };
             answer.send(Ok(receipt));
         }
         // Who has hung up gets no answer; the record is stored all the same.
         self.stored.into_iter().for_each(|(receipt, answer)| answer.send(Ok(receipt)));
+        self.refused
     }
 }
 
@@ -67,8 +72,17 @@ impl Failed {
         let late = late.into_iter().map(|submission| submission.answer);
         let answers: Vec<Answer> = self.answers.into_iter().chain(late).collect();
         let (error, records) = (&self.error, answers.len());
-        if let Some(times_before) = faults.note(&error.to_string(), Instant::now()) {
-            tracing::error!(%error, records, times_before, "records could not be stored and were refused");
+        // How full it is changes with every record.
+        let (full, text) = (error.kind() == io::ErrorKind::StorageFull, error.to_string());
+        let fault = if full { "full" } else { &text };
+        match faults.note(fault, Instant::now()) {
+            Some(times_before) if full => {
+                tracing::warn!(%error, records, times_before, "there is no room; records were refused");
+            }
+            Some(times_before) => {
+                tracing::error!(%error, records, times_before, "records could not be stored and were refused");
+            }
+            None => {}
         }
         for answer in answers {
             answer.send(Err(refusal(error)));
@@ -84,16 +98,21 @@ struct Batch {
     ids: HashMap<IdHash, (Print, usize)>,
     /// The same record twice in one group: it is answered with the first.
     repeats: Vec<(usize, Answer)>,
+    /// There is no room for these, nor for what comes behind them: it could be of their order key.
+    full: Option<Failed>,
+    bytes: u64,
 }
 
 impl Batch {
     fn into_answers(self) -> impl Iterator<Item = Answer> {
         let repeats = self.repeats.into_iter().map(|(_, answer)| answer);
-        self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats)
+        let full = self.full.into_iter().flat_map(|full| full.answers);
+        self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats).chain(full)
     }
 
     fn add(&mut self, submission: Submission) {
         let nth = self.candidates.len();
+        self.bytes += submission.entry.len() as u64;
         self.ids.extend(submission.print.map(|print| (*print.id(), (print, nth))));
         self.candidates.push(submission);
     }
@@ -117,7 +136,9 @@ impl Committer {
             match self.commit(group) {
                 Ok(committed) => {
                     gatherer.committed(records, begun.elapsed());
-                    committed.acknowledge();
+                    if let Some(full) = committed.acknowledge() {
+                        full.refuse(gatherer.rest(), &mut self.faults);
+                    }
                 }
                 // What was submitted since must fail too: of one order key, a later record may
                 // not be stored before an earlier one that its app will bring again.
@@ -131,10 +152,13 @@ impl Committer {
     pub(super) fn commit(&mut self, group: Group) -> Result<Committed, Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
+        let all_bytes = group.iter().map(|submission| submission.entry.len() as u64).sum();
+        let roomy = self.has_room(all_bytes);
         let mut group = group.into_iter();
         while let Some(submission) = group.next() {
             match self.admit(&submission, &batch) {
-                Ok(Admission::New) => batch.add(submission),
+                Ok(Admission::New) if roomy => batch.add(submission),
+                Ok(Admission::New) => self.add_if_it_fits(submission, &mut batch),
                 Ok(Admission::Again(nth)) => batch.repeats.push((nth, submission.answer)),
                 Ok(Admission::Known(receipt)) => submission.answer.send(Ok(receipt)),
                 // Not this record alone: one behind it could be of its order key.
@@ -147,6 +171,17 @@ impl Committer {
             }
         }
         self.store(batch)
+    }
+
+    /// What was stored before is answered all the same, so only a record that is new needs room.
+    fn add_if_it_fits(&mut self, submission: Submission, batch: &mut Batch) {
+        if let Some(full) = &mut batch.full {
+            return full.answers.push(submission.answer);
+        }
+        match self.make_room(batch.bytes + submission.entry.len() as u64) {
+            Ok(()) => batch.add(submission),
+            Err(error) => batch.full = Some(Failed { error, answers: vec![submission.answer] }),
+        }
     }
 
     /// Decides whether a record is new.
@@ -190,7 +225,7 @@ impl Committer {
     }
 
     fn store(&mut self, batch: Batch) -> Result<Committed, Failed> {
-        let Batch { candidates, repeats, .. } = batch;
+        let Batch { candidates, repeats, full: refused, bytes, .. } = batch;
         let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for (mut submission, position) in candidates.into_iter().zip(self.tail.next()..) {
             rows.extend(submission.print.map(|print| (print, position)));
@@ -198,7 +233,7 @@ impl Committer {
             stored.push((self.receipt(&submission, position), submission.answer));
         }
         if stored.is_empty() {
-            return Ok(Committed { stored, repeats });
+            return Ok(Committed { stored, repeats, refused });
         }
         self.lane.note_clock(self.tail.next());
         let before = self.ids.begin(self.lane.index, &rows);
@@ -208,7 +243,8 @@ impl Committer {
             Ok(()) => {
                 self.tell_unwritten();
                 self.lane.touch();
-                Ok(Committed { stored, repeats })
+                self.gate.took(self.lane.index, bytes, refused.is_none());
+                Ok(Committed { stored, repeats, refused })
             }
             Err(error) => {
                 if let Some(sealed) = self.tail.take_abandoned() {
@@ -217,13 +253,14 @@ impl Committer {
                 self.tell_unwritten();
                 let stored = stored.into_iter().map(|(_, answer)| answer);
                 let repeats = repeats.into_iter().map(|(_, answer)| answer);
-                Err(Failed { error, answers: stored.chain(repeats).collect() })
+                let refused = refused.into_iter().flat_map(|full| full.answers);
+                Err(Failed { error, answers: stored.chain(repeats).chain(refused).collect() })
             }
         }
     }
 
     /// Closes a full segment and writes the table of its ids.
-    fn rotate(&mut self, force: bool) {
+    pub(super) fn rotate(&mut self, force: bool) {
         let Some(sealed) = self.tail.seal(force) else {
             return self.write_ids();
         };

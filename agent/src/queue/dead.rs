@@ -1,6 +1,8 @@
 //! The local dead letters: a chain of their own, in which every letter says where it came from
 //! and why. A letter leaves by being replayed into its lane or purged.
 
+mod aging;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::ControlFlow;
@@ -15,9 +17,11 @@ use tokio::time::Instant;
 use super::api::{DeadFilter, DeadLetter, Fate, GivenUp, Options, SettleError, Walked};
 use super::chain::{Chain, Read, Tail};
 use super::entry::{self, Letter};
+use super::limits::DeadLimits;
 use super::ranges::Settled;
 use super::state::{self, DeadState, Left};
 use super::store::Store;
+use super::timeline::Timeline;
 use super::untold::{Grave, Untold};
 
 /// Payload of a segment: letters are few.
@@ -28,6 +32,7 @@ pub(super) struct Dead {
     gateway: String,
     chain: Arc<Chain>,
     keep_bytes: u64,
+    limits: DeadLimits,
     tell: bool,
     inner: Mutex<Inner>,
 }
@@ -43,6 +48,11 @@ struct Inner {
     /// How many of each lane.
     here: BTreeMap<LaneName, u64>,
     bytes: u64,
+    timeline: Timeline,
+    /// Letters before this are known to be dead by their lanes' saved states.
+    noted: u64,
+    /// Where letters came from that left at a limit and whose lanes do not know it yet.
+    purged: Vec<(LaneName, u64)>,
 }
 
 /// Where a letter came from.
@@ -53,6 +63,7 @@ pub(super) struct Origin {
     stream: u32,
     seq: u64,
     bytes: u32,
+    died_ms: u64,
 }
 
 /// How a letter leaves.
@@ -76,6 +87,7 @@ impl Dead {
     pub(super) fn recover(
         store: Arc<dyn Store>,
         options: &Options,
+        wall_ms: u64,
         rng: StdRng,
     ) -> io::Result<Self> {
         let saved: DeadState = state::decode(store.load_state()?).unwrap_or_default();
@@ -95,11 +107,15 @@ impl Dead {
             places: BTreeMap::new(),
             here: BTreeMap::new(),
             bytes: 0,
+            timeline: Timeline::new(wall_ms, Instant::now()),
+            noted: 0,
+            purged: Vec::new(),
         };
         let dead = Self {
             gateway: options.gateway.clone(),
             chain,
             keep_bytes: options.dead_keep_bytes,
+            limits: options.limits.dead,
             tell: options.tell,
             inner: Mutex::new(inner),
         };
@@ -142,11 +158,12 @@ impl Dead {
     pub(super) fn add(&self, letter: &Letter, settle: impl FnOnce()) -> Result<(), SettleError> {
         let bytes = entry::encode(letter).map_err(disk)?;
         let mut inner = self.lock();
-        if inner.bytes + bytes.len() as u64 > self.keep_bytes {
+        if !self.make_room(&mut inner, bytes.len() as u64, letter.died_ms) {
             return Err(SettleError::DeadFull(self.keep_bytes));
         }
         inner.tail.seal(false);
         let position = inner.tail.next();
+        inner.timeline.note(position, letter.died_ms, Instant::now());
         let size = bytes.len();
         inner.tail.append(&[bytes]).map_err(disk)?;
         settle();
@@ -161,7 +178,8 @@ impl Dead {
 
     /// Whether the record at `position` of `lane` is here.
     pub(super) fn holds(&self, lane: &LaneName, position: u64) -> bool {
-        self.lock().places.contains_key(&(lane.clone(), position))
+        let (inner, home) = (self.lock(), (lane.clone(), position));
+        inner.places.contains_key(&home) || inner.purged.contains(&home)
     }
 
     /// Letters of `lane` that are here, and those that left.
@@ -280,7 +298,16 @@ impl Dead {
         leave: Leave,
         at_ms: u64,
     ) -> io::Result<Vec<PathBuf>> {
-        let mut inner = self.lock();
+        self.remove_from(&mut self.lock(), numbers, leave, at_ms)
+    }
+
+    fn remove_from(
+        &self,
+        inner: &mut Inner,
+        numbers: &[u64],
+        leave: Leave,
+        at_ms: u64,
+    ) -> io::Result<Vec<PathBuf>> {
         let mut settled = inner.settled.clone();
         let mut left = inner.left.clone();
         let mut untold = inner.untold.clone();
@@ -360,9 +387,9 @@ impl Inner {
     fn add(&mut self, position: u64, letter: &Letter, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.bytes += u64::from(bytes);
-        let Letter { lane, position: home, stream, seq, .. } = letter;
-        let origin =
-            Origin { lane: lane.clone(), position: *home, stream: *stream, seq: *seq, bytes };
+        let Letter { lane, position: home, stream, seq, died_ms, .. } = letter;
+        let (lane, died_ms) = (lane.clone(), *died_ms);
+        let origin = Origin { lane, position: *home, stream: *stream, seq: *seq, bytes, died_ms };
         *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.places.insert((origin.lane.clone(), origin.position), position);
         self.letters.insert(position, origin);

@@ -28,6 +28,7 @@ use super::inspect::Inspection;
 use super::keeper;
 use super::lane::Lane;
 use super::lease::Lease;
+use super::limits::Gate;
 use super::quarantine;
 use super::recover::{self, Parts};
 use super::submission::{Answer, Submission, Waiting};
@@ -50,6 +51,7 @@ struct Inner {
     inboxes: Vec<Arc<Inbox>>,
     dead: Arc<Dead>,
     ids: Arc<Ids>,
+    gate: Arc<Gate>,
     stream: StreamId,
     changed: watch::Sender<u64>,
     clock: Arc<dyn WallClock>,
@@ -94,7 +96,7 @@ impl Queue {
         let stores = recover::stores(&options, &lock.anchor)?;
         let changed = watch::Sender::new(0);
         let parts = recover::recover(stores, &options, stream, clock.clone(), changed.clone());
-        let Parts { lanes, committers, dead, ids, mut recovery } =
+        let Parts { lanes, committers, dead, ids, gate, mut recovery } =
             parts.map_err(|source| OpenError::Io {
                 path: options.data_dir.clone(),
                 source,
@@ -110,9 +112,9 @@ impl Queue {
             threads.push(spawn("commit", move || watched(|| committer.run(&inbox))));
         }
         let (keeper, stop) = channel();
-        let kept = (lanes.clone(), ids.clone(), options.keep, clock.clone());
+        let kept = (lanes.clone(), ids.clone(), dead.clone(), options.keep, clock.clone());
         threads.push(spawn("keeper", move || {
-            keeper::run(&kept.0, &kept.1, kept.2, kept.3.as_ref(), &stop);
+            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), &stop);
         }));
         let running = threads.into_iter().collect::<Result<_, _>>().map_err(|source| {
             OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
@@ -123,6 +125,7 @@ impl Queue {
             inboxes,
             dead,
             ids,
+            gate,
             stream: stream.id,
             changed,
             clock,
@@ -365,8 +368,7 @@ impl Queue {
                 && let Some(position) =
                     lane.numbering().position(letter.stamp.stream, letter.stamp.seq)
             {
-                lane.head().note_lost(position, position + 1);
-                lane.touch();
+                lane.note_purged(position);
             }
         }
         Ok(numbers.len() as u64)
@@ -447,6 +449,14 @@ impl Queue {
             }
         };
         result.inspect_err(note).ok()
+    }
+
+    pub(super) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    pub(super) fn all_lanes(&self) -> &[Arc<Lane>] {
+        &self.0.lanes
     }
 
     pub(super) fn dead(&self) -> &Dead {

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use spillway_protocol::record::{Record, RecordId};
 
 use super::store::Store;
-pub(super) use table::{fuzz, is_damaged};
 use table::{Row, Table, Times};
+pub(super) use table::{fuzz, is_damaged};
 pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::api::Keep;
+use super::dead::Dead;
 use super::ids::Ids;
 use super::lane::Lane;
 use super::shelf::Shelf;
@@ -26,6 +27,7 @@ const TIDY_EVERY: u32 = 5;
 pub(super) fn run(
     lanes: &[Arc<Lane>],
     ids: &Ids,
+    dead: &Dead,
     keep: Option<Keep>,
     clock: &dyn WallClock,
     stop: &Receiver<()>,
@@ -35,12 +37,23 @@ pub(super) fn run(
     let mut rounds = 0_u32;
     while stop.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
-        if let Err(error) = save(lanes, ids)
-            && let Some(times_before) = faults.note(&error.to_string(), Instant::now())
-        {
-            tracing::warn!(%error, times_before, "the state could not be saved; it is tried again");
+        let buried = dead.end();
+        match save(lanes, ids) {
+            Ok(()) => dead.noted(buried),
+            Err(error) => {
+                if let Some(times_before) = faults.note(&error.to_string(), Instant::now()) {
+                    tracing::warn!(%error, times_before, "the state could not be saved; it is tried again");
+                }
+            }
         }
         rounds = rounds.wrapping_add(1);
+        if rounds.is_multiple_of(TIDY_EVERY)
+            && let Err(error) = dead.expire(clock)
+            && faults.note("dead", Instant::now()).is_some()
+        {
+            tracing::warn!(%error, "old dead letters could not be purged; it is tried again");
+        }
+        note_purged(lanes, dead);
         if let Some(shelf) = shelf.as_mut().filter(|_| rounds.is_multiple_of(TIDY_EVERY)) {
             shelf.tidy(lanes, clock.now_ms());
             lanes.iter().for_each(|lane| remove_released(lane));
@@ -52,6 +65,16 @@ pub(super) fn run(
 pub(super) fn save(lanes: &[Arc<Lane>], ids: &Ids) -> io::Result<()> {
     let moved = lanes.iter().filter(|lane| lane.wants_saving());
     moved.map(|lane| save_lane(lane, ids)).fold(Ok(()), io::Result::and)
+}
+
+/// Lanes know what became of records whose letters left at a limit.
+fn note_purged(lanes: &[Arc<Lane>], dead: &Dead) {
+    let purged = dead.purged();
+    for (name, position) in &purged {
+        let lane = lanes.iter().find(|lane| lane.name == *name);
+        lane.into_iter().for_each(|lane| lane.note_purged(*position));
+    }
+    dead.purged_is_known(purged.len());
 }
 
 fn remove_released(lane: &Lane) {
@@ -66,7 +89,8 @@ fn put_aside(lane: &Lane, folder: &Path) {
     tracing::warn!(lane = %lane.name, folder = %folder.display(), "a damaged segment was put aside");
 }
 
-fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
+/// Saves one lane's state.
+pub(super) fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
     for folder in lane.save()? {
         put_aside(lane, &folder);
     }

@@ -2,6 +2,7 @@
 
 mod ages;
 mod dropping;
+mod holding;
 mod inquiry;
 mod leasing;
 mod looking;

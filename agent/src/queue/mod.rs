@@ -10,6 +10,7 @@
 //! - `store`: the seam to the disk: sled, or memory in tests
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
 //!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted
+//! - `limits`: how much all of it may take up
 //! - `lease`: a record in the drain's hands; `dead`: those given up
 //! - `untold`: what was given up and the far side has not heard of
 //! - `inspect`: looks into all of this, also where no agent runs, and changes nothing;
@@ -36,6 +37,7 @@ pub mod inspect;
 mod keeper;
 mod lane;
 mod lease;
+mod limits;
 mod numbering;
 mod pack;
 mod quarantine;
@@ -57,6 +59,7 @@ pub use api::{
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;
 pub use lease::Lease;
+pub use limits::{Claim, DeadLimits, LaneLimit, LaneLimits, Limits, Room, Space};
 
 #[cfg(test)]
 mod tests;

@@ -18,6 +18,7 @@ use super::dead::Dead;
 use super::identity::StreamOf;
 use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
+use super::limits::Gate;
 use super::quarantine;
 use super::store::Store;
 use super::store::anchor::Anchor;
@@ -31,6 +32,7 @@ pub(super) struct Parts {
     pub(super) committers: Vec<Committer>,
     pub(super) dead: Arc<Dead>,
     pub(super) ids: Arc<Ids>,
+    pub(super) gate: Arc<Gate>,
     pub(super) recovery: Recovery,
 }
 
@@ -98,7 +100,7 @@ pub(super) fn recover(
 ) -> io::Result<Parts> {
     let mut rng = StdRng::seed_from_u64(options.seed);
     let mut fork = || StdRng::seed_from_u64(rng.next_u64());
-    let dead = Dead::recover(stores.dead, options, fork())?;
+    let dead = Dead::recover(stores.dead, options, clock.now_ms(), fork())?;
     let dead = Arc::new(dead);
     let shared = Shared {
         gateway: options.gateway.clone(),
@@ -120,23 +122,26 @@ pub(super) fn recover(
         lane.keep_from(of_lane.keeps().unwrap_or(u64::MAX));
         unwritten.push(of_lane);
     }
+    let names = options.lanes.iter().map(|lane| &lane.name);
+    let gate = Arc::new(Gate::new(&options.limits, names));
     let committers = (lanes.iter().zip(unwritten))
         .map(|(lane, unwritten)| {
             let newest = lane.numbering().newest();
             let tail = Tail::new(
                 lane.chain.clone(),
-                options.segment_bytes,
+                gate.segment_bytes(lane.index, options.segment_bytes),
                 newest.stream,
                 newest.base,
                 fork(),
             );
-            let (ids, clock) = (ids.clone(), clock.clone());
+            let (ids, clock, gate) = (ids.clone(), clock.clone(), gate.clone());
             Committer {
                 lane: lane.clone(),
                 lanes: lanes.clone(),
                 tail,
                 ids,
                 clock,
+                gate,
                 unwritten,
                 faults: Repeated::default(),
             }
@@ -144,7 +149,7 @@ pub(super) fn recover(
         .collect();
     let waiting = lanes.iter().map(|lane| lane.accounts().waiting).sum();
     let recovery = Recovery { waiting, fresh: stream.fresh, orphans: Vec::new() };
-    Ok(Parts { lanes, committers, dead, ids, recovery })
+    Ok(Parts { lanes, committers, dead, ids, gate, recovery })
 }
 
 /// What is among the dead letters is not sent again, although the lane had not noted it yet.

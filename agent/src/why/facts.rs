@@ -88,6 +88,8 @@ pub struct Lane {
     pub first_send_in_s: Option<u64>,
     /// What of today's bytes it may use is used.
     pub budget_stopped: bool,
+    /// Why it refuses new records.
+    pub full: Option<String>,
     /// How it gives way.
     pub degraded: Option<Degraded>,
     /// Order keys held on their own.

@@ -11,7 +11,7 @@ use super::{Answer, Kind, State, failure, pace};
 /// say again what that says.
 pub fn answer(gateway: &Gateway, lane: &Lane, beside_link: bool) -> Answer {
     let Cause { state, why, help } = cause(gateway, lane, beside_link);
-    let why = format!("{why}{}", gives_way(lane));
+    let why = format!("{why}{}{}", gives_way(lane), refuses(lane));
     let facts = serde_json::json!({ "gateway": gateway, "lane": lane });
     let why = format!("lane {}: {why}", lane.name);
     Answer::new((Kind::Lane, &lane.name), state, (why, help), &facts)
@@ -77,6 +77,12 @@ fn gives_way(lane: &Lane) -> String {
         format!("; its degrade rule \"{}\" is in force and has dropped {dropped}", given.rule)
     };
     given.map(words).unwrap_or_default()
+}
+
+/// New records do not come in.
+fn refuses(lane: &Lane) -> String {
+    let full = lane.full.as_ref();
+    full.map(|full| format!("; it is full and refuses new records: {full}")).unwrap_or_default()
 }
 
 /// All that waits has failed before.

@@ -213,6 +213,21 @@ pub struct Lane {
     /// The rule of `degrade` that was last applied, and what it cost since the agent started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub degraded: Option<Degraded>,
+    /// What its files may take up; absent where nothing bounds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+}
+
+/// How a lane stands to its bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// The most bytes of files: its quota, or its share of the disk.
+    pub bytes: u64,
+    /// Bytes of its files, but for those that are only kept for a resend.
+    pub used: u64,
+    /// Why new records are refused, while they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full: Option<String>,
 }
 
 /// How a lane with `freshness` stands.

@@ -38,6 +38,7 @@ pub fn options(folder: &Path, seed: u64) -> Options {
         host: "host".to_owned(),
         lanes: LANES.map(lane).to_vec(),
         segment_bytes: (64 << 10) << (seed % 3),
+        limits: Default::default(),
         dead_keep_bytes: 64 << 20,
         waiting_bytes_max: 64 << 20,
         tell: true,

@@ -83,6 +83,7 @@ impl Inquiry {
             one_at_a_time: lane.order == Order::Lane && lane.bundle.is_none(),
             behind_lanes: self.behind(lane),
             is_first: budget::is_first(lane, &self.lanes),
+            full: self.queue.limit(name).and_then(|limit| limit.full),
             ..facts::Lane::default()
         };
         match (&self.agent, &moment.drain) {

@@ -170,6 +170,7 @@ mod tests {
             host: "host".into(),
             lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None }],
             segment_bytes: 20_000,
+            limits: Default::default(),
             dead_keep_bytes: 1 << 20,
             waiting_bytes_max: 64 << 20,
             tell: true,

@@ -21,6 +21,7 @@ fn lane() -> Lane {
         hint: Some("order = \"lane\" is slow".into()),
         freshness: None,
         degraded: None,
+        limit: None,
     }
 }
 

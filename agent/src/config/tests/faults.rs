@@ -332,16 +332,10 @@ fn report_and_presence_are_checked_like_lanes_and_their_lane_is_nobodys() {
 #[test]
 fn what_is_not_built_yet_is_refused_by_name() {
     for (text, key) in [
-        ("[limits]\ndisk = \"20%\"", "2: limits.disk"),
-        ("[limits]\nkeep_free = \"1 GiB\"", "2: limits.keep_free"),
-        ("[dead]\nkeep_for = \"7d\"", "2: dead.keep_for"),
-        ("[dead]\nwhen_full = \"drop-oldest\"", "2: dead.when_full"),
         ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
         (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
-        (&format!("{}quota = \"1 GiB\"", lane_a()), "4: lane.a.quota"),
-        (&format!("{}when_full = \"drop-oldest\"", lane_a()), "4: lane.a.when_full"),
     ] {
         let text = text.to_owned();
         let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
@@ -350,7 +344,70 @@ fn what_is_not_built_yet_is_refused_by_name() {
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:#?}");
     }
     // The default in other words is still the default.
-    Setup::new(&format!("[dead]\nkeep_for = \"720h\"\n{SMALL}")).good();
+    Setup::new(&format!("{}ttl = \"none\"", lane_a())).good();
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused_with_what_would() {
+    for (text, expected) in [
+        (
+            "[limits]\ndisk = \"0%\"",
+            "2: limits.disk: leaves the queue nothing; write for example \"10%\" or \"2 GiB\"",
+        ),
+        (
+            "[limits]\ndisk = \"9 KiB\"",
+            "2: limits.disk: is less than 1 MiB; write for example \"10%\" or \"2 GiB\"",
+        ),
+        (
+            "[limits]\nkeep_free = \"100%\"",
+            "2: limits.keep_free: leaves the queue nothing; write for example \"15%\" or \"1 GiB\"",
+        ),
+        (
+            "[limits]\nkeep_free = 1",
+            "2: limits.keep_free: is a number without its unit; write for example \"15%\" or \"1 GiB\"",
+        ),
+        (
+            "[dead]\nkeep_for = \"0s\"",
+            "2: dead.keep_for: is nothing at all; write for example \"30d\"",
+        ),
+        (
+            "[dead]\nwhen_full = \"reject\"",
+            "2: dead.when_full: is not one of its words; write \"hold\" or \"drop-oldest\"",
+        ),
+        (
+            &format!("{}quota = \"100 KiB\"", lane_a()),
+            "4: lane.a.quota: is less than 1 MiB, the least a lane can work with; write for example \"256 MiB\", or \"none\"",
+        ),
+        (
+            &format!("{}when_full = \"drop\"", lane_a()),
+            "4: lane.a.when_full: is not one of its words; write \"reject\" or \"drop-oldest\"",
+        ),
+    ] {
+        let text = text.to_owned();
+        let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
+        assert_eq!(Setup::new(&whole).faults(), [format!("spillway.toml:{expected}")]);
+    }
+}
+
+#[test]
+fn quotas_larger_than_the_disk_are_doubtful_and_taken() {
+    let text = format!(
+        "limits.disk = \"100 MiB\"\n{}quota = \"1 GiB\"\nwhen_full = \"drop-oldest\"",
+        lane_a()
+    );
+    let setup = Setup::new(&text);
+    let lane = setup.good().lanes.remove(0);
+    assert_eq!(
+        (lane.quota_bytes, lane.when_full),
+        (Some(1 << 30), crate::config::WhenFull::DropOldest)
+    );
+    let warnings = setup.warnings();
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.contains("quotas together are more than [limits] disk")),
+        "{warnings:?}"
+    );
 }
 
 fn lane_a() -> &'static str {

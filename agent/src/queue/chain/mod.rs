@@ -5,12 +5,13 @@
 
 mod cache;
 mod find;
+mod sizes;
 mod tail;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use spillway_protocol::message::StreamId;
@@ -19,6 +20,7 @@ use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
 pub(super) use find::{Found, pick};
 use find::{is_damage, last_whole};
+use sizes::Sizes;
 pub(super) use tail::{Sealed, Tail};
 
 /// A segment without packs that is larger than this held something once.
@@ -32,6 +34,7 @@ pub(super) struct Chain {
     /// The position after the last durable one.
     end: AtomicU64,
     cache: Mutex<Cache>,
+    sizes: Sizes,
 }
 
 struct Segment {
@@ -40,6 +43,14 @@ struct Segment {
     live: Option<Live>,
     /// A hole was found: it is put aside rather than removed.
     damaged: bool,
+    /// Bytes of its files, from the first look after it was closed on.
+    bytes: OnceLock<u64>,
+}
+
+impl Segment {
+    fn new(id: SegmentId, live: Option<Live>) -> Self {
+        Self { id, live, damaged: false, bytes: OnceLock::new() }
+    }
 }
 
 struct Live {
@@ -104,13 +115,14 @@ impl Chain {
                 Some(other) => find::choose(store.as_ref(), other, id)?,
                 None => id,
             };
-            segments.insert(id.first, Segment { id, live: None, damaged: false });
+            segments.insert(id.first, Segment::new(id, None));
         }
         let chain = Self {
             store,
             segments: RwLock::new(segments),
             end: AtomicU64::new(saved_end.unwrap_or(1)),
             cache: Mutex::default(),
+            sizes: Sizes::default(),
         };
         let newest = chain.find_end(saved_end)?;
         Ok((chain, newest))
@@ -169,8 +181,7 @@ impl Chain {
             let folder = self.store.quarantine(id)?;
             tracing::error!(folder = %folder.display(), "a segment is unreadable; it is kept there");
         }
-        self.write_segments().remove(&id.first);
-        self.lock_cache().forget(id);
+        self.forget(id);
         Ok(())
     }
 
@@ -288,10 +299,16 @@ impl Chain {
             } else {
                 self.store.remove(id)?;
             }
-            self.write_segments().remove(&first);
-            self.lock_cache().forget(id);
+            self.forget(id);
         }
         Ok(aside)
+    }
+
+    /// It is not there any more.
+    fn forget(&self, id: SegmentId) {
+        let gone = self.write_segments().remove(&id.first);
+        gone.iter().for_each(|segment| self.sizes.forget(segment));
+        self.lock_cache().forget(id);
     }
 
     /// The segments that [`Chain::remove_below`] would take, with the position after their last.
@@ -316,19 +333,6 @@ impl Chain {
             .values()
             .next()
             .is_some_and(|s| limit <= position && !(limit == end && s.live.is_some()))
-    }
-
-    /// The segments' ranges with the bytes of their files.
-    pub(super) fn sizes(&self) -> Vec<(u64, u64, u64)> {
-        let ids: Vec<SegmentId> = self.read_segments().values().map(|s| s.id).collect();
-        let spans = self.spans().into_iter().zip(ids);
-        spans.map(|((from, to), id)| (from, to, self.store.segment_bytes(id))).collect()
-    }
-
-    /// Bytes of the segments' files.
-    pub(super) fn disk_bytes(&self) -> u64 {
-        let ids: Vec<SegmentId> = self.read_segments().values().map(|s| s.id).collect();
-        ids.into_iter().map(|id| self.store.segment_bytes(id)).sum()
     }
 
     /// Where its files are kept.

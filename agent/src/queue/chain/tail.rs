@@ -12,6 +12,11 @@ use super::{Chain, Live, Segment};
 use crate::queue::pack::{Origin, Packed, pack};
 use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
 
+/// What a segment's files take up before anything is in it.
+const EMPTY_BYTES: u64 = 16 * 1024;
+/// Of the payload, one part in so many comes on top: headers, alignment, the index.
+const OVERHEAD: u64 = 8;
+
 /// Appends to a chain. There is one per chain.
 pub(in crate::queue) struct Tail {
     chain: Arc<Chain>,
@@ -102,8 +107,7 @@ impl Tail {
         let writer = self.chain.store.create(id)?;
         self.failed = None;
         let live = Live { reader: writer.reader(), packs: Vec::new() };
-        let segment = Segment { id, live: Some(live), damaged: false };
-        self.chain.write_segments().insert(first, segment);
+        self.chain.write_segments().insert(first, Segment::new(id, Some(live)));
         self.writer = Some((id, writer));
         self.payload_bytes = 0;
         Ok(())
@@ -132,12 +136,22 @@ impl Tail {
             self.failed = Some(id);
         } else if let Some(segment) = segments.get_mut(&id.first) {
             segment.live = None;
+            self.chain.sizes.closed();
             self.abandoned = Some(Sealed { first: id.first, end: self.chain.end() });
         }
         drop(segments);
         drop(writer);
         if let Err(error) = self.chain.store.cut(id, self.chain.end()) {
             tracing::warn!(%error, "refused records may come back, if a restart comes soon");
+        }
+    }
+
+    /// About the bytes of the open segment's files, once it holds `more` bytes of entries too.
+    pub(in crate::queue) fn open_bytes(&self, more: u64) -> u64 {
+        let held = if self.writer.is_some() { self.payload_bytes } else { 0 };
+        match held.saturating_add(more) {
+            0 if self.writer.is_none() => 0,
+            payload => EMPTY_BYTES + payload + payload / OVERHEAD,
         }
     }
 
@@ -162,6 +176,7 @@ impl Tail {
             segment.live = None;
         }
         drop(writer);
+        self.chain.sizes.closed();
         Some(Sealed { first: id.first, end: self.chain.end() })
     }
 }

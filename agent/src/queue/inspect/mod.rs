@@ -107,7 +107,7 @@ impl Inspection {
         };
         let store = Arc::new(ReadOnly::new(&data.join("dead")));
         let rng = StdRng::seed_from_u64(options.seed);
-        let dead = Dead::recover(store.clone(), options, rng).map_err(failed)?;
+        let dead = Dead::recover(store.clone(), options, clock.now_ms(), rng).map_err(failed)?;
         note(LETTERS, &store);
         let shared = Shared {
             gateway: options.gateway.clone(),

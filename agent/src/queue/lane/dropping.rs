@@ -61,6 +61,12 @@ impl Lane {
         self.dropped_since(before)
     }
 
+    /// The letter of the record at `position` was purged.
+    pub(in crate::queue) fn note_purged(&self, position: u64) {
+        self.head().note_lost(position, position + 1);
+        self.touch();
+    }
+
     /// A lease beside it may find that something of what was dropped is damaged.
     fn dropped_since(&self, before: u64) -> u64 {
         let dropped = self.accounts().dropped.saturating_sub(before);

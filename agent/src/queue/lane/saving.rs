@@ -76,7 +76,7 @@ impl Lane {
     }
 
     /// No saved state needs what lies below.
-    fn needed_from(&self, saved: &Saved) -> u64 {
+    pub(super) fn needed_from(&self, saved: &Saved) -> u64 {
         saved.before.min(saved.watermark).min(self.kept_from.load(Relaxed))
     }
 

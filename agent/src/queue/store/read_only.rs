@@ -71,6 +71,10 @@ impl Store for ReadOnly {
         Ok(())
     }
 
+    fn cut(&self, _: SegmentId, _: u64) -> io::Result<()> {
+        refused()
+    }
+
     fn remove(&self, _: SegmentId) -> io::Result<()> {
         Ok(())
     }

@@ -3,6 +3,7 @@
 mod ages;
 mod audit;
 mod inquiry;
+mod limits;
 mod model;
 mod purging;
 mod shelf;
@@ -29,6 +30,7 @@ fn options(folder: &Path, ordering: Ordering) -> Options {
         host: "host".into(),
         lanes: vec![lane("a"), lane("b")],
         segment_bytes: 20_000,
+        limits: Limits::default(),
         dead_keep_bytes: 1 << 20,
         waiting_bytes_max: 64 << 20,
         tell: true,

@@ -138,7 +138,7 @@ impl World {
 
     fn commit(&mut self, group: Group) {
         match self.parts.as_mut().unwrap().committers[0].commit(group) {
-            Ok(committed) => committed.acknowledge(),
+            Ok(committed) => assert!(committed.acknowledge().is_none()),
             Err(failed) => failed.refuse(Vec::new(), &mut Repeated::default()),
         }
     }
@@ -233,6 +233,7 @@ impl World {
             host: "host".into(),
             lanes: vec![LaneOptions { name, ordering: self.ordering }],
             segment_bytes: 3_000,
+            limits: Default::default(),
             dead_keep_bytes: u64::MAX,
             waiting_bytes_max: 64 << 20,
             keep: None,

@@ -1,0 +1,53 @@
+//! What the queue may take up, as the configuration has it, and the file system that is asked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::config::{Config, Lane};
+use crate::queue::{Claim, DeadLimits, LaneLimits, Limits, Room, Space};
+
+/// The file system of a folder.
+#[derive(Debug)]
+struct FileSystem(PathBuf);
+
+impl Space for FileSystem {
+    fn look(&self) -> Option<Room> {
+        let found = rustix::fs::statvfs(&self.0).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Some(Room {
+            total_bytes: bytes(found.f_blocks),
+            free_bytes: bytes(found.f_bavail),
+            total_inodes: found.f_files,
+            free_inodes: found.f_favail,
+        })
+    }
+}
+
+pub(super) fn limits(config: &Config) -> Limits {
+    let users = config.lanes.iter().map(|lane| (lane.name.clone(), of_user(lane)));
+    let own = |deep: bool| move |lane: Lane| (lane.name.clone(), of_agent(&lane, deep));
+    let lanes = users
+        .chain(config.own_lane().map(own(true)))
+        .chain(config.resend_lane().map(own(false)))
+        .collect();
+    Limits {
+        disk: config.limits.disk,
+        keep_free: config.limits.keep_free,
+        space: Some(Arc::new(FileSystem(config.gateway.data_dir.clone()))),
+        lanes,
+        dead: DeadLimits { keep_for: Some(config.dead.keep_for), when_full: config.dead.when_full },
+    }
+}
+
+fn of_user(lane: &Lane) -> LaneLimits {
+    let claim = match lane.quota_bytes {
+        Some(bytes) => Claim::Quota(bytes, lane.weight),
+        None => Claim::Weight(lane.weight),
+    };
+    LaneLimits { claim, priority: lane.priority, when_full: lane.when_full }
+}
+
+fn of_agent(lane: &Lane, deep: bool) -> LaneLimits {
+    let claim = Claim::Own { deep };
+    LaneLimits { claim, priority: lane.priority, when_full: lane.when_full }
+}
