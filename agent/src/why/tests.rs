@@ -350,6 +350,12 @@ fn a_lane_that_gives_way_and_one_that_waits_for_the_new_day() {
     assert!(thinned.why.ends_with(words), "{thinned:?}");
     let over = Lane { degraded: Some(Degraded { since_s: None, ..thinning }), ..lane() };
     assert!(!super::lane(&online(), &over, false).why.contains("degrade"));
+    let full =
+        super::lane(&online(), &Lane { full: Some("its files have all".into()), ..lane() }, false);
+    assert!(
+        full.why.ends_with("; it is full and refuses new records: its files have all."),
+        "{full:?}"
+    );
     let rests = super::lane(&online(), &Lane { rests_s: Some(30), ..lane() }, false);
     assert!(rests.why.contains("a new day of [budget] has begun"), "{rests:?}");
 }

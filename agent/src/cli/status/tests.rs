@@ -1,4 +1,4 @@
-use spillway_protocol::local::status::{Configuration, Hold, Link, Pace, Rates};
+use spillway_protocol::local::status::{Configuration, Hold, Limit, Link, Pace, Rates};
 
 use super::*;
 
@@ -84,6 +84,19 @@ fn a_person_sees_link_accounts_and_holds() {
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\nin\n{text}");
     }
+}
+
+#[test]
+fn a_lanes_bound_is_shown_and_that_it_is_full_is_critical() {
+    let limit = |full: Option<String>| Some(Limit { bytes: 64 << 20, used: 8 << 20, full });
+    let shown = |limit| state(LinkState::Online, Lane { limit, ..lane() });
+    let text = show(&shown(limit(None)));
+    assert!(text.contains("8.0 MiB/64.0 MiB") && !text.contains("refuses"), "{text}");
+    let full = shown(limit(Some("lane critical is full".into())));
+    assert!(show(&full).contains("lane critical refuses records: lane critical is full\n"));
+    let (exit, line) = verdict(&full);
+    assert_eq!(exit, Exit::Critical);
+    assert!(line.contains("lane critical refuses records"), "{line}");
 }
 
 #[test]

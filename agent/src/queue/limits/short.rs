@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::gate::SEGMENT_INODES;
+
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::queue) enum Short {
@@ -66,8 +68,9 @@ impl Short {
             Self::Inodes { free_inodes, keep_inodes, .. } => write!(
                 f,
                 "the file system has nearly no room for more files: {free_inodes} inodes are free, \
-                 and {keep_inodes} are left to others by [limits] keep_free; what waits in lane \
-                 {lane} is still sent (remove files there, or lower keep_free)"
+                 {keep_inodes} are left to others by [limits] keep_free, and the queue needs \
+                 {SEGMENT_INODES} to go on; what waits in lane {lane} is still sent (remove files \
+                 there, or lower keep_free)"
             ),
         }
     }
@@ -118,6 +121,6 @@ mod tests {
              keep_free)"
         );
         let inodes = Short::Inodes { free_inodes: 12, keep_inodes: 30, missing_inodes: 1 };
-        assert!(of(inodes).contains("12 inodes are free, and 30 are left to others"));
+        assert!(of(inodes).contains("12 inodes are free, 30 are left to others"));
     }
 }

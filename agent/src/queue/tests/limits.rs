@@ -253,7 +253,7 @@ fn nothing_is_stored_where_the_file_system_is_left_to_others_and_intake_resumes(
     bench.store(&a(), 100).unwrap();
     bench.reopen();
     let refused = bench.store(&a(), 100).unwrap_err();
-    assert!(refused.contains("90 inodes are free, and 97 are left to others"), "{refused}");
+    assert!(refused.contains("90 inodes are free, 97 are left to others"), "{refused}");
     bench.free_inodes(106);
     bench.store(&a(), 100).unwrap();
 }
