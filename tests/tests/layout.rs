@@ -28,7 +28,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
         "control" => &["queue", "why"],
         "why" => &[],
         "own" => &["queue", "drain"],
-        "degrade" => &["queue", "drain", "host"],
+        "degrade" => &["queue", "drain"],
         "centre" => &["queue", "drain", "link", "own"],
         _ => return None,
     })

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem::take;
 use std::sync::Arc;
 
 use spillway_protocol::message::Flags;
@@ -98,8 +99,9 @@ struct Batch {
     ids: HashMap<IdHash, (Print, usize)>,
     /// The same record twice in one group: it is answered with the first.
     repeats: Vec<(usize, Answer)>,
-    /// There is no room for these, nor for what comes behind them: it could be of their order key.
+    /// What there was no room for.
     full: Option<Failed>,
+    /// Of the candidates.
     bytes: u64,
 }
 
@@ -108,6 +110,16 @@ impl Batch {
         let repeats = self.repeats.into_iter().map(|(_, answer)| answer);
         let full = self.full.into_iter().flat_map(|full| full.answers);
         self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats).chain(full)
+    }
+
+    /// Only the first so many, of so many bytes, are stored.
+    fn cut(&mut self, fitting: usize, bytes: u64, error: io::Error) {
+        let (kept, gone) = take(&mut self.repeats).into_iter().partition(|(nth, _)| *nth < fitting);
+        (self.repeats, self.bytes) = (kept, bytes);
+        let gone: Vec<(usize, Answer)> = gone;
+        let answers = self.candidates.drain(fitting..).map(|candidate| candidate.answer);
+        let answers = answers.chain(gone.into_iter().map(|(_, answer)| answer)).collect();
+        self.full = Some(Failed { error, answers });
     }
 
     fn add(&mut self, submission: Submission) {
@@ -152,13 +164,10 @@ impl Committer {
     pub(super) fn commit(&mut self, group: Group) -> Result<Committed, Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
-        let all_bytes = group.iter().map(|submission| submission.entry.len() as u64).sum();
-        let roomy = self.has_room(all_bytes);
         let mut group = group.into_iter();
         while let Some(submission) = group.next() {
             match self.admit(&submission, &batch) {
-                Ok(Admission::New) if roomy => batch.add(submission),
-                Ok(Admission::New) => self.add_if_it_fits(submission, &mut batch),
+                Ok(Admission::New) => batch.add(submission),
                 Ok(Admission::Again(nth)) => batch.repeats.push((nth, submission.answer)),
                 Ok(Admission::Known(receipt)) => submission.answer.send(Ok(receipt)),
                 // Not this record alone: one behind it could be of its order key.
@@ -170,17 +179,27 @@ impl Committer {
                 Err(error) => submission.answer.send(Err(error)),
             }
         }
+        self.fit(&mut batch);
         self.store(batch)
     }
 
-    /// What was stored before is answered all the same, so only a record that is new needs room.
-    fn add_if_it_fits(&mut self, submission: Submission, batch: &mut Batch) {
-        if let Some(full) = &mut batch.full {
-            return full.answers.push(submission.answer);
+    /// Leaves in the batch what there is room for: all of it, or what comes before the first that
+    /// does not fit, since one behind that could be of its order key.
+    fn fit(&mut self, batch: &mut Batch) {
+        if self.has_room(batch.bytes) || self.make_room(0, batch.bytes).is_ok() {
+            return;
         }
-        match self.make_room(batch.bytes + submission.entry.len() as u64) {
-            Ok(()) => batch.add(submission),
-            Err(error) => batch.full = Some(Failed { error, answers: vec![submission.answer] }),
+        let sizes = batch.candidates.iter().map(|candidate| candidate.entry.len() as u64);
+        let ends = sizes.scan(0, |end, bytes| {
+            *end += bytes;
+            Some(*end)
+        });
+        let ends: Vec<u64> = ends.collect();
+        let fitting = ends.partition_point(|end| self.make_room(0, *end).is_ok());
+        let before = fitting.checked_sub(1).map_or(0, |last| ends[last]);
+        let Some(end) = ends.get(fitting) else { return };
+        if let Err(error) = self.make_room(before, end - before) {
+            batch.cut(fitting, before, error);
         }
     }
 
@@ -229,7 +248,7 @@ impl Committer {
         let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         for (mut submission, position) in candidates.into_iter().zip(self.tail.next()..) {
             rows.extend(submission.print.map(|print| (print, position)));
-            entries.push(std::mem::take(&mut submission.entry));
+            entries.push(take(&mut submission.entry));
             stored.push((self.receipt(&submission, position), submission.answer));
         }
         if stored.is_empty() {

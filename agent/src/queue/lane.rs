@@ -48,6 +48,9 @@ pub(super) struct Lane {
     head: Mutex<Head>,
     numbering: Numbering,
     saved: Mutex<Saved>,
+    /// Both slots of the state know that all below it is settled.
+    saved_to: AtomicU64,
+    held: holding::Held,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
     /// Segments from this position on stay, whatever is settled: their ids are not written yet.
@@ -123,6 +126,8 @@ impl Lane {
             clock: shared.clock.clone(),
             numbering,
             saved: Mutex::new(Saved { untold: head.untold.clone(), ..Saved::default() }),
+            saved_to: AtomicU64::new(0),
+            held: holding::Held::default(),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),
             shelved_from: AtomicU64::new(if shared.keeps { 0 } else { u64::MAX }),

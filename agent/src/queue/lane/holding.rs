@@ -1,22 +1,52 @@
 //! What the lane takes up of the disk.
 
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+
 use super::Lane;
+
+/// Bytes of what is held, as long as nothing has changed.
+#[derive(Default)]
+pub(super) struct Held(Mutex<Option<Known>>);
+
+struct Known {
+    needed_from: u64,
+    closed_bytes: u64,
+    held_bytes: u64,
+}
 
 impl Lane {
     /// Closed segments that are not only kept for a resend: first position, the position after the
     /// last, bytes of the files.
     pub(in crate::queue) fn held(&self) -> Vec<(u64, u64, u64)> {
-        let needed_from = self.needed_from(&self.saved());
+        let needed_from = self.held_from();
         let mut closed = self.chain.closed_sizes();
         closed.retain(|(_, end, _)| *end > needed_from);
         closed
     }
 
+    /// Bytes of these. Cheap while no segment comes or goes.
+    pub(in crate::queue) fn held_bytes(&self) -> u64 {
+        let (needed_from, closed_bytes) = (self.held_from(), self.chain.closed_bytes());
+        let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |k: &&Known| (k.needed_from, k.closed_bytes) == (needed_from, closed_bytes);
+        if let Some(known) = held.as_ref().filter(same) {
+            return known.held_bytes;
+        }
+        let held_bytes = self.held().into_iter().map(|(_, _, bytes)| bytes).sum();
+        *held = Some(Known { needed_from, closed_bytes, held_bytes });
+        held_bytes
+    }
+
     /// Bytes of these and of the open one, and of what is only kept.
     pub(in crate::queue) fn used_bytes(&self) -> (u64, u64) {
-        let held: u64 = self.held().into_iter().map(|(_, _, bytes)| bytes).sum();
-        let closed: u64 = self.chain.closed_sizes().into_iter().map(|(_, _, bytes)| bytes).sum();
+        let (held, closed) = (self.held_bytes(), self.chain.closed_bytes());
         let open = self.chain.disk_bytes().saturating_sub(closed);
         (held + open, closed.saturating_sub(held))
+    }
+
+    /// No saved state needs what lies below. Does not wait for a save under way.
+    fn held_from(&self) -> u64 {
+        self.saved_to.load(Relaxed).min(self.kept_from.load(Relaxed))
     }
 }

@@ -29,6 +29,7 @@ impl Lane {
         self.chain.store().save_state(&state::encode(&state)?)?;
         let untold = Untold::restore(&state.untold);
         *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
+        self.saved_to.store(saved.before.min(saved.watermark), Relaxed);
         self.chain.remove_below(self.removable_to(&saved))
     }
 
@@ -76,7 +77,7 @@ impl Lane {
     }
 
     /// No saved state needs what lies below.
-    pub(super) fn needed_from(&self, saved: &Saved) -> u64 {
+    fn needed_from(&self, saved: &Saved) -> u64 {
         saved.before.min(saved.watermark).min(self.kept_from.load(Relaxed))
     }
 

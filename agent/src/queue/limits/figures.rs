@@ -13,8 +13,7 @@ impl Queue {
         let (used_bytes, _) = lane.used_bytes();
         // What is only kept for a resend goes before anything else has to.
         let kept_bytes = self.all_lanes().iter().map(|lane| lane.used_bytes().1).sum();
-        let closed_bytes = || lane.held().into_iter().map(|(_, _, bytes)| bytes).sum();
-        let wanted = gate.refused(index).map(|want| gate.ask(index, closed_bytes(), want));
+        let wanted = gate.refused(index).map(|want| gate.ask(index, lane.held_bytes(), want));
         Some(LaneLimit {
             used_bytes,
             cap_bytes: gate.cap_bytes(index),

@@ -38,41 +38,38 @@ fn enough(piles: &[Pile], bytes: u64, inodes: u64) -> &[Pile] {
 }
 
 impl Committer {
-    /// What entries of so many bytes would take.
-    fn want(&self, entries_bytes: u64) -> Want {
-        let open_bytes = self.tail.open_bytes(0);
-        let bytes = self.tail.open_bytes(entries_bytes) - open_bytes;
+    /// What `more` bytes of entries would take, beside some that are stored with them.
+    fn want(&self, beside: u64, more: u64) -> Want {
+        let open_bytes = self.tail.open_bytes(beside);
+        let bytes = self.tail.open_bytes(beside + more) - open_bytes;
         Want { bytes, begins: self.tail.open_first().is_none(), open_bytes }
     }
 
     /// Whether entries of so many bytes may be stored as things are. Cheap.
-    pub(in crate::queue) fn has_room(&self, entries_bytes: u64) -> bool {
+    pub(in crate::queue) fn has_room(&self, bytes: u64) -> bool {
         let closed_bytes = self.lane.chain.closed_bytes();
-        self.gate.ask(self.lane.index, closed_bytes, self.want(entries_bytes)).is_ok()
+        let asked = self.gate.ask(self.lane.index, closed_bytes, self.want(0, bytes));
+        asked.or_else(|_| self.ask(0, bytes)).is_ok()
     }
 
-    /// The same; room is made if it has to and can be.
-    pub(in crate::queue) fn make_room(&mut self, entries_bytes: u64) -> io::Result<()> {
-        let Err(mut short) = self.ask_exactly(entries_bytes) else { return Ok(()) };
-        if matches!(short, Short::Lane { .. }) && self.drop_own(short) {
-            match self.ask_exactly(entries_bytes) {
-                Ok(()) => return Ok(()),
-                Err(other) => short = other,
+    /// The same for `more` bytes beside some that are stored with them; room is made if it has to
+    /// and can be.
+    pub(in crate::queue) fn make_room(&mut self, beside: u64, more: u64) -> io::Result<()> {
+        let Err(mut short) = self.ask(beside, more) else { return Ok(()) };
+        for make in [Self::drop_own, Self::relieve] {
+            if make(self, short) {
+                match self.ask(beside, more) {
+                    Ok(()) => return Ok(()),
+                    Err(other) => short = other,
+                }
             }
         }
-        if !matches!(short, Short::Lane { .. }) && self.relieve(short) {
-            match self.ask_exactly(entries_bytes) {
-                Ok(()) => return Ok(()),
-                Err(other) => short = other,
-            }
-        }
-        self.gate.refuse(self.lane.index, self.want(entries_bytes));
+        self.gate.refuse(self.lane.index, self.want(beside, more));
         Err(io::Error::new(io::ErrorKind::StorageFull, short.of(&self.lane.name).to_string()))
     }
 
-    fn ask_exactly(&self, entries_bytes: u64) -> Result<(), Short> {
-        let closed_bytes = self.lane.held().into_iter().map(|(_, _, bytes)| bytes).sum();
-        self.gate.ask(self.lane.index, closed_bytes, self.want(entries_bytes))
+    fn ask(&self, beside: u64, more: u64) -> Result<(), Short> {
+        self.gate.ask(self.lane.index, self.lane.held_bytes(), self.want(beside, more))
     }
 
     /// The lane's oldest make room in it, if that is its way and they suffice.
@@ -146,6 +143,9 @@ impl Committer {
     fn drop_in(&self, lane: usize, end: u64) -> bool {
         let lane: &Lane = &self.lanes[lane];
         let count = lane.drop_oldest(end);
+        if count == 0 && !lane.wants_saving() {
+            return true;
+        }
         // Twice: segments go once both slots of the state know that nothing of them is needed.
         let saved = (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids));
         if count > 0 {

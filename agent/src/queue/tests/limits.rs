@@ -174,6 +174,30 @@ fn a_lane_at_its_quota_is_refused_and_the_other_is_not_and_it_takes_more_when_it
 }
 
 #[test]
+fn of_many_at_once_those_before_the_first_that_does_not_fit_are_stored_and_none_behind_it() {
+    for way in [REJECT, DROP] {
+        let limits = [lane(Claim::Quota(MIB, 1), 1, way), lane(Claim::Weight(1), 1, REJECT)];
+        let bench = Bench::new(limits);
+        // Leased, so that a lane which drops cannot do so for the rest.
+        bench.queue().submit(&a(), record("first", "x")).wait().unwrap();
+        let leased = bench.queue().lease(&a(), 1, usize::MAX);
+        let submit =
+            |n: usize| bench.queue().submit(&a(), record(&format!("r{n}"), &"x".repeat(5_000)));
+        let tickets: Vec<Ticket> = (0..600).map(submit).collect();
+        let again = bench.queue().submit(&a(), record("first", "x"));
+        let answers: Vec<_> = tickets.into_iter().map(Ticket::wait).collect();
+        let fitting = answers.iter().position(Result::is_err).unwrap();
+        assert!(fitting > 50 && fitting < 220, "{fitting}");
+        assert!(answers[fitting..].iter().all(Result::is_err), "{way:?}");
+        let seqs = answers[..fitting].iter().map(|answer| answer.as_ref().unwrap().seq);
+        assert!(seqs.eq(2..2 + fitting as u64));
+        drop((again, leased));
+        assert_eq!(bench.accounts(&a()).accepted, 1 + fitting as u64);
+        assert!(bench.limit(&a()).used_bytes <= MIB);
+    }
+}
+
+#[test]
 fn lanes_without_a_quota_share_a_tenth_of_the_file_system() {
     let limits = [lane(Claim::Weight(1), 1, REJECT), lane(Claim::Weight(3), 1, REJECT)];
     let bench = Bench::new(limits);
