@@ -31,6 +31,7 @@ pub mod redis;
 pub mod relay;
 pub mod resolver;
 pub mod rocketmq;
+pub mod room;
 pub mod sample;
 pub mod sdk;
 pub mod series;

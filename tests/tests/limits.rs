@@ -5,102 +5,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use spillway_protocol::local::status::Status;
 use spillway_protocol::tombstone::{Reason, Tombstones};
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
-use spillway_tests::gateway::{Gateway, accounted, lane};
-use spillway_tests::http::{self, Answer};
-use spillway_tests::ledger::{Ledger, Sent};
-use spillway_tests::oracle;
+use spillway_tests::gateway::{Gateway, lane};
+use spillway_tests::ledger::Ledger;
+use spillway_tests::room::{check, fill, on_tmpfs, post, settings, settle};
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const BODY_BYTES: usize = 20_000;
-/// More records than any lane here holds.
-const MANY: u64 = 10_000;
-
-fn settings(broker: &HttpBroker, critical: &str, bulk: &str) -> String {
-    let lanes = [("critical", 0, critical), ("bulk", 2, bulk)].map(|(name, priority, rest)| {
-        let default = name == "bulk";
-        format!(
-            "[[lane]]\nname = \"{name}\"\ntopic = \"{name}\"\npriority = {priority}\n\
-             default = {default}\n{rest}\n"
-        )
-    });
-    format!(
-        "{}[drain]\nadaptive = false\nbytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
-         [backoff]\ninitial = \"50ms\"\nmax = \"200ms\"\n[report]\ntopic = \"reports\"\n{}",
-        broker.upstream(),
-        lanes.concat()
-    )
-}
-
-/// A gateway whose queue lies on a tmpfs that it alone sees.
-fn on_tmpfs(settings: &str, options: &str) -> Gateway {
-    let gateway = Gateway::new(settings);
-    std::fs::create_dir_all(gateway.data_dir()).unwrap();
-    let folder = gateway.data_dir();
-    let mount = format!("mount -t tmpfs -o {options} none {folder:?} && exec \"$@\"");
-    gateway.wrapped(&["unshare", "-m", "sh", "-c", &mount, "sh"])
-}
-
-/// Runs a command where the gateway's tmpfs is seen.
-fn beside(gateway: &Gateway, command: &str) {
-    let words = ["--target", &gateway.pid().to_string(), "--mount", "sh", "-c", command];
-    assert!(Command::new("nsenter").args(words).status().unwrap().success(), "{command}");
-}
-
-/// Hands over one record of 20 kB as JSON.
-async fn post(gateway: &Gateway, ledger: &Ledger, lane: &str, number: u64) -> Answer {
-    let (id, body) = (format!("{lane}-{number}"), "x".repeat(BODY_BYTES));
-    if !ledger.snapshot().contains_key(&id) {
-        ledger.send(&id, Sent::new(lane, body.clone().into_bytes()));
-    }
-    let record = json!({"id": id, "lane": lane, "body": body}).to_string();
-    let kind = "application/json";
-    let answer = http::post(&gateway.socket(), "/v1/records", kind, record.as_bytes()).await;
-    let answer = answer.unwrap();
-    if answer.status < 300 {
-        ledger.acknowledge(&id, answer.json()["seq"].as_u64().unwrap());
-    }
-    answer
-}
-
-/// Hands records over until one is refused: its number and the words.
-async fn fill(gateway: &Gateway, ledger: &Ledger, lane: &str, from: u64) -> (u64, String) {
-    for number in from..from + MANY {
-        let answer = post(gateway, ledger, lane, number).await;
-        if answer.status >= 300 {
-            let error: Value = answer.json();
-            assert_eq!((answer.status, &error["error"]["code"]), (507, &json!("disk_full")));
-            assert!(answer.head.to_lowercase().contains("retry-after"), "{}", answer.head);
-            return (number, error["error"]["message"].as_str().unwrap().to_owned());
-        }
-    }
-    panic!("{lane} takes without a bound");
-}
-
-fn check(status: &Status, ledger: &Ledger) {
-    for lane in &status.lanes {
-        assert_eq!(lane.accepted, accounted(lane), "{lane:?}");
-        assert_eq!(lane.accepted, ledger.acknowledged(&lane.name), "{lane:?}");
-        let limit = lane.limit.as_ref().unwrap();
-        assert!(limit.used <= limit.bytes, "{lane:?}");
-    }
-}
-
-/// Everything that was acknowledged arrives; numbers follow each other.
-async fn settle(gateway: &mut Gateway, broker: &HttpBroker, ledger: &Ledger) {
-    let status = gateway.until_delivered(PATIENCE).await;
-    check(&status, ledger);
-    let arrived = broker.arrivals(&["critical", "bulk"]);
-    oracle::assert_none("acknowledged and lost", &oracle::losses(&ledger.snapshot(), &arrived));
-    oracle::assert_none("missing numbers", &oracle::gaps(&arrived));
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_lane_is_refused_while_another_goes_on_and_resumes_when_it_is_drained() {
@@ -193,7 +108,7 @@ async fn a_lane_that_drops_its_oldest_takes_all_and_tells_exactly_what_it_droppe
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_left_to_others_is_never_taken_in_bytes() {
     let mut broker = HttpBroker::start().await;
-    let mut gateway = on_tmpfs(&settings(&broker, "", ""), "size=64m");
+    let (mut gateway, tmpfs) = on_tmpfs(&settings(&broker, "", ""), "size=64m");
     gateway.start_ready().await;
     let ledger = Ledger::default();
     assert_eq!(post(&gateway, &ledger, "bulk", 0).await.status, 201);
@@ -202,7 +117,7 @@ async fn what_is_left_to_others_is_never_taken_in_bytes() {
     assert_eq!(post(&gateway, &ledger, "bulk", 1).await.status, 201);
     // Another program fills the disk.
     let file = gateway.data_dir().join("others");
-    beside(&gateway, &format!("head -c 55M /dev/zero > {file:?}"));
+    tmpfs.run(&format!("head -c 55M /dev/zero > {file:?}"));
     let (number, words) = fill(&gateway, &ledger, "bulk", 2).await;
     assert!(number < 100, "it is noticed soon: {number}");
     for part in ["the file system is nearly full", "9.5 MiB are left to others", "keep_free"] {
@@ -211,7 +126,7 @@ async fn what_is_left_to_others_is_never_taken_in_bytes() {
     broker.restart().await;
     settle(&mut gateway, &broker, &ledger).await;
     assert_eq!(post(&gateway, &ledger, "bulk", number).await.status, 507, "others have it still");
-    beside(&gateway, &format!("rm {file:?}"));
+    tmpfs.run(&format!("rm {file:?}"));
     gateway
         .until("it is full no more", |s| lane(s, "bulk").limit.clone().unwrap().full.is_none())
         .await;
@@ -225,7 +140,7 @@ async fn what_is_left_to_others_is_never_taken_in_inodes() {
     broker.stop().await;
     let limits = "limits.disk = \"40 MiB\"\nlimits.memory = \"16 MiB\"\n";
     let text = format!("{limits}{}", settings(&broker, "", ""));
-    let mut gateway = on_tmpfs(&text, "size=64m,nr_inodes=80");
+    let (mut gateway, _tmpfs) = on_tmpfs(&text, "size=64m,nr_inodes=80");
     gateway.start_ready().await;
     let ledger = Ledger::default();
     let (refused, words) = fill(&gateway, &ledger, "bulk", 0).await;

@@ -62,6 +62,16 @@ pub(super) const FAMILIES: &[Family] = &[
         lanes(s, |lane| count(lane.disk_bytes))
     }),
     gauge(
+        "spillway_lane_limit_bytes",
+        "The most bytes that the lane's files may take up; absent where nothing bounds them.",
+        |s| lanes(s, |lane| lane.limit.as_ref().and_then(|limit| count(limit.bytes))),
+    ),
+    gauge(
+        "spillway_lane_full",
+        "1 while the lane refuses new records for want of room, else 0.",
+        |s| lanes(s, |lane| lane.limit.as_ref().and_then(|limit| flag(limit.full.is_some()))),
+    ),
+    gauge(
         "spillway_lane_held",
         "1 while nothing leaves the lane until something is put right, else 0.",
         |s| lanes(s, |lane| flag(lane.hold.is_some())),

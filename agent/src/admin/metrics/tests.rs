@@ -19,6 +19,7 @@ pub(in crate::admin) fn full() -> Status {
     let mut main = lane("main");
     main["hold"] = json!({"code": "topic_missing", "reason": "r", "remedy": "r", "since_s": 8});
     main["freshness"] = json!({"goal_ms": 1500, "oldest_live_ms": 2500, "backlog": 9});
+    main["limit"] = json!({"bytes": 4000, "used": 1900, "full": "f"});
     main["degraded"] = json!({"rule": "r", "since_s": 1, "paused": true, "dropped": 11});
     let budget = json!({
         "bytes_today": 60, "headers_today": 5, "bytes_per_day": 100, "reserve": 25, "overhead": 10,

@@ -57,6 +57,12 @@ impl Short {
                 }
                 write!(f, " ({remedy})")
             }
+            Self::Bytes { free_bytes, keep_bytes: 0, .. } => write!(
+                f,
+                "the file system is full: {} are free; what waits in lane {lane} is still sent (free \
+                 space there)",
+                Bytes(free_bytes)
+            ),
             Self::Bytes { free_bytes, keep_bytes, .. } => write!(
                 f,
                 "the file system is nearly full: {} are free, and {} are left to others by \
