@@ -25,11 +25,9 @@ impl Space for FileSystem {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let users = config.lanes.iter().map(|lane| (lane.name.clone(), of_user(lane)));
-    let own = |deep: bool| move |lane: Lane| (lane.name.clone(), of_agent(&lane, deep));
-    let lanes = users
-        .chain(config.own_lane().map(own(true)))
-        .chain(config.resend_lane().map(own(false)))
-        .collect();
+    // What is sent again has no bound here: whoever asks for it bounds it, and [audit].
+    let own = config.own_lane().map(|lane| (lane.name.clone(), of_agent(&lane)));
+    let lanes = users.chain(own).collect();
     Limits {
         disk: config.limits.disk,
         keep_free: config.limits.keep_free,
@@ -47,7 +45,6 @@ fn of_user(lane: &Lane) -> LaneLimits {
     LaneLimits { claim, priority: lane.priority, when_full: lane.when_full }
 }
 
-fn of_agent(lane: &Lane, deep: bool) -> LaneLimits {
-    let claim = Claim::Own { deep };
-    LaneLimits { claim, priority: lane.priority, when_full: lane.when_full }
+fn of_agent(lane: &Lane) -> LaneLimits {
+    LaneLimits { claim: Claim::Own, priority: lane.priority, when_full: lane.when_full }
 }

@@ -48,7 +48,7 @@ pub(super) struct Lane {
     head: Mutex<Head>,
     numbering: Numbering,
     saved: Mutex<Saved>,
-    /// Both slots of the state know that all below it is settled.
+    /// The saved state knows that all below it is settled: it is held no more.
     saved_to: AtomicU64,
     held: holding::Held,
     /// Counts changes; the state is saved when it moved.
@@ -126,7 +126,7 @@ impl Lane {
             clock: shared.clock.clone(),
             numbering,
             saved: Mutex::new(Saved { untold: head.untold.clone(), ..Saved::default() }),
-            saved_to: AtomicU64::new(0),
+            saved_to: AtomicU64::new(head.settled().watermark()),
             held: holding::Held::default(),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 
 use super::Lane;
+use crate::queue::store::SegmentId;
 
 /// Bytes of what is held, as long as nothing has changed.
 #[derive(Default)]
@@ -25,7 +26,15 @@ impl Lane {
         closed
     }
 
-    /// Bytes of these. Cheap while no segment comes or goes.
+    /// Closed segments that are only kept for a resend, with the position after their last.
+    pub(in crate::queue) fn kept(&self) -> Vec<(SegmentId, u64)> {
+        let released = self.shelved_from.load(Relaxed);
+        let mut kept = self.chain.below(self.held_from());
+        kept.retain(|(_, end)| *end > released);
+        kept
+    }
+
+    /// Bytes of those that are held. Cheap while no segment comes or goes.
     pub(in crate::queue) fn held_bytes(&self) -> u64 {
         let (needed_from, closed_bytes) = (self.held_from(), self.chain.closed_bytes());
         let mut held = self.held.0.lock().unwrap_or_else(PoisonError::into_inner);

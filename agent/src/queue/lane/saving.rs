@@ -29,7 +29,7 @@ impl Lane {
         self.chain.store().save_state(&state::encode(&state)?)?;
         let untold = Untold::restore(&state.untold);
         *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
-        self.saved_to.store(saved.before.min(saved.watermark), Relaxed);
+        self.saved_to.fetch_max(saved.before.min(saved.watermark), Relaxed);
         self.chain.remove_below(self.removable_to(&saved))
     }
 

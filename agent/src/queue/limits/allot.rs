@@ -24,7 +24,7 @@ pub(super) fn caps(disk: u64, claims: &[Claim]) -> Vec<u64> {
     let cap = |claim: &Claim| match *claim {
         Claim::Weight(_) => part(rest, weight(claim), sharing),
         Claim::Quota(bytes, _) => part(for_quotas, bytes, quotas).min(bytes),
-        Claim::Own { .. } => (disk / 4).clamp(OWN_LEAST_BYTES, OWN_MOST_BYTES),
+        Claim::Own => (disk / 4).clamp(OWN_LEAST_BYTES, OWN_MOST_BYTES),
     };
     claims.iter().map(cap).collect()
 }
@@ -72,16 +72,16 @@ mod tests {
 
     #[test]
     fn lanes_of_the_agents_own_have_a_small_part_beside_the_others() {
-        assert_eq!(caps(100 * MIB, &[Weight(1), Own { deep: true }]), [100 * MIB, 16 * MIB]);
-        assert_eq!(caps(8 * MIB, &[Weight(1), Own { deep: false }]), [8 * MIB, 2 * MIB]);
-        assert_eq!(caps(0, &[Weight(1), Own { deep: false }]), [0, MIB]);
+        assert_eq!(caps(100 * MIB, &[Weight(1), Own]), [100 * MIB, 16 * MIB]);
+        assert_eq!(caps(8 * MIB, &[Weight(1), Own]), [8 * MIB, 2 * MIB]);
+        assert_eq!(caps(0, &[Weight(1), Own]), [0, MIB]);
     }
 
     fn claim() -> impl Strategy<Value = Claim> {
         prop_oneof![
             (1u32..100).prop_map(Weight),
             (prop_oneof![0..1u64 << 34, Just(u64::MAX)], 1u32..100).prop_map(|(q, w)| Quota(q, w)),
-            any::<bool>().prop_map(|deep| Own { deep }),
+            Just(Own),
         ]
     }
 
@@ -92,7 +92,7 @@ mod tests {
             claims in prop::collection::vec(claim(), 1..8),
         ) {
             let caps = caps(disk, &claims);
-            let users = claims.iter().zip(&caps).filter(|(c, _)| !matches!(c, Own { .. }));
+            let users = claims.iter().zip(&caps).filter(|(c, _)| !matches!(c, Own));
             let sum: u128 = users.map(|(_, cap)| u128::from(*cap)).sum();
             prop_assert!(sum <= u128::from(disk), "{caps:?}");
             for (claim, cap) in claims.iter().zip(&caps) {

@@ -116,7 +116,7 @@ impl Gate {
         let inodes = u64::try_from(inodes / u128::from(room.total_bytes.max(1)));
         let inodes = inodes.unwrap_or(INODES_MOST).min(INODES_MOST);
         match self.claim(lane) {
-            Some(Claim::Own { deep: true }) => (bytes / 2, inodes / 2),
+            Some(Claim::Own) => (bytes / 2, inodes / 2),
             _ => (bytes, inodes),
         }
     }

@@ -74,11 +74,9 @@ pub enum Claim {
     /// A bound of its own, in bytes, within what all may have; and its weight, for where the quotas
     /// are more than that.
     Quota(u64, u32),
-    /// A small part beside all others, of a lane of the agent's own.
-    Own {
-        /// It may use half of what is kept free: what it holds are the accounts of others.
-        deep: bool,
-    },
+    /// A small part beside all others, of the agent's own records. They may use half of what is kept
+    /// free: what they tell are the accounts of others.
+    Own,
 }
 
 /// A file system at one moment.

@@ -107,7 +107,7 @@ impl Committer {
             self.lanes[lane].release(end);
             all &= match waits {
                 true => self.drop_in(lane, end),
-                false => self.lanes[lane].remove_released().is_ok(),
+                false => self.remove_kept(lane),
             };
         }
         self.gate.made_room(going.iter().map(|pile| pile.bytes).sum(), Some(before));
@@ -118,7 +118,7 @@ impl Committer {
     fn piles(&self) -> Vec<Pile> {
         let mut kept: Vec<(Option<u64>, Pile)> = Vec::new();
         for lane in &self.lanes {
-            for (id, end) in lane.settled_segments() {
+            for (id, end) in lane.kept() {
                 let (store, lane) = (lane.chain.store(), lane.index);
                 let pile = Pile { lane, waits: false, end, bytes: store.segment_bytes(id) };
                 kept.push((store.settled_ms(id), pile));
@@ -137,6 +137,17 @@ impl Committer {
     fn waiting_in(&self, lane: usize) -> Vec<Pile> {
         let held = self.lanes[lane].held().into_iter();
         held.map(|(_, end, bytes)| Pile { lane, waits: true, end, bytes }).collect()
+    }
+
+    /// Removes the files of what was released.
+    fn remove_kept(&self, lane: usize) -> bool {
+        let lane: &Lane = &self.lanes[lane];
+        // Early in a run only one slot of the state knows that they are not needed.
+        let saved = match lane.wants_saving() {
+            true => (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids)),
+            false => Ok(()),
+        };
+        saved.and_then(|()| lane.remove_released()).is_ok()
     }
 
     /// Drops what waits in the lane before `end`, durably, and the files of it.

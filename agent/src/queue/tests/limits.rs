@@ -259,7 +259,7 @@ fn what_is_leased_is_not_dropped_and_no_more_is_dropped_for_it() {
 
 #[test]
 fn nothing_is_stored_where_the_file_system_is_left_to_others_and_intake_resumes() {
-    let limits = [lane(Claim::Weight(1), 1, REJECT), lane(Claim::Own { deep: true }, 9, REJECT)];
+    let limits = [lane(Claim::Weight(1), 1, REJECT), lane(Claim::Own, 9, REJECT)];
     let mut bench = Bench::new(limits);
     assert_eq!(bench.fill(&a(), 10), None);
     bench.free_bytes(99 * MIB);
@@ -312,6 +312,9 @@ fn what_is_kept_for_a_resend_goes_before_anything_that_waits() {
     let mut bench = Bench::keeping(limits, Some(keep));
     assert_eq!(bench.fill(&a(), 300), None);
     bench.drain(&a());
+    bench.reopen();
+    let used_bytes = bench.limit(&a()).used_bytes;
+    assert!(used_bytes < MIB, "what is only kept does not count, from the start on: {used_bytes}");
     assert_eq!(bench.fill(&a(), 300), None);
     let before = bench.queue().figures(&a()).unwrap().disk_bytes;
     bench.free_bytes(98 * MIB);
