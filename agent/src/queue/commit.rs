@@ -186,7 +186,9 @@ impl Committer {
     /// Leaves in the batch what there is room for: all of it, or what comes before the first that
     /// does not fit, since one behind that could be of its order key.
     fn fit(&mut self, batch: &mut Batch) {
-        if self.has_room(batch.bytes) || self.make_room(0, batch.bytes).is_ok() {
+        // Records that are known need no room.
+        let roomy = batch.candidates.is_empty() || self.has_room(batch.bytes);
+        if roomy || self.make_room(0, batch.bytes).is_ok() {
             return;
         }
         let sizes = batch.candidates.iter().map(|candidate| candidate.entry.len() as u64);

@@ -276,6 +276,8 @@ fn nothing_is_stored_where_the_file_system_is_left_to_others_and_intake_resumes(
     bench.free_inodes(90);
     bench.store(&a(), 100).unwrap();
     bench.reopen();
+    let known = bench.queue().submit(&a(), record("r1", &"x".repeat(20_000))).wait().unwrap();
+    assert!(known.duplicate && bench.limit(&a()).full.is_none());
     let refused = bench.store(&a(), 100).unwrap_err();
     assert!(refused.contains("90 inodes are free, 97 are left to others"), "{refused}");
     bench.free_inodes(106);
