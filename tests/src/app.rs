@@ -149,14 +149,14 @@ pub async fn hand_over(socket: &Path, ledger: &Ledger, lane: &str, drafts: Vec<D
     }
 }
 
-/// Hands records `name-N` of `bytes` over, one after the other, until one is refused. Returns the
-/// number of that one and what was said of it.
+/// Hands records `name-N` of `bytes` over, one after the other, until one is refused. Returns what
+/// was said of that one.
 pub async fn hand_over_until_refused(
     socket: &Path,
     ledger: &Ledger,
     (lane, name): (&str, &str),
     bytes: usize,
-) -> (u64, Refusal) {
+) -> Refusal {
     let client = Client::connect(socket).await.unwrap();
     for number in 0.. {
         let id = format!("{name}-{number}");
@@ -165,7 +165,7 @@ pub async fn hand_over_until_refused(
         let draft = Draft { id: Some(id.clone()), body, ..Draft::default() };
         match client.append(draft, Some(lane)).await {
             Ok(receipt) => ledger.acknowledge(&id, receipt.seq),
-            Err(AppendError::Refused(refusal)) => return (number, refusal),
+            Err(AppendError::Refused(refusal)) => return refusal,
             Err(error) => panic!("{id}: {error}"),
         }
     }

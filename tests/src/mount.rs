@@ -1,4 +1,4 @@
-//! Small file systems of a test's own, which can be filled and made read-only. They need root.
+//! A file system of a test's own, in which the kernel finds an error. Needs root and loop devices.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -62,42 +62,12 @@ impl Image {
 }
 
 impl Mount {
-    /// Mounts one at `folder`, which is made; `options` as `size=8m,nr_inodes=100`.
-    ///
-    /// # Panics
-    /// If this process may not mount.
-    pub fn tmpfs(folder: &Path, options: &str) -> Self {
-        std::fs::create_dir_all(folder).unwrap();
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", options, "none"]).arg(folder));
-        Self(folder.to_owned())
-    }
-
     /// Unmounts it, which nobody may use any more.
     ///
     /// # Panics
     /// If somebody does.
     pub fn end(&self) {
         run(Command::new("umount").arg(&self.0));
-    }
-
-    /// Takes all space but so many bytes, until the file that is returned is removed.
-    pub fn fill_up(&self, but: u64) -> PathBuf {
-        let file = self.0.join("of-somebody-else");
-        let free = rustix::fs::statvfs(&self.0).unwrap();
-        let bytes = (free.f_bavail * free.f_frsize).saturating_sub(but);
-        std::fs::write(&file, vec![0; usize::try_from(bytes).unwrap()]).unwrap();
-        file
-    }
-
-    /// Takes all inodes but so many, until the folder that is returned is removed.
-    pub fn take_inodes(&self, but: u64) -> PathBuf {
-        let folder = self.0.join("of-somebody-else");
-        std::fs::create_dir(&folder).unwrap();
-        let free = rustix::fs::statvfs(&self.0).unwrap().f_favail;
-        for nth in 0..free.saturating_sub(but) {
-            std::fs::write(folder.join(nth.to_string()), []).unwrap();
-        }
-        folder
     }
 }
 

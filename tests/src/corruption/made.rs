@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use spillway::clock::SystemClock;
 use spillway::queue::{
-    DeadFilter, Keep, LaneOptions, Lease, Options, Ordering, Queue, Receipt, Ticket,
+    DeadFilter, Keep, LaneOptions, Lease, Limits, Options, Ordering, Queue, Receipt, Ticket,
 };
 use spillway_protocol::record::{Draft, LaneName, RecordId};
 use tempfile::TempDir;
@@ -69,6 +69,7 @@ pub fn options(folder: &Path, host: &str, keep: Option<Keep>, seed: u64) -> Opti
         host: host.to_owned(),
         lanes: LANES.into_iter().zip(orders).map(lane).collect(),
         segment_bytes: 64 << 10,
+        limits: Limits::default(),
         dead_keep_bytes: 64 << 20,
         waiting_bytes_max: 64 << 20,
         tell: true,
