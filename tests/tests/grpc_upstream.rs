@@ -87,7 +87,7 @@ fn message(topic: &str, id: &str, order_key: Option<&str>) -> Message {
         id: RecordId::parse(id).unwrap(),
         key: format!("key-{id}"),
         order_key: order_key.map(str::to_owned),
-        properties: vec![("sw_seq".into(), "7".into()), ("unit".into(), "°C indoor".into())],
+        properties: vec![("bed".into(), "7".into()), ("unit".into(), "°C indoor".into())],
         body: format!("body of {id}").into(),
     }
 }
@@ -122,7 +122,7 @@ async fn what_is_sent_lies_at_the_broker_byte_for_byte() {
         assert_eq!(stored.message_id, format!("réc/{number}"));
         assert_eq!(stored.keys.as_deref(), Some(&format!("key-réc/{number}")[..]));
         assert_eq!(stored.tag.as_deref(), Some("SyncEvent"));
-        assert_eq!(stored.properties["sw_seq"], "7");
+        assert_eq!(stored.properties["bed"], "7");
         assert_eq!(stored.properties["unit"], "°C indoor");
         assert!(stored.body == *body, "body {number} differs");
     }

@@ -201,6 +201,7 @@ impl Committer {
         let before = fitting.checked_sub(1).map_or(0, |last| ends[last]);
         let Some(end) = ends.get(fitting) else { return };
         if let Err(error) = self.make_room(before, end - before) {
+            self.note_refusal(before, end - before);
             batch.cut(fitting, before, error);
         }
     }

@@ -5,16 +5,18 @@ use std::path::Path;
 
 use super::desk::Stored;
 
-/// What the agent always sends.
-const ALWAYS: [&str; 6] = ["KEYS", "sw_gw", "sw_lane", "sw_st", "sw_seq", "sw_at"];
+/// What the agent always sends, with KEYS; others send none of it.
+const AGENTS: [&str; 5] = ["sw_gw", "sw_lane", "sw_st", "sw_seq", "sw_at"];
 /// Of a message in the log, after its size.
 const MAGIC: [u8; 4] = 0xdaa3_20a7_u32.to_be_bytes();
 
 /// Whether a part of its properties is missing.
 pub(super) fn is_torn(stored: &Stored) -> bool {
-    let there = ALWAYS.iter().filter(|name| stored.properties.contains_key(**name)).count();
+    let there = |name: &&str| stored.properties.contains_key(*name);
+    let agents = AGENTS.iter().any(|name| there(name));
+    let whole = AGENTS.iter().all(|name| there(name)) && stored.keys.is_some();
     let nul = |text: &String| text.contains('\0');
-    (1..ALWAYS.len()).contains(&there) || stored.properties.iter().any(|(n, v)| nul(n) || nul(v))
+    (agents && !whole) || stored.properties.iter().any(|(n, v)| nul(n) || nul(v))
 }
 
 /// See [`super::RocketMq::tear`].

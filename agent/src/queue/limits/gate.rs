@@ -20,6 +20,10 @@ const INODES_MOST: u64 = 4096;
 /// A lane is kept in about so many segments at least, so that its bound can be held by whole files.
 const SEGMENTS: u64 = 8;
 const SEGMENT_LEAST_BYTES: u64 = 64 * 1024;
+/// A full lane takes records again once one part in so many of its bound is free. What the open
+/// segment takes up is an estimate until it is closed: without this, one record would be taken now
+/// and then between those that are refused.
+const FREE_AGAIN: u64 = 16;
 
 /// See the module.
 pub(in crate::queue) struct Gate {
@@ -83,13 +87,21 @@ impl Gate {
         let seen = self.look(want.begins);
         let used_bytes = closed_bytes.saturating_add(want.open_bytes);
         if let Some(cap_bytes) = self.cap(&seen, lane)
-            && used_bytes.saturating_add(want.bytes) > cap_bytes
+            && used_bytes.saturating_add(want.bytes) > self.most(lane, cap_bytes)
         {
             let quota = matches!(self.claim(lane), Some(Claim::Quota(..)));
             let lane = Short::Lane { used_bytes, cap_bytes, want_bytes: want.bytes, quota };
             return Err(lane);
         }
         self.headroom(&seen, lane, want)
+    }
+
+    /// What of its bound the lane may use now.
+    fn most(&self, lane: usize, cap_bytes: u64) -> u64 {
+        match self.refused(lane) {
+            Some(_) => cap_bytes - cap_bytes / FREE_AGAIN,
+            None => cap_bytes,
+        }
     }
 
     /// Whether the file system has room for it beside what is left to others.

@@ -38,6 +38,11 @@ fn enough(piles: &[Pile], bytes: u64, inodes: u64) -> &[Pile] {
 }
 
 impl Committer {
+    /// Such records are refused.
+    pub(in crate::queue) fn note_refusal(&self, beside: u64, more: u64) {
+        self.gate.refuse(self.lane.index, self.want(beside, more));
+    }
+
     /// What `more` bytes of entries would take, beside some that are stored with them.
     fn want(&self, beside: u64, more: u64) -> Want {
         let open_bytes = self.tail.open_bytes(beside);
@@ -64,7 +69,6 @@ impl Committer {
                 }
             }
         }
-        self.gate.refuse(self.lane.index, self.want(beside, more));
         Err(io::Error::new(io::ErrorKind::StorageFull, short.of(&self.lane.name).to_string()))
     }
 
