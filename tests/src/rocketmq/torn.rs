@@ -13,8 +13,8 @@ const MAGIC: [u8; 4] = 0xdaa3_20a7_u32.to_be_bytes();
 /// Whether a part of its properties is missing.
 pub(super) fn is_torn(stored: &Stored) -> bool {
     let there = |name: &&str| stored.properties.contains_key(*name);
-    let agents = AGENTS.iter().any(|name| there(name));
-    let whole = AGENTS.iter().all(|name| there(name)) && stored.keys.is_some();
+    let agents = AGENTS.iter().any(there);
+    let whole = AGENTS.iter().all(there) && stored.keys.is_some();
     let nul = |text: &String| text.contains('\0');
     (agents && !whole) || stored.properties.iter().any(|(n, v)| nul(n) || nul(v))
 }
