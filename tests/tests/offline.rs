@@ -11,8 +11,9 @@ use spillway_tests::{full, port};
 use tokio::task::JoinSet;
 
 /// `limits.memory` is 32 MiB, its default: half of it bounds what clients make the agent hold, a
-/// quarter its segments. The rest is the program itself, which is large in a debug build.
-const RESIDENT_MAX_KB: u64 = 64 * 1024;
+/// quarter its segments. The rest is the program itself, of which a debug build has 22 MiB
+/// resident when it is idle. What is handed over has 60 MiB: kept in memory, it would be found out.
+const RESIDENT_MAX_KB: u64 = 80 * 1024;
 const GRACE: Duration = Duration::from_secs(40);
 
 fn settings(port: u16) -> String {
