@@ -11,13 +11,22 @@ pub struct Disk {
     pub total_bytes: u64,
     /// What may still be used by others than root.
     pub free_bytes: u64,
+    /// The most files there can be; 0 where there is no such bound.
+    pub total_inodes: u64,
+    /// How many more there can be.
+    pub free_inodes: u64,
 }
 
 /// The file system below `path`, if it can be asked.
 pub fn disk(path: &std::path::Path) -> Option<Disk> {
     let found = rustix::fs::statvfs(path).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    Some(Disk { total_bytes: bytes(found.f_blocks), free_bytes: bytes(found.f_bavail) })
+    Some(Disk {
+        total_bytes: bytes(found.f_blocks),
+        free_bytes: bytes(found.f_bavail),
+        total_inodes: found.f_files,
+        free_inodes: found.f_favail,
+    })
 }
 
 /// A fingerprint of this host, so that a cloned data folder is seen. It is a hash: the machine id

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spillway_protocol::local::status::Status;
+use spillway_protocol::tombstone::{Range, Tombstones};
 
 use crate::broker::HttpBroker;
 use crate::gateway::{Gateway, accounted};
@@ -97,6 +98,18 @@ pub async fn fill(gateway: &Gateway, ledger: &Ledger, lane: &str, from: u64) -> 
         }
     }
     panic!("{lane} takes without a bound");
+}
+
+/// Ranges of the bulk lane that the agent has told to be given up.
+pub fn told(broker: &HttpBroker) -> Vec<Range> {
+    let bodies = broker.messages("reports");
+    let is_told = |(name, value): &(String, String)| name == "sw_flags" && value == "tombstone";
+    let told = bodies.iter().filter(|message| message.properties.iter().any(is_told));
+    let ranges: Vec<_> =
+        told.flat_map(|m| Tombstones::from_json(m.body.as_bytes()).unwrap().ranges).collect();
+    assert!(ranges.len() < 60, "ranges, not one a record: {}", ranges.len());
+    assert!(ranges.iter().all(|range| range.lane == "bulk"), "{ranges:?}");
+    ranges
 }
 
 /// The accounts are those of the ledger, and no lane has more than it may.

@@ -7,31 +7,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use spillway_protocol::local::status::{RecordState, RecordStatus, Status};
-use spillway_protocol::tombstone::{Reason, Tombstones};
+use spillway_protocol::tombstone::Reason;
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::{HttpBroker, INSTANCE, KEY, SECRET};
 use spillway_tests::gateway::{Gateway, accounted, lane};
-use spillway_tests::http;
 use spillway_tests::ledger::Ledger;
+use spillway_tests::{http, room};
 
 const EVERY: u64 = 10;
 const RECORDS: u64 = 1000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn settings(broker: &HttpBroker, rules: &str) -> String {
-    let lanes = [("critical", 0, ""), ("bulk", 2, rules)].map(|(name, priority, rest)| {
-        let default = name == "bulk";
-        format!(
-            "[[lane]]\nname = \"{name}\"\ntopic = \"{name}\"\npriority = {priority}\n\
-             default = {default}\n{rest}\n"
-        )
-    });
-    format!(
-        "{}[drain]\nadaptive = false\nbytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
-         [backoff]\ninitial = \"50ms\"\nmax = \"200ms\"\n[report]\ntopic = \"reports\"\n{}",
-        broker.upstream(),
-        lanes.concat()
-    )
+    room::settings(broker, "", rules)
 }
 
 /// A gateway whose lanes filled while nobody listened.
@@ -51,15 +39,9 @@ fn arrived(broker: &HttpBroker, lane: &str) -> BTreeSet<u64> {
 
 /// Numbers of the bulk lane that are told to be given up, and why.
 fn told(broker: &HttpBroker) -> (BTreeSet<u64>, BTreeSet<Reason>) {
-    let bodies = broker.messages("reports");
-    let is_told = |(name, value): &(String, String)| name == "sw_flags" && value == "tombstone";
-    let told = bodies.iter().filter(|message| message.properties.iter().any(is_told));
-    let ranges: Vec<_> =
-        told.flat_map(|m| Tombstones::from_json(m.body.as_bytes()).unwrap().ranges).collect();
-    assert!(ranges.len() < 60, "ranges, not one a record: {}", ranges.len());
+    let ranges = room::told(broker);
     let mut numbers = BTreeSet::new();
     for range in &ranges {
-        assert_eq!(range.lane, "bulk");
         let given_up: BTreeSet<u64> =
             (range.from..=range.to).filter(|number| range.gives_up(*number)).collect();
         assert_eq!(given_up.len() as u64, range.count, "{range:?}");

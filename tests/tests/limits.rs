@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use spillway_protocol::local::status::Status;
-use spillway_protocol::tombstone::{Reason, Tombstones};
+use spillway_protocol::tombstone::Reason;
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, lane};
 use spillway_tests::ledger::Ledger;
-use spillway_tests::room::{check, fill, on_tmpfs, post, settings, settle};
+use spillway_tests::room::{self, check, fill, on_tmpfs, post, settings, settle};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -52,15 +52,8 @@ async fn a_full_lane_is_refused_while_another_goes_on_and_resumes_when_it_is_dra
 
 /// Numbers of the bulk lane that are told to be given up.
 fn told(broker: &HttpBroker) -> BTreeSet<u64> {
-    let bodies = broker.messages("reports");
-    let is_told = |(name, value): &(String, String)| name == "sw_flags" && value == "tombstone";
-    let told = bodies.iter().filter(|message| message.properties.iter().any(is_told));
-    let ranges: Vec<_> =
-        told.flat_map(|m| Tombstones::from_json(m.body.as_bytes()).unwrap().ranges).collect();
-    assert!(ranges.len() < 60, "ranges, not one a record: {}", ranges.len());
-    assert!(
-        ranges.iter().all(|range| (range.lane.as_str(), range.reason) == ("bulk", Reason::Dropped))
-    );
+    let ranges = room::told(broker);
+    assert!(ranges.iter().all(|range| range.reason == Reason::Dropped));
     ranges.iter().flat_map(|range| range.from..=range.to).collect()
 }
 

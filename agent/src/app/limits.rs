@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{Config, Lane};
+use crate::host::{self, Disk};
 use crate::queue::{Claim, DeadLimits, LaneLimits, Limits, Room, Space};
 
 /// The file system of a folder.
@@ -12,14 +13,8 @@ struct FileSystem(PathBuf);
 
 impl Space for FileSystem {
     fn look(&self) -> Option<Room> {
-        let found = rustix::fs::statvfs(&self.0).ok()?;
-        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-        Some(Room {
-            total_bytes: bytes(found.f_blocks),
-            free_bytes: bytes(found.f_bavail),
-            total_inodes: found.f_files,
-            free_inodes: found.f_favail,
-        })
+        let Disk { total_bytes, free_bytes, total_inodes, free_inodes } = host::disk(&self.0)?;
+        Some(Room { total_bytes, free_bytes, total_inodes, free_inodes })
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::rngs::StdRng;
-use spillway_protocol::message::{Flags, Stamp, StreamId};
+use spillway_protocol::message::StreamId;
 use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
@@ -271,15 +271,8 @@ impl Dead {
     }
 
     fn describe(&self, number: u64, letter: Letter) -> DeadLetter {
-        let stamp = Stamp {
-            gateway: self.gateway.clone(),
-            lane: letter.lane,
-            stream: StreamId(letter.stream),
-            seq: letter.seq,
-            accepted_ms: letter.stored.accepted_ms,
-            clock_set: letter.stored.clock_set,
-            flags: Flags::from_bits(letter.stored.flags),
-        };
+        let home = (letter.lane, StreamId(letter.stream), letter.seq);
+        let stamp = letter.stored.stamp(&self.gateway, home);
         DeadLetter {
             number,
             record: letter.stored.record,

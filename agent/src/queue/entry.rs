@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spillway_protocol::codec::{self, DecodeError};
+use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 
 const VERSION: u8 = 1;
@@ -16,9 +17,28 @@ pub(super) struct Stored<R> {
     pub(super) accepted_ms: u64,
     /// Whether that clock had been set.
     pub(super) clock_set: bool,
-    /// Bits of [`Flags`](spillway_protocol::message::Flags).
+    /// Bits of [`Flags`].
     pub(super) flags: u8,
     pub(super) record: R,
+}
+
+impl<R> Stored<R> {
+    /// What is known of it, with its number.
+    pub(super) fn stamp(
+        &self,
+        gateway: &str,
+        (lane, stream, seq): (LaneName, StreamId, u64),
+    ) -> Stamp {
+        Stamp {
+            gateway: gateway.to_owned(),
+            lane,
+            stream,
+            seq,
+            accepted_ms: self.accepted_ms,
+            clock_set: self.clock_set,
+            flags: Flags::from_bits(self.flags),
+        }
+    }
 }
 
 /// A delivered record that is sent again, under the number it had.

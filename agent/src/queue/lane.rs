@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use spillway_protocol::message::{Flags, Stamp, StreamId};
+use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -228,16 +228,7 @@ impl Lane {
     fn stamp(&self, pack: &Pack, position: u64, (stored, origin): &Found) -> Stamp {
         let own = || (self.name.clone(), pack.stream, position - pack.base);
         let of_copy = |origin: &Origin| (origin.lane.clone(), StreamId(origin.stream), origin.seq);
-        let (lane, stream, seq) = origin.as_ref().map_or_else(own, of_copy);
-        Stamp {
-            gateway: self.gateway.clone(),
-            lane,
-            stream,
-            seq,
-            accepted_ms: stored.accepted_ms,
-            clock_set: stored.clock_set,
-            flags: Flags::from_bits(stored.flags),
-        }
+        stored.stamp(&self.gateway, origin.as_ref().map_or_else(own, of_copy))
     }
 
     /// Settles a leased position.

@@ -5,13 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use spillway_protocol::message::{Flags, Stamp, StreamId};
+use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 
 use crate::queue::chain::{Found, Pack, pick};
 use crate::queue::entry::{self, Letter, Stored};
 use crate::queue::store::disk::open_sealed;
 use crate::queue::store::{PackRef, SegmentId, SegmentReader};
+
+/// Nothing in a segment says whose it is.
+const NO_GATEWAY: &str = "";
 
 /// Why a folder cannot be read as a segment.
 #[derive(Debug, thiserror::Error)]
@@ -86,35 +89,25 @@ impl Segment {
         let bytes = pack.entry(position)?;
         let own = |stored: Stored<Record>| {
             let lane = LaneName::parse(self.lane.as_str()).ok()?;
-            let stamp = stamp(lane, pack.stream, position.saturating_sub(pack.base), &stored);
+            let seq = position.saturating_sub(pack.base);
+            let stamp = stored.stamp(NO_GATEWAY, (lane, pack.stream, seq));
             Some(Content { position, record: stored.record, stamp })
         };
         if self.lane == "dead"
             && let Ok(letter) = entry::decode::<Letter>(bytes)
         {
-            let stamp = stamp(letter.lane, StreamId(letter.stream), letter.seq, &letter.stored);
+            let number = (letter.lane, StreamId(letter.stream), letter.seq);
+            let stamp = letter.stored.stamp(NO_GATEWAY, number);
             return Some(Content { position, record: letter.stored.record, stamp });
         }
         match entry::decode_record(bytes).ok()? {
             (stored, None) => own(stored),
             (stored, Some(origin)) => {
-                let stamp = stamp(origin.lane, StreamId(origin.stream), origin.seq, &stored);
+                let number = (origin.lane, StreamId(origin.stream), origin.seq);
+                let stamp = stored.stamp(NO_GATEWAY, number);
                 Some(Content { position, record: stored.record, stamp })
             }
         }
-    }
-}
-
-fn stamp(lane: LaneName, stream: StreamId, seq: u64, stored: &Stored<Record>) -> Stamp {
-    Stamp {
-        // Nothing in a segment says it.
-        gateway: String::new(),
-        lane,
-        stream,
-        seq,
-        accepted_ms: stored.accepted_ms,
-        clock_set: stored.clock_set,
-        flags: Flags::from_bits(stored.flags),
     }
 }
 
