@@ -4,6 +4,7 @@ use std::process::{Output, Stdio};
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::{BoxFuture, pending};
 use spillway::clock::SystemClock;
 use spillway::intake::{self, Intake, Intaking, LaneInfo, Storing};
 use spillway::queue::{Entry, LaneOptions, Options, Ordering, Place, Queue};
@@ -47,6 +48,11 @@ impl Intaking for Behind {
 
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
         self.0.find_seq(lane, stream, seq)
+    }
+
+    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, Place> {
+        // Nothing is sent from this queue.
+        pending().boxed()
     }
 
     fn status(&self) -> Status {

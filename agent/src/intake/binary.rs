@@ -8,12 +8,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use spillway_protocol::local::frame::{
     self, CORRELATION_BYTES, FrameError, LENGTH_BYTES, ToAgent, ToClient, VERSION,
 };
-use spillway_protocol::local::{Code, Receipt, Refusal};
+use spillway_protocol::local::{Code, Level, Receipt, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,7 @@ use super::verdict::{stalled, stopping, verdict};
 use super::wire::Wire;
 use super::{Intake, Storing};
 
-/// Most appends of one connection that wait for the disk; beyond it the client is not read from.
+/// Most appends of one connection that wait for their answers; beyond it the client is not read from.
 const PENDING_MAX: usize = 4096;
 /// Answers that wait for the client, in bytes; beyond it the client is not read from.
 const OUT_BYTES: usize = 128 * 1024;
@@ -82,6 +83,8 @@ struct Session {
     /// Bytes of `out` that the client has.
     sent: usize,
     pending: FuturesUnordered<Waiting>,
+    /// Appends that wait for RocketMQ.
+    reaching: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// For the frame under way.
     frame_held: Option<Held>,
     /// Bytes of a refused frame that are still to come.
@@ -108,6 +111,7 @@ impl Session {
             last_word: None,
             cut: false,
             pending: FuturesUnordered::new(),
+            reaching: FuturesUnordered::new(),
             frame_held: None,
             skip: 0,
             deaf: false,
@@ -122,7 +126,8 @@ impl Session {
         while !self.is_done() {
             self.inbox.reserve(IN_BYTES);
             let waiting = self.pending.len();
-            let wanted = !self.deaf && waiting < PENDING_MAX && self.out.len() < OUT_BYTES;
+            let answers = waiting + self.reaching.len();
+            let wanted = !self.deaf && answers < PENDING_MAX && self.out.len() < OUT_BYTES;
             let part = wanted && (!self.inbox.is_empty() || self.skip > 0);
             tokio::select! {
                 biased;
@@ -131,6 +136,7 @@ impl Session {
                     let (correlation, answer) = answer;
                     self.answer((correlation, self.intake.own_receipt(answer)));
                 }
+                Some(answer) = self.reaching.next(), if answers > waiting => self.answer(answer),
                 read = reader.read_buf(&mut self.inbox), if wanted => match read? {
                     0 => {
                         self.cut = part;
@@ -162,7 +168,7 @@ impl Session {
 
     /// Whether everything is said; the last word goes behind the last answer.
     fn is_done(&mut self) -> bool {
-        if self.deaf && self.pending.is_empty() {
+        if self.deaf && self.pending.is_empty() && self.reaching.is_empty() {
             if let Some(refusal) = self.last_word.take() {
                 self.put(&ToClient::Bye(refusal));
             }
@@ -241,15 +247,15 @@ impl Session {
             Err(error) => self.bye(broken(&error)),
             Ok(ToAgent::Append(append)) => {
                 let (correlation, request) = append.into_request();
-                let submitted = self.intake.prove(request).and_then(|proven| {
-                    let held = self.intake.hold(&proven.record).ok_or_else(overloaded)?;
-                    self.intake.rights.charge()?;
-                    let queue = &self.intake.queue;
-                    Ok((held, queue.submit(&proven.lane.name, proven.record)))
-                });
-                match submitted {
+                let level = request.level;
+                let proven = self.intake.prove(request);
+                match proven.and_then(|proven| self.intake.submit(proven)) {
                     Err(refusal) => self.answer((correlation, Err(refusal))),
-                    Ok((held, storing)) => self.wait_for(correlation, storing, held),
+                    Ok((storing, held)) if level == Level::Broker => {
+                        let reaching = self.intake.reach(storing, held, self.stop.clone());
+                        self.reaching.push(reaching.map(move |a| (correlation, a)).boxed());
+                    }
+                    Ok((storing, held)) => self.wait_for(correlation, storing, held),
                 }
             }
         }

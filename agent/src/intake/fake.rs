@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use spillway_protocol::local::status::{Configuration, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{IdOrigin, LaneName, MessageKey, Record, RecordId, Topic};
@@ -24,6 +25,8 @@ pub(super) struct Fake {
     stored: Mutex<Stored>,
     /// Records reach the "disk" while this is true.
     disk: watch::Sender<bool>,
+    /// Records reach the "broker" while this says what becomes of them.
+    broker: watch::Sender<Option<bool>>,
     /// The next submits fail with this.
     pub(super) failing: Mutex<Option<AppendError>>,
     /// A record with this body makes the session panic.
@@ -44,6 +47,7 @@ impl Fake {
         Arc::new(Self {
             stored: Mutex::default(),
             disk: watch::channel(true).0,
+            broker: watch::channel(None).0,
             failing: Mutex::default(),
             panics: AtomicBool::new(false),
         })
@@ -51,6 +55,11 @@ impl Fake {
 
     pub(super) fn set_disk(&self, works: bool) {
         self.disk.send_replace(works);
+    }
+
+    /// From now on the broker takes what waits, or it is dead-lettered.
+    pub(super) fn set_broker(&self, takes: bool) {
+        self.broker.send_replace(Some(takes));
     }
 
     pub(super) fn bodies(&self) -> Vec<String> {
@@ -148,6 +157,17 @@ impl Intaking for Fake {
             true => Place::Delivered { lane, stream, seq },
             false => Place::Unknown,
         }
+    }
+
+    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place> {
+        let (lane, mut broker) = (lane.clone(), self.broker.subscribe());
+        Box::pin(async move {
+            let took = broker.wait_for(Option::is_some).await.is_ok_and(|took| *took == Some(true));
+            match took {
+                true => Place::Delivered { lane, stream, seq },
+                false => Place::Dead { lane, stream, seq },
+            }
+        })
     }
 
     fn status(&self) -> Status {

@@ -19,7 +19,7 @@ use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spillway_protocol::local::json::JSON_MAX;
-use spillway_protocol::local::{self, Code, Receipt, Refusal, headers, json};
+use spillway_protocol::local::{self, Code, Level, Receipt, Refusal, headers, json};
 use spillway_protocol::record::BODY_MAX;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -160,8 +160,8 @@ async fn post(
     }
     let expects = request.headers().contains_key(EXPECT);
     let (head, mut incoming) = request.into_parts();
-    match one(form, &head.headers, &mut incoming, intake).await {
-        Ok(receipt) => stored(&receipt),
+    match one(form, &head.headers, &mut incoming, intake, stop).await {
+        Ok((receipt, asked)) => stored(&receipt, asked),
         Err(refusal) => {
             // Of a body that stopped coming there is no rest.
             if !expects && refusal.code != Code::Timeout {
@@ -201,7 +201,6 @@ fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
     }
 }
 
-/// One record: received, proven, stored.
 /// Coming back later would not help.
 fn too_large_for_memory() -> Refusal {
     let message = "is larger than [limits] memory allows as JSON; send it as \
@@ -209,12 +208,14 @@ fn too_large_for_memory() -> Refusal {
     Refusal::of("body", Code::TooLarge, message)
 }
 
+/// One record: received, proven, stored; and the level that was asked for.
 async fn one(
     form: Form,
     headers: &HeaderMap,
     incoming: &mut Incoming,
     intake: &Intake,
-) -> Result<Receipt, Refusal> {
+    stop: CancellationToken,
+) -> Result<(Receipt, Level), Refusal> {
     let max = if form == Form::Json { JSON_MAX } else { BODY_MAX };
     let (text, mut held) = body::receive(incoming, max, intake).await?;
     let request = match form {
@@ -238,7 +239,15 @@ async fn one(
     };
     let proven = intake.prove(request)?;
     drop((text, held));
-    intake.store(proven).await
+    let asked = proven.level;
+    let receipt = match asked {
+        Level::Disk => intake.store(proven).await?,
+        Level::Broker => {
+            let (storing, held) = intake.submit(proven)?;
+            intake.reach(storing, held, stop).await?
+        }
+    };
+    Ok((receipt, asked))
 }
 
 /// A `traceparent` header counts where the JSON has none of its own.
@@ -252,8 +261,9 @@ fn add_trace(request: &mut local::Request, headers: &HeaderMap) -> Result<(), Re
     Ok(())
 }
 
-fn stored(receipt: &Receipt) -> Response<Out> {
+fn stored(receipt: &Receipt, asked: Level) -> Response<Out> {
     let status = match receipt.duplicate {
+        _ if receipt.level != asked => StatusCode::ACCEPTED,
         true => StatusCode::OK,
         false => StatusCode::CREATED,
     };

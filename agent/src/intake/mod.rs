@@ -75,6 +75,9 @@ pub trait Intaking: Send + Sync + 'static {
     /// Where the record with this number is.
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place;
 
+    /// Where the record with this number is, once it does not wait any more.
+    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place>;
+
     /// The agent's state.
     fn status(&self) -> Status;
 }
@@ -119,6 +122,9 @@ pub struct Options {
     pub stall_max: Duration,
     /// Longest wait for the disk before a record is answered with 503.
     pub commit_max: Duration,
+    /// Longest wait for RocketMQ where a record asks for it, from when it came; then it is answered
+    /// with the level reached.
+    pub broker_max: Duration,
     /// Time that requests under way get when the agent stops.
     pub grace: Duration,
 }
@@ -137,6 +143,7 @@ impl Default for Options {
             body_max: Duration::from_secs(600),
             stall_max: Duration::from_secs(60),
             commit_max: Duration::from_secs(30),
+            broker_max: Duration::from_secs(30),
             grace: Duration::from_secs(10),
         }
     }

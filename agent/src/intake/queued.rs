@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId};
+use tokio::task::spawn_blocking;
 
 use super::{Intaking, LaneInfo, Storing};
 use crate::queue::{Place, Queue};
@@ -46,6 +48,17 @@ impl Intaking for Queued {
 
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
         self.queue.find_seq(lane, stream, seq)
+    }
+
+    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place> {
+        let (queue, lane) = (self.queue.clone(), lane.clone());
+        Box::pin(async move {
+            if let Some(settling) = queue.settling(&lane, stream, seq) {
+                settling.await;
+            }
+            let looked = spawn_blocking(move || queue.find_seq(&lane, stream, seq)).await;
+            looked.unwrap_or(Place::Unknown)
+        })
     }
 
     fn status(&self) -> Status {

@@ -1,13 +1,15 @@
 //! Whether a request is a record that some lane takes, and what the queue's answers mean outside.
 
+use futures::future::BoxFuture;
 use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use spillway_protocol::message::xml_safe;
 use spillway_protocol::record::{BODY_MAX_BASE64, Record};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::admission::{Held, RECORD_BYTES, overloaded};
-use super::{Intake, LaneInfo, routing};
-use crate::queue::{AppendError, Receipt as Stored};
+use super::{Intake, LaneInfo, Storing, routing};
+use crate::queue::{AppendError, Place, Receipt as Stored};
 
 /// Longest topic of the MQ HTTP API, in bytes.
 const HTTP_TOPIC_MAX: usize = 64;
@@ -17,16 +19,16 @@ const HTTP_TOPIC_MAX: usize = 64;
 pub(super) struct Proven {
     pub(super) lane: LaneInfo,
     pub(super) record: Record,
+    /// When it is to be answered.
+    pub(super) level: Level,
 }
+
+/// Resolves once a record has reached the level that was asked for, or the time is over.
+pub(super) type Reaching = BoxFuture<'static, Result<Receipt, Refusal>>;
 
 impl Intake {
     /// Proves everything about `request` that can be known before it is stored.
     pub(super) fn prove(&self, mut request: Request) -> Result<Proven, Refusal> {
-        if request.level == Level::Broker {
-            let message =
-                "\"broker\" is not built yet; use \"disk\" and ask for the record's state";
-            return Err(Refusal::of("level", Code::NotBuiltYet, message));
-        }
         self.rights.may_store()?;
         self.route(&mut request)?;
         let lane = self.own_lane(request.lane.as_deref())?;
@@ -34,7 +36,7 @@ impl Intake {
         if self.options.http_limits {
             check_http(&record)?;
         }
-        Ok(Proven { lane, record })
+        Ok(Proven { lane, record, level: request.level })
     }
 
     /// Fills in what the routes say of it. Doing it twice changes nothing.
@@ -72,15 +74,47 @@ impl Intake {
         self.budget.try_hold(record.size_bytes() + RECORD_BYTES)
     }
 
+    /// Hands a record to the queue, with what it costs meanwhile.
+    pub(super) fn submit(&self, proven: Proven) -> Result<(Storing, Held), Refusal> {
+        let held = self.hold(&proven.record).ok_or_else(overloaded)?;
+        self.rights.charge()?;
+        Ok((self.queue.submit(&proven.lane.name, proven.record), held))
+    }
+
     /// Stores a record and says what became of it, after `commit_max` at the latest.
     pub(super) async fn store(&self, proven: Proven) -> Result<Receipt, Refusal> {
-        let _held = self.hold(&proven.record).ok_or_else(overloaded)?;
-        self.rights.charge()?;
-        let storing = self.queue.submit(&proven.lane.name, proven.record);
+        let (storing, _held) = self.submit(proven)?;
         match timeout(self.options.commit_max, storing).await {
             Ok(answer) => self.own_receipt(verdict(answer)),
             Err(_) => Err(stalled()),
         }
+    }
+
+    /// Waits for the disk and then for RocketMQ: for `broker_max` from now on, and not beyond the
+    /// agent's stop. While it waits for the latter, the record costs no more than its answer.
+    pub(super) fn reach(
+        &self,
+        storing: Storing,
+        mut held: Held,
+        stop: CancellationToken,
+    ) -> Reaching {
+        let (intake, came) = (self.clone(), Instant::now());
+        Box::pin(async move {
+            let stored = timeout(intake.options.commit_max, storing).await;
+            let receipt = intake.own_receipt(verdict(stored.map_err(|_| stalled())?))?;
+            held.resize(RECORD_BYTES);
+            let settled = intake.queue.settled(&receipt.lane, receipt.stream, receipt.seq);
+            let level = tokio::select! {
+                biased;
+                place = settled => match place {
+                    Place::Delivered { .. } => Level::Broker,
+                    _ => Level::Disk,
+                },
+                () = stop.cancelled() => Level::Disk,
+                () = sleep_until(came + intake.options.broker_max) => Level::Disk,
+            };
+            Ok(Receipt { level, ..receipt })
+        })
     }
 
     /// Ids are the gateway's: a repeat of what another client stored in a lane of its own must not

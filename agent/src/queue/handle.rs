@@ -26,7 +26,7 @@ use super::ids::Ids;
 use super::inbox::Inbox;
 use super::inspect::Inspection;
 use super::keeper;
-use super::lane::Lane;
+use super::lane::{Lane, Settling};
 use super::lease::Lease;
 use super::limits::Gate;
 use super::quarantine;
@@ -313,6 +313,14 @@ impl Queue {
         };
         let position = self.position(&lane.name, stream, seq);
         position.map_or(Place::Unknown, |position| lane.place(position))
+    }
+
+    /// Ends once the record with this number does not wait any more, whatever became of it; `None`
+    /// if it is not known.
+    pub fn settling(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<Settling> {
+        let lane = self.lane(lane)?;
+        let position = self.position(&lane.name, stream, seq)?;
+        Some(lane.clone().settling(position))
     }
 
     /// A delivered record, while it is kept.

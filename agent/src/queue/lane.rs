@@ -7,6 +7,7 @@ mod inquiry;
 mod leasing;
 mod looking;
 mod saving;
+mod watching;
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -32,6 +33,7 @@ use super::timeline::{Accepted, Timeline};
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
 use leasing::LOOKS_MAX;
+pub use watching::Settling;
 
 /// Pause after a read that failed, as while the disk or the data folder is away: whoever waits for
 /// records would ask again at once.
@@ -63,6 +65,7 @@ pub(super) struct Lane {
     timeline: Mutex<Timeline>,
     /// Nothing is read before, since reading has failed.
     unread_until: Mutex<Option<Instant>>,
+    watchers: watching::Watchers,
     tell: bool,
 }
 
@@ -135,6 +138,7 @@ impl Lane {
             oldest: Mutex::new(None),
             timeline: Mutex::new(Timeline::new(shared.clock.now_ms(), Instant::now())),
             unread_until: Mutex::new(None),
+            watchers: watching::Watchers::default(),
             tell: shared.tell,
             head: Mutex::new(head),
         })
@@ -239,6 +243,7 @@ impl Lane {
             self.give_up(&mut head, (position, position + 1), end, self.now_ms());
         }
         drop(head);
+        self.watchers.wake(position, position + 1);
         self.touch();
     }
 
@@ -251,6 +256,7 @@ impl Lane {
 
     /// Notes what the far side has to hear of these positions.
     fn give_up(&self, head: &mut Head, (from, to): (u64, u64), end: End, at_ms: u64) {
+        self.watchers.wake(from, to);
         let Some(fate) = end.fate() else { return };
         for (StreamId(stream), from, to) in self.numbering.spans(from, to) {
             head.untold.add(Grave { fate, stream, from, to, first_ms: at_ms, last_ms: at_ms });

@@ -58,6 +58,7 @@ pub use api::{
 };
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;
+pub use lane::Settling;
 pub use lease::Lease;
 pub use limits::{Claim, DeadLimits, LaneLimit, LaneLimits, Limits, Room, Space};
 

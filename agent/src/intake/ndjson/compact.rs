@@ -19,6 +19,7 @@ pub(super) enum Answer {
         /// Where it is not the id.
         key: Option<MessageKey>,
         duplicate: bool,
+        level: Level,
     },
     Refused {
         refusal: Refusal,
@@ -57,12 +58,13 @@ impl Answer {
             id: Id::new(receipt.id),
             key,
             duplicate: receipt.duplicate,
+            level: receipt.level,
         }
     }
 
     /// The line of JSON, if it is of a stored record.
     pub(super) fn into_line(self) -> Option<String> {
-        let Answer::Stored { seq, lane, id, key, duplicate } = self else {
+        let Answer::Stored { seq, lane, id, key, duplicate, level } = self else {
             return None;
         };
         let id = id.into_text()?;
@@ -76,7 +78,7 @@ impl Answer {
             lane,
             stream: StreamId(0), // Not part of the line.
             seq,
-            level: Level::Disk,
+            level,
             duplicate,
         };
         Some(receipt.to_json() + "\n")

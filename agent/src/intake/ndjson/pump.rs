@@ -7,7 +7,7 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use spillway_protocol::local::json::{self, JSON_MAX, KnownKey};
-use spillway_protocol::local::{Code, Receipt, Refusal, Request};
+use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use spillway_protocol::record::{IdOrigin, RecordId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use super::answers::Writer;
 use super::chains::{Chain, Chains};
 use super::lines::{Line, Lines};
 use crate::intake::admission::{Held, RECORD_BYTES, overloaded};
-use crate::intake::verdict::{Proven, stalled, stopping, verdict};
+use crate::intake::verdict::{Proven, Reaching, stalled, stopping, verdict};
 use crate::intake::{Intake, Storing};
 use crate::queue::Place;
 
@@ -25,8 +25,22 @@ const PENDING_MAX: usize = 4096;
 
 /// A line's answer to come, in the order of the lines.
 enum Slot {
-    Storing { storing: Storing, deadline: Instant, chain: Chain, held: Held },
-    Refused { refusal: Refusal, times: u64 },
+    Storing {
+        storing: Storing,
+        deadline: Instant,
+        chain: Chain,
+        held: Held,
+    },
+    /// To reach RocketMQ, too.
+    Reaching {
+        reaching: Reaching,
+        chain: Chain,
+        bytes: usize,
+    },
+    Refused {
+        refusal: Refusal,
+        times: u64,
+    },
 }
 
 pub(super) struct Pump {
@@ -181,7 +195,7 @@ impl Pump {
     }
 
     async fn submit(&mut self, proven: Proven, mut held: Held) {
-        let Proven { lane, record } = proven;
+        let Proven { lane, record, level } = proven;
         let chain = Chain::new(&lane, record.order_key.as_ref());
         if self.chains.bars(&chain) {
             self.chains.bar(chain);
@@ -198,11 +212,17 @@ impl Pump {
             self.pending_ids.insert(record.id.clone());
         }
         self.pending_bytes += held.bytes();
-        self.pending.push_back(Slot::Storing {
-            storing: self.intake.queue.submit(&lane.name, record),
-            deadline: Instant::now() + self.intake.options.commit_max,
-            chain,
-            held,
+        let storing = self.intake.queue.submit(&lane.name, record);
+        self.pending.push_back(match level {
+            Level::Disk => {
+                let deadline = Instant::now() + self.intake.options.commit_max;
+                Slot::Storing { storing, deadline, chain, held }
+            }
+            Level::Broker => {
+                let bytes = held.bytes();
+                let reaching = self.intake.reach(storing, held, self.stop.clone());
+                Slot::Reaching { reaching, chain, bytes }
+            }
         });
         if wait {
             self.settle_all().await;
@@ -249,6 +269,10 @@ impl Pump {
                     Some(answer) => verdict(answer),
                     None => return,
                 },
+                Slot::Reaching { reaching, .. } => match reaching.now_or_never() {
+                    Some(answer) => answer,
+                    None => return,
+                },
             };
             self.settle_head(answer);
         }
@@ -272,15 +296,23 @@ impl Pump {
             Some(Slot::Storing { chain, held, .. }) => {
                 self.pending_bytes -= held.bytes();
                 let answer = self.intake.own_receipt(answer);
-                if answer.is_err() {
-                    self.chains.bar(chain);
-                }
-                self.answers.put(answer);
+                self.answer(chain, answer);
+            }
+            Some(Slot::Reaching { chain, bytes, .. }) => {
+                self.pending_bytes -= bytes;
+                self.answer(chain, answer);
             }
         }
         if self.pending.is_empty() {
             self.pending_ids.clear();
         }
+    }
+
+    fn answer(&mut self, chain: Chain, answer: Result<Receipt, Refusal>) {
+        if answer.is_err() {
+            self.chains.bar(chain);
+        }
+        self.answers.put(answer);
     }
 }
 
@@ -294,6 +326,7 @@ async fn head(pending: &mut VecDeque<Slot>) -> Result<Receipt, Refusal> {
             Ok(answer) => verdict(answer),
             Err(_) => Err(stalled()),
         },
+        Some(Slot::Reaching { reaching, .. }) => reaching.await,
     }
 }
 

@@ -5,6 +5,7 @@ mod clients;
 mod front;
 mod hostile;
 mod http;
+mod level;
 mod ndjson;
 
 use std::path::PathBuf;

@@ -29,12 +29,15 @@ use self::backoff::Backoff;
 use self::connection::Connection;
 use self::driver::Driver;
 use super::frame::{self, Append, ToAgent};
-use super::{Code, Receipt, Refusal, Request};
+use super::{Code, Level, Receipt, Refusal, Request};
 use crate::record::Draft;
 
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// When records are answered. Those that ask for [`Level::Broker`] wait 30 s at most: then
+    /// their receipts say what was reached. `answer_max` has to be longer.
+    pub level: Level,
     /// Most records without an answer, at least 1.
     pub window: u32,
     /// Most bytes of frames without an answer; a larger single frame still goes, alone.
@@ -56,6 +59,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            level: Level::Disk,
             window: 256,
             window_bytes: 8 * 1024 * 1024,
             wait_when_busy: false,
@@ -119,6 +123,7 @@ pub struct Client {
     records: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     bytes_max: u32,
+    level: Level,
 }
 
 /// The answer to come. Dropping it does not take the record back.
@@ -162,6 +167,7 @@ impl Client {
             records: Arc::new(Semaphore::new(options.window.max(1) as usize)),
             bytes: Arc::new(Semaphore::new(bytes_max as usize)),
             bytes_max,
+            level: options.level,
         };
         let backoff = Backoff::new(&options);
         let driver = Driver::new(path.to_owned(), options, backoff, Backlog::default(), inbox);
@@ -177,7 +183,7 @@ impl Client {
     /// Waits for room in the window, queues the record, and returns the answer to come.
     pub async fn submit(&self, draft: Draft, lane: Option<&str>) -> Result<Pending, AppendError> {
         let correlation = self.next.fetch_add(1, Ordering::Relaxed);
-        let frame = encode(correlation, draft, lane)?;
+        let frame = encode(correlation, draft, lane, self.level)?;
         let cost = u32::try_from(frame.len()).map_or(self.bytes_max, |n| n.min(self.bytes_max));
         let room = (
             Arc::clone(&self.records).acquire_owned().await,
@@ -193,9 +199,14 @@ impl Client {
     }
 }
 
-fn encode(correlation: u64, mut draft: Draft, lane: Option<&str>) -> Result<Bytes, Refusal> {
+fn encode(
+    correlation: u64,
+    mut draft: Draft,
+    lane: Option<&str>,
+    level: Level,
+) -> Result<Bytes, Refusal> {
     draft.id.get_or_insert_with(|| uuid::Uuid::now_v7().to_string());
-    let request = Request { draft, lane: lane.map(str::to_owned), ..Request::default() };
+    let request = Request { draft, lane: lane.map(str::to_owned), level };
     let message = ToAgent::Append(Append::new(correlation, request));
     let mut out = Vec::new();
     frame::put(frame::VERSION, &message, &mut out)
