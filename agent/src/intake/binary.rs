@@ -4,8 +4,6 @@
 mod hello;
 
 use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -14,17 +12,18 @@ use futures::{FutureExt, StreamExt};
 use spillway_protocol::local::frame::{
     self, CORRELATION_BYTES, FrameError, LENGTH_BYTES, ToAgent, ToClient, VERSION,
 };
-use spillway_protocol::local::{Code, Level, Receipt, Refusal};
+use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::hello::hello;
 pub(super) use self::hello::turned_away;
+use super::Intake;
 use super::admission::{Held, overloaded};
-use super::verdict::{stalled, stopping, verdict};
+use super::verdict::{Proven, cost, stalled, stopping, verdict};
 use super::wire::Wire;
-use super::{Intake, Storing};
+use crate::queue::{Answered, Answers, Tag};
 
 /// Most appends of one connection that wait for their answers; beyond it the client is not read from.
 const PENDING_MAX: usize = 4096;
@@ -59,22 +58,6 @@ fn broken(error: &FrameError) -> Refusal {
     Refusal::new(code, error.to_string())
 }
 
-/// An append that waits for the disk.
-struct Waiting {
-    correlation: u64,
-    storing: Storing,
-    _held: Held,
-}
-
-impl Future for Waiting {
-    type Output = Answer;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
-        let correlation = self.correlation;
-        self.storing.as_mut().poll(cx).map(|answer| (correlation, verdict(answer)))
-    }
-}
-
 struct Session {
     intake: Intake,
     stop: CancellationToken,
@@ -82,7 +65,10 @@ struct Session {
     out: Vec<u8>,
     /// Bytes of `out` that the client has.
     sent: usize,
-    pending: FuturesUnordered<Waiting>,
+    /// Answers of appends that wait for the disk, how many those are, and what they cost meanwhile.
+    storing: Answers,
+    waiting: usize,
+    held: Held,
     /// Appends that wait for RocketMQ.
     reaching: FuturesUnordered<BoxFuture<'static, Answer>>,
     /// For the frame under way.
@@ -103,6 +89,7 @@ struct Session {
 impl Session {
     fn new(intake: Intake, stop: CancellationToken, inbox: BytesMut) -> Self {
         Self {
+            held: intake.budget.empty(),
             intake,
             stop,
             inbox,
@@ -110,7 +97,8 @@ impl Session {
             sent: 0,
             last_word: None,
             cut: false,
-            pending: FuturesUnordered::new(),
+            storing: Answers::default(),
+            waiting: 0,
             reaching: FuturesUnordered::new(),
             frame_held: None,
             skip: 0,
@@ -125,18 +113,14 @@ impl Session {
         self.take_frames();
         while !self.is_done() {
             self.inbox.reserve(IN_BYTES);
-            let waiting = self.pending.len();
-            let answers = waiting + self.reaching.len();
-            let wanted = !self.deaf && answers < PENDING_MAX && self.out.len() < OUT_BYTES;
+            let (waiting, reaching) = (self.waiting > 0, self.reaching.len());
+            let pending = self.waiting + reaching;
+            let wanted = !self.deaf && pending < PENDING_MAX && self.out.len() < OUT_BYTES;
             let part = wanted && (!self.inbox.is_empty() || self.skip > 0);
             tokio::select! {
                 biased;
-                Some(answer) = self.pending.next(), if waiting > 0 => {
-                    self.stored = Instant::now();
-                    let (correlation, answer) = answer;
-                    self.answer((correlation, self.intake.own_receipt(answer)));
-                }
-                Some(answer) = self.reaching.next(), if answers > waiting => self.answer(answer),
+                answers = self.storing.next(), if waiting => self.settle(answers),
+                Some(answer) = self.reaching.next(), if reaching > 0 => self.answer(answer),
                 read = reader.read_buf(&mut self.inbox), if wanted => match read? {
                     0 => {
                         self.cut = part;
@@ -154,8 +138,8 @@ impl Session {
                 () = sleep_until(self.heard + self.intake.options.pause_max), if part => {
                     self.bye(Refusal::new(Code::Timeout, "a frame stopped coming"));
                 }
-                () = sleep_until(self.stored + self.intake.options.commit_max), if waiting > 0 => {
-                    self.pending.clear();
+                () = sleep_until(self.stored + self.intake.options.commit_max), if waiting => {
+                    self.give_up();
                     self.bye(stalled());
                 }
             }
@@ -168,7 +152,7 @@ impl Session {
 
     /// Whether everything is said; the last word goes behind the last answer.
     fn is_done(&mut self) -> bool {
-        if self.deaf && self.pending.is_empty() && self.reaching.is_empty() {
+        if self.deaf && self.waiting == 0 && self.reaching.is_empty() {
             if let Some(refusal) = self.last_word.take() {
                 self.put(&ToClient::Bye(refusal));
             }
@@ -247,25 +231,51 @@ impl Session {
             Err(error) => self.bye(broken(&error)),
             Ok(ToAgent::Append(append)) => {
                 let (correlation, request) = append.into_request();
-                let level = request.level;
-                let proven = self.intake.prove(request);
-                match proven.and_then(|proven| self.intake.submit(proven)) {
-                    Err(refusal) => self.answer((correlation, Err(refusal))),
-                    Ok((storing, held)) if level == Level::Broker => {
-                        let reaching = self.intake.reach(storing, held, self.stop.clone());
-                        self.reaching.push(reaching.map(move |a| (correlation, a)).boxed());
-                    }
-                    Ok((storing, held)) => self.wait_for(correlation, storing, held),
+                if let Err(refusal) = self.append(correlation, request) {
+                    self.answer((correlation, Err(refusal)));
                 }
             }
         }
     }
 
-    fn wait_for(&mut self, correlation: u64, storing: Storing, held: Held) {
-        if self.pending.is_empty() {
+    fn append(&mut self, correlation: u64, request: Request) -> Result<(), Refusal> {
+        let proven = self.intake.prove(request)?;
+        if proven.level == Level::Broker {
+            let (storing, held) = self.intake.submit(proven)?;
+            let reaching = self.intake.reach(storing, held, self.stop.clone());
+            self.reaching.push(reaching.map(move |answer| (correlation, answer)).boxed());
+            return Ok(());
+        }
+        let (before, bytes) = (self.held.bytes(), cost(&proven.record));
+        if !self.held.try_resize(before + bytes) {
+            return Err(overloaded());
+        }
+        self.intake.rights.charge().inspect_err(|_| self.held.resize(before))?;
+        if self.waiting == 0 {
             self.stored = Instant::now();
         }
-        self.pending.push(Waiting { correlation, storing, _held: held });
+        self.waiting += 1;
+        let Proven { lane, record, .. } = proven;
+        let tag = Tag { correlation, bytes };
+        self.intake.queue.submit_to(&lane.name, record, &self.storing, tag);
+        Ok(())
+    }
+
+    /// Passes on what became of records that waited for the disk.
+    fn settle(&mut self, answers: Vec<Answered>) {
+        self.stored = Instant::now();
+        for (Tag { correlation, bytes }, answer) in answers {
+            self.waiting -= 1;
+            self.held.resize(self.held.bytes() - bytes);
+            let receipt = self.intake.own_receipt(verdict(answer));
+            self.answer((correlation, receipt));
+        }
+    }
+
+    /// Waits no longer for the disk.
+    fn give_up(&mut self) {
+        (self.storing, self.waiting) = (Answers::default(), 0);
+        self.held.resize(0);
     }
 
     fn answer(&mut self, (correlation, result): Answer) {

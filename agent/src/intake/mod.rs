@@ -50,7 +50,7 @@ use self::admission::Budget;
 use self::clients::{Clients, Peer, Rights};
 use crate::attendance::{Register, Visit};
 use crate::config::{Client, Route};
-use crate::queue::{AppendError, Ordering, Place, Receipt};
+use crate::queue::{Answers, AppendError, Ordering, Place, Receipt, Tag};
 
 /// Resolves once the record is on disk, or will not be.
 pub type Storing = BoxFuture<'static, Result<Receipt, AppendError>>;
@@ -62,6 +62,12 @@ pub trait Intaking: Send + Sync + 'static {
     /// what was submitted to the lane after it and before the failure was reported must fail too:
     /// order keys rely on it.
     fn submit(&self, lane: &LaneName, record: Record) -> Storing;
+
+    /// The same for one of many, which `answers` gathers the answers of.
+    fn submit_to(&self, lane: &LaneName, record: Record, answers: &Answers, tag: Tag) {
+        let (storing, answers) = (self.submit(lane, record), answers.clone());
+        tokio::spawn(async move { answers.put(tag, storing.await) });
+    }
 
     /// The lanes that apps may use, in the order of the configuration; one of them is the default.
     fn lanes(&self) -> Arc<[LaneInfo]>;

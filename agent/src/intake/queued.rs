@@ -9,7 +9,7 @@ use spillway_protocol::record::{LaneName, Record, RecordId};
 use tokio::task::spawn_blocking;
 
 use super::{Intaking, LaneInfo, Storing};
-use crate::queue::{Place, Queue};
+use crate::queue::{Answers, Place, Queue, Tag};
 
 /// [`Intaking`] by a [`Queue`], and by whoever knows the agent's state.
 pub struct Queued {
@@ -32,6 +32,10 @@ impl Queued {
 impl Intaking for Queued {
     fn submit(&self, lane: &LaneName, record: Record) -> Storing {
         Box::pin(self.queue.submit(lane, record))
+    }
+
+    fn submit_to(&self, lane: &LaneName, record: Record, answers: &Answers, tag: Tag) {
+        self.queue.submit_to(lane, record, answers, tag);
     }
 
     fn lanes(&self) -> Arc<[LaneInfo]> {

@@ -71,7 +71,7 @@ impl Intake {
 
     /// Holds what a record costs until it is stored.
     pub(super) fn hold(&self, record: &Record) -> Option<Held> {
-        self.budget.try_hold(record.size_bytes() + RECORD_BYTES)
+        self.budget.try_hold(cost(record))
     }
 
     /// Hands a record to the queue, with what it costs meanwhile.
@@ -128,6 +128,11 @@ impl Intake {
             answer => answer,
         }
     }
+}
+
+/// What a record costs until it is stored.
+pub(super) fn cost(record: &Record) -> usize {
+    record.size_bytes() + RECORD_BYTES
 }
 
 fn check_http(record: &Record) -> Result<(), Refusal> {

@@ -210,13 +210,6 @@ pub enum AppendError {
 pub struct Ticket(pub(super) oneshot::Receiver<Result<Receipt, AppendError>>);
 
 impl Ticket {
-    /// One that is answered already.
-    pub(super) fn answered(answer: Result<Receipt, AppendError>) -> Self {
-        let (sender, receiver) = oneshot::channel();
-        drop(sender.send(answer));
-        Self(receiver)
-    }
-
     /// Waits for the answer, blocking the thread.
     pub fn wait(self) -> Result<Receipt, AppendError> {
         self.0.blocking_recv().unwrap_or(Err(AppendError::Stopping))

@@ -2,18 +2,19 @@
 //! numbers, makes it durable, and only then answers. While a sync runs the next group gathers, so
 //! that a lone record waits for one sync and a crowd shares one.
 
-use std::collections::HashMap;
 use std::io;
 use std::mem::take;
 use std::sync::Arc;
 
 use spillway_protocol::message::Flags;
+use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
+use super::answers::Answers;
 use super::api::{AppendError, Receipt};
-use super::chain::Tail;
+use super::chain::{Newest, Tail};
 use super::gather::Gatherer;
-use super::ids::{IdHash, Ids, Print, Seen, Unwritten, is_full};
+use super::ids::{ByIdHash, Ids, Print, Seen, Unwritten, is_full};
 use super::inbox::{Group, Inbox};
 use super::lane::Lane;
 use super::limits::Gate;
@@ -54,8 +55,11 @@ impl Committed {
             let receipt = Receipt { duplicate: true, ..self.stored[first].0.clone() };
             answer.send(Ok(receipt));
         }
-        // Who has hung up gets no answer; the record is stored all the same.
-        self.stored.into_iter().for_each(|(receipt, answer)| answer.send(Ok(receipt)));
+        // Woken once all is said: else the first answers would be taken while the others come.
+        let left =
+            self.stored.into_iter().filter_map(|(receipt, answer)| answer.leave(Ok(receipt)));
+        let woken: Vec<Answers> = left.collect();
+        woken.iter().for_each(Answers::wake);
         self.refused
     }
 }
@@ -96,7 +100,7 @@ impl Failed {
 struct Batch {
     candidates: Vec<Submission>,
     /// App-given ids among them.
-    ids: HashMap<IdHash, (Print, usize)>,
+    ids: ByIdHash<(Print, usize)>,
     /// The same record twice in one group: it is answered with the first.
     repeats: Vec<(usize, Answer)>,
     /// What there was no room for.
@@ -235,24 +239,18 @@ impl Committer {
     }
 
     fn receipt(&self, submission: &Submission, position: u64) -> Receipt {
-        let newest = self.lane.numbering().newest();
-        Receipt {
-            id: submission.id.clone(),
-            key: submission.key.clone(),
-            lane: self.lane.name.clone(),
-            stream: newest.stream,
-            seq: position.saturating_sub(newest.base),
-            duplicate: false,
-        }
+        receipt(&self.lane.name, self.lane.numbering().newest(), submission, position)
     }
 
     fn store(&mut self, batch: Batch) -> Result<Committed, Failed> {
         let Batch { candidates, repeats, full: refused, bytes, .. } = batch;
         let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        let newest = self.lane.numbering().newest();
         for (mut submission, position) in candidates.into_iter().zip(self.tail.next()..) {
             rows.extend(submission.print.map(|print| (print, position)));
             entries.push(take(&mut submission.entry));
-            stored.push((self.receipt(&submission, position), submission.answer));
+            let receipt = receipt(&self.lane.name, newest, &submission, position);
+            stored.push((receipt, submission.answer));
         }
         if stored.is_empty() {
             return Ok(Committed { stored, repeats, refused });
@@ -308,6 +306,17 @@ impl Committer {
     fn tell_unwritten(&self) {
         let first = self.unwritten.keeps().into_iter().chain(self.tail.open_first()).min();
         self.lane.keep_from(first.unwrap_or(u64::MAX));
+    }
+}
+
+fn receipt(lane: &LaneName, newest: Newest, submission: &Submission, position: u64) -> Receipt {
+    Receipt {
+        id: submission.id.clone(),
+        key: submission.key.clone(),
+        lane: lane.clone(),
+        stream: newest.stream,
+        seq: position.saturating_sub(newest.base),
+        duplicate: false,
     }
 }
 

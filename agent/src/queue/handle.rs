@@ -1,5 +1,7 @@
 //! The queue as the rest of the agent holds it.
 
+mod arrival;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
@@ -12,15 +14,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record, RecordId};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError,
-    Options, Ordering, Place, Recovery, Run, SettleError, Ticket,
+    Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError, Options,
+    Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
-use super::entry::Copied;
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
@@ -31,7 +32,6 @@ use super::lease::Lease;
 use super::limits::Gate;
 use super::quarantine;
 use super::recover::{self, Parts};
-use super::submission::{Answer, Submission, Waiting};
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
@@ -137,47 +137,6 @@ impl Queue {
             _lock: lock,
         };
         Ok((Self(Arc::new(inner)), recovery))
-    }
-
-    /// Takes a record in, in the order of calls per lane. Never blocks.
-    pub fn submit(&self, lane: &LaneName, record: Record) -> Ticket {
-        self.submit_flagged(lane, record, Flags::NONE)
-    }
-
-    /// The same for a record that is more than an app's.
-    pub fn submit_flagged(&self, lane: &LaneName, record: Record, flags: Flags) -> Ticket {
-        let size_bytes = record.size_bytes();
-        let clock = self.0.clock.clone();
-        self.put(lane, size_bytes, |answer| Submission::new(record, flags, answer, clock.as_ref()))
-    }
-
-    /// A record sent again, as it was.
-    pub(super) fn submit_copy(&self, lane: &LaneName, copied: Copied<Record>) -> Ticket {
-        let size_bytes = copied.stored.record.size_bytes();
-        self.put(lane, size_bytes, |answer| Submission::copy(copied, answer))
-    }
-
-    fn put(
-        &self,
-        lane: &LaneName,
-        size_bytes: usize,
-        submission: impl FnOnce(Answer) -> Option<Submission>,
-    ) -> Ticket {
-        let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
-            return Ticket::answered(Err(AppendError::UnknownLane { lane: lane.clone() }));
-        };
-        let Some(waiting) =
-            Waiting::enter(&self.0.waiting_bytes, size_bytes, self.0.waiting_bytes_max)
-        else {
-            let reason = "too many records wait for it; send this one again later";
-            return Ticket::answered(Err(AppendError::Disk(reason.to_owned())));
-        };
-        let (sender, receiver) = oneshot::channel();
-        let answer = Answer::new(sender, waiting);
-        let submission = submission(answer);
-        // A closed inbox drops the answer, which the ticket reads as stopping.
-        submission.into_iter().for_each(|submission| self.0.inboxes[index].put(submission));
-        Ticket(receiver)
     }
 
     /// Lanes in the order of the options.

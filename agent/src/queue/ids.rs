@@ -9,6 +9,7 @@ mod table;
 mod unwritten;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,6 +29,25 @@ const WINDOW_IDS: u64 = 100_000;
 
 /// First 16 bytes of the id's SHA-256.
 pub(super) type IdHash = [u8; 16];
+
+/// A map by [`IdHash`].
+pub(super) type ByIdHash<T> = HashMap<IdHash, T, BuildHasherDefault<Prefix>>;
+
+/// Hashes a hash: its first bytes are as good as any.
+#[derive(Default)]
+pub(super) struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = first_u64(bytes);
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Where an id was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +71,9 @@ pub(super) struct Ids(Mutex<Vec<LaneIds>>);
 struct LaneIds {
     store: Arc<dyn Store>,
     /// Of the segment being filled.
-    open: HashMap<IdHash, Known>,
+    open: ByIdHash<Known>,
+    /// Positions below it are durable.
+    durable: u64,
     tables: Vec<Table>,
 }
 
@@ -59,7 +81,6 @@ struct LaneIds {
 struct Known {
     body: u64,
     position: u64,
-    durable: bool,
     made_ms: Option<u64>,
 }
 
@@ -113,7 +134,8 @@ impl Ids {
     pub(super) fn recover(stores: Vec<Arc<dyn Store>>) -> io::Result<Self> {
         let lane = |store: Arc<dyn Store>| {
             let tables = Table::load_all(store.as_ref())?;
-            Ok(LaneIds { store, open: HashMap::new(), tables })
+            let durable = tables.iter().map(|table| table.end).max().unwrap_or(0);
+            Ok(LaneIds { store, open: ByIdHash::default(), durable, tables })
         };
         Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
     }
@@ -125,7 +147,7 @@ impl Ids {
                 continue;
             };
             return Ok(match known {
-                Known { durable: false, .. } => Seen::Pending,
+                Known { position, .. } if position >= ids.durable => Seen::Pending,
                 Known { body, position, .. } if body == print.body => Seen::Same { lane, position },
                 Known { position, .. } => Seen::Other { lane, position },
             });
@@ -137,7 +159,7 @@ impl Ids {
     pub(super) fn locate(&self, id: &RecordId) -> io::Result<Option<(usize, u64)>> {
         let key = Key::of(id);
         for (lane, ids) in self.lock().iter().enumerate() {
-            if let Some(known) = ids.find(&key)?.filter(|known| known.durable) {
+            if let Some(known) = ids.find(&key)?.filter(|known| known.position < ids.durable) {
                 return Ok(Some((lane, known.position)));
             }
         }
@@ -150,7 +172,7 @@ impl Ids {
         let mut lanes = self.lock();
         let mut begin = |print: &Print, position: u64| {
             let Print { key: Key { hash, made_ms }, body } = *print;
-            let known = Known { body, position, durable: false, made_ms };
+            let known = Known { body, position, made_ms };
             lanes[lane].open.insert(hash, known)
         };
         Before(rows.iter().map(|(print, position)| begin(print, *position)).collect())
@@ -158,14 +180,15 @@ impl Ids {
 
     /// They are durable, or (not `stored`) were never stored and all is as `before`.
     pub(super) fn finish(&self, lane: usize, rows: &[(Print, u64)], before: Before, stored: bool) {
-        let mut lanes = self.lock();
+        let ids = &mut self.lock()[lane];
+        if stored {
+            let end = rows.last().map_or(0, |(_, position)| position + 1);
+            ids.durable = ids.durable.max(end);
+            return;
+        }
         for ((print, _), before) in rows.iter().zip(before.0) {
-            if !stored {
-                lanes[lane].open.remove(print.id());
-                lanes[lane].open.extend(before.map(|known| (*print.id(), known)));
-            } else if let Some(known) = lanes[lane].open.get_mut(print.id()) {
-                known.durable = true;
-            }
+            ids.open.remove(print.id());
+            ids.open.extend(before.map(|known| (*print.id(), known)));
         }
     }
 
@@ -240,7 +263,7 @@ impl LaneIds {
         for table in self.tables.iter().rev() {
             if let Some(Row { body, position, .. }) = table.find(self.store.as_ref(), key)? {
                 let made_ms = key.made_ms;
-                return Ok(Some(Known { body, position, durable: true, made_ms }));
+                return Ok(Some(Known { body, position, made_ms }));
             }
         }
         Ok(None)

@@ -132,7 +132,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::clock::SystemClock;
-    use crate::queue::submission::{Answer, Waiting};
+    use crate::queue::submission::{Answer, To, Waiting};
 
     /// Records to be stored that nobody waits for.
     pub(in crate::queue) fn submissions(
@@ -142,7 +142,7 @@ pub(super) mod tests {
         (0..count).map(move |_| {
             let draft = Draft { body: vec![b'x'; body_bytes].into(), ..Draft::default() };
             let record = draft.parse(|| RecordId::parse("id").unwrap()).unwrap();
-            let answer = Answer::new(oneshot::channel().0, Waiting::default());
+            let answer = Answer::new(To::One(oneshot::channel().0), Waiting::default());
             Submission::new(record, Flags::NONE, answer, &SystemClock).unwrap()
         })
     }

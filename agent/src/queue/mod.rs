@@ -18,6 +18,7 @@
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
 
+mod answers;
 mod api;
 mod chain;
 mod commit;
@@ -51,6 +52,7 @@ mod submission;
 mod timeline;
 mod untold;
 
+pub use answers::{Answered, Answers, Tag};
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
     LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt, Recovery, Resent,

@@ -8,29 +8,55 @@ use spillway_protocol::message::Flags;
 use spillway_protocol::record::{IdOrigin, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
 
+use super::answers::{Answers, Tag};
 use super::api::{AppendError, Receipt};
 use super::entry::{self, Copied, Stored};
 use super::ids::Print;
 use crate::clock::WallClock;
 
-/// Answers one record, and counts it among those that wait until it is dropped.
+/// Answers one record, and counts it among those that wait until it is dropped. Dropped without an
+/// answer, it says that the agent stops.
 pub(super) struct Answer {
-    sender: oneshot::Sender<Result<Receipt, AppendError>>,
+    to: Option<To>,
     _waiting: Waiting,
 }
 
+/// Who is answered.
+pub(super) enum To {
+    /// The holder of a ticket.
+    One(oneshot::Sender<Result<Receipt, AppendError>>),
+    /// One who brought others too.
+    Many(Answers, Tag),
+}
+
 impl Answer {
-    /// An answer to `sender`'s other end.
-    pub(super) fn new(
-        sender: oneshot::Sender<Result<Receipt, AppendError>>,
-        waiting: Waiting,
-    ) -> Self {
-        Self { sender, _waiting: waiting }
+    pub(super) fn new(to: To, waiting: Waiting) -> Self {
+        Self { to: Some(to), _waiting: waiting }
     }
 
     /// Who has hung up gets no answer; a record that was stored is stored all the same.
     pub(super) fn send(self, result: Result<Receipt, AppendError>) {
-        drop(self.sender.send(result));
+        self.leave(result).iter().for_each(Answers::wake);
+    }
+
+    /// The same, but one who waits for many is only woken by the caller.
+    pub(super) fn leave(mut self, result: Result<Receipt, AppendError>) -> Option<Answers> {
+        match self.to.take()? {
+            To::One(sender) => {
+                drop(sender.send(result));
+                None
+            }
+            To::Many(answers, tag) => answers.add(tag, result).then_some(answers),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // The other kind notices by itself.
+        if let Some(To::Many(answers, tag)) = self.to.take() {
+            answers.put(tag, Err(AppendError::Stopping));
+        }
     }
 }
 

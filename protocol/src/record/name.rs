@@ -1,6 +1,8 @@
 //! The texts of a record that have rules: ids, keys, topics, tags, order keys, lane names.
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Fault, RecordError};
 
@@ -10,13 +12,13 @@ pub(super) const UNCARRIED: &[char] = &['"', '\'', '&', '<', '>', ':', '|'];
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $field:literal, $rule:expr) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(Box<str>);
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Proves `text`, or says what is wrong with it.
-            pub fn parse(text: impl Into<Box<str>>) -> Result<Self, RecordError> {
+            pub fn parse(text: impl Into<Arc<str>>) -> Result<Self, RecordError> {
                 let text = text.into();
                 let rule: &Rule = &$rule;
                 rule.check($field, &text)?;
@@ -26,6 +28,12 @@ macro_rules! name {
             /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 
@@ -39,7 +47,7 @@ macro_rules! name {
 
         impl From<$type> for String {
             fn from(name: $type) -> String {
-                name.0.into()
+                (&*name.0).into()
             }
         }
 
@@ -91,6 +99,11 @@ pub fn xml_carries(c: char) -> bool {
 }
 
 fn plain(c: char) -> bool {
+    // What nearly all ids are made of, first: this is asked of each character of each record.
+    c.is_ascii_alphanumeric() || c == '-' || is_carried(c)
+}
+
+fn is_carried(c: char) -> bool {
     !c.is_control() && !c.is_whitespace() && !UNCARRIED.contains(&c) && xml_carries(c)
 }
 
@@ -146,7 +159,8 @@ name!(
 impl From<uuid::Uuid> for RecordId {
     /// 36 characters, all of which any transport carries.
     fn from(id: uuid::Uuid) -> Self {
-        Self(id.to_string().into())
+        let mut text = uuid::Uuid::encode_buffer();
+        Self(Arc::from(&*id.hyphenated().encode_lower(&mut text)))
     }
 }
 

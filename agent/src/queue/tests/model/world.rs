@@ -24,7 +24,7 @@ use crate::queue::inbox::Group;
 use crate::queue::lane::Lane;
 use crate::queue::recover::{Parts, recover};
 use crate::queue::store::faulty::Faults;
-use crate::queue::submission::{Answer, Submission, Waiting};
+use crate::queue::submission::{Answer, Submission, To, Waiting};
 use crate::queue::{
     DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper,
 };
@@ -124,7 +124,7 @@ impl World {
             self.submitted.insert(id.clone());
             let (sender, receiver) = oneshot::channel();
             let record = record(&id, self.next_id % 5, *size);
-            let answer = Answer::new(sender, Waiting::default());
+            let answer = Answer::new(To::One(sender), Waiting::default());
             group.extend(Submission::new(record, Flags::NONE, answer, &FixedClock));
             answers.push((id, receiver));
         }
@@ -259,7 +259,7 @@ impl World {
         let Some(letters) = self.letters() else { return };
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
-            let answer = Answer::new(sender, Waiting::default());
+            let answer = Answer::new(To::One(sender), Waiting::default());
             let submission =
                 Submission::new(letter.record.clone(), Flags::REPLAY, answer, &FixedClock);
             self.commit(submission.into_iter().collect());
