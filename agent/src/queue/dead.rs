@@ -90,7 +90,7 @@ impl Dead {
         wall_ms: u64,
         rng: StdRng,
     ) -> io::Result<Self> {
-        let saved: DeadState = state::decode(store.load_state()?).unwrap_or_default();
+        let saved: DeadState = state::decode(store.load_state()?)?.unwrap_or_default();
         let (chain, _) = Chain::recover(store, Some(saved.end).filter(|end| *end > 0))?;
         let chain = Arc::new(chain);
         let tail = Tail::new(chain.clone(), SEGMENT_BYTES, StreamId(0), 0, rng);
@@ -130,6 +130,7 @@ impl Dead {
             position = match self.chain.read(position)? {
                 Read::Pack(pack) => {
                     let bytes = pack.entry(position).map_or(0, |entry| entry.len());
+                    pack.entry(position).map_or(Ok(()), |entry| entry::known(entry))?;
                     match pack.entry(position).and_then(|entry| entry::decode::<Letter>(entry).ok())
                     {
                         Some(letter) => inner.add(position, &letter, bytes),

@@ -6,6 +6,8 @@ use spillway_protocol::codec::{self, DecodeError};
 use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 
+use super::format::unsupported;
+
 const VERSION: u8 = 1;
 /// Version of a [`Copied`].
 const COPIED: u8 = 2;
@@ -94,6 +96,14 @@ pub(super) fn decode_record(bytes: &[u8]) -> Result<(Stored<Record>, Option<Orig
     }
     let (copied, _): (Copied<Record>, _) = codec::decode(COPIED, bytes)?;
     Ok((copied.stored, Some(copied.origin)))
+}
+
+/// An error if a newer agent encoded it.
+pub(super) fn known(bytes: &[u8]) -> std::io::Result<()> {
+    match bytes.first() {
+        Some(version) if *version > COPIED => Err(unsupported("an entry", *version)),
+        _ => Ok(()),
+    }
 }
 
 /// Decodes an entry.

@@ -63,9 +63,9 @@ fn look_at(payload: &[u8]) {
 
 /// The small files beside the segments.
 pub fn files(bytes: &[u8]) {
-    if let Some(lane) = state::decode::<LaneState>(Some(bytes.to_vec())) {
+    if let Ok(Some(lane)) = state::decode::<LaneState>(Some(bytes.to_vec())) {
         let again = state::encode(&lane).unwrap();
-        assert_eq!(state::decode::<LaneState>(Some(again)), Some(lane));
+        assert_eq!(state::decode::<LaneState>(Some(again)).unwrap(), Some(lane));
     }
     drop(state::decode::<DeadState>(Some(bytes.to_vec())));
     slots::fuzz(bytes);

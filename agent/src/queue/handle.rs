@@ -2,12 +2,9 @@
 
 mod arrival;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -22,6 +19,7 @@ use super::api::{
     Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
+use super::format::{self, Folder, Newer, Site};
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
@@ -32,14 +30,14 @@ use super::lease::Lease;
 use super::limits::Gate;
 use super::quarantine;
 use super::recover::{self, Parts};
+use super::store::disk::make_folder;
+use super::threads::Threads;
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
 
 /// Letters that are replayed before their leaving is saved.
 const REPLAY_BATCH: usize = 64;
-/// Exit code after a panic (EX_SOFTWARE of sysexits.h).
-const PANICKED: i32 = 70;
 
 /// The queue. Cheap to clone; [`Queue::close`] ends it for all.
 #[derive(Clone)]
@@ -64,13 +62,9 @@ struct Inner {
     quarantine: PathBuf,
     /// `None` once closed.
     threads: Mutex<Option<Threads>>,
+    folder: Folder,
     /// Held for its lock.
-    _lock: identity::Lock,
-}
-
-struct Threads {
-    keeper: Sender<()>,
-    running: Vec<JoinHandle<()>>,
+    lock: Arc<identity::Lock>,
 }
 
 /// Who holds no queue any more sends nothing: its threads end.
@@ -89,37 +83,44 @@ impl Queue {
         options: Options,
         clock: Arc<dyn WallClock>,
     ) -> Result<(Self, Recovery), OpenError> {
-        let waiting_bytes_max = options.waiting_bytes_max;
-        let lock = identity::lock(&options.data_dir)?;
+        let lock = Arc::new(identity::lock(&options.data_dir)?);
+        let site = format::site(&options.data_dir);
+        match Self::open_at(&options, site.clone(), lock.clone(), clock.clone()) {
+            Err(OpenError::Newer { path, format }) if site.newer.is_none() => {
+                let newer = Newer { path, version: format };
+                Self::open_at(&options, Site::beside(&options.data_dir, newer), lock, clock)
+            }
+            opened => opened,
+        }
+    }
+
+    /// The same, at a site in the locked folder.
+    pub(super) fn open_at(
+        options: &Options,
+        site: Site,
+        lock: Arc<identity::Lock>,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let options = &Options { data_dir: site.root.clone(), ..options.clone() };
+        let fail = |source, remedy| recover::failed(options, source, remedy);
+        make_folder(&site.root).map_err(|e| fail(e, "let the agent's user write its parent"))?;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
-        let stores = recover::stores(&options, &lock.anchor)?;
+        let stores = recover::stores(options, &lock.anchor)?;
         let changed = watch::Sender::new(0);
-        let parts = recover::recover(stores, &options, stream, clock.clone(), changed.clone());
+        let parts = recover::recover(stores, options, stream, clock.clone(), changed.clone());
+        let readable = "see that the agent's user may read it and that the disk works";
         let Parts { lanes, committers, dead, ids, gate, mut recovery } =
-            parts.map_err(|source| OpenError::Io {
-                path: options.data_dir.clone(),
-                source,
-                remedy: "see that the agent's user may read it and that the disk works",
-            })?;
+            parts.map_err(|e| fail(e, readable))?;
         let quarantine = quarantine::folder(&options.data_dir);
-        recovery.orphans = recover::orphans(&options, &lock.anchor);
-        let mut threads = Vec::new();
-        let mut inboxes = Vec::new();
-        for committer in committers {
-            let inbox = Arc::new(Inbox::default());
-            inboxes.push(inbox.clone());
-            threads.push(spawn("commit", move || watched(|| committer.run(&inbox))));
-        }
-        let (keeper, stop) = channel();
+        recovery.orphans = recover::orphans(options, &lock.anchor);
         let kept = (lanes.clone(), ids.clone(), dead.clone(), options.keep, clock.clone());
-        threads.push(spawn("keeper", move || {
-            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), &stop);
-        }));
-        let running = threads.into_iter().collect::<Result<_, _>>().map_err(|source| {
-            OpenError::Io { path: options.data_dir, source, remedy: "raise the limit on threads" }
-        })?;
-        let threads = Mutex::new(Some(Threads { keeper, running }));
+        let keep = move |stop: &_| {
+            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), stop);
+        };
+        let threads = Threads::start(committers, keep);
+        let (threads, inboxes) = threads.map_err(|e| fail(e, "raise the limit on threads"))?;
+        let threads = Mutex::new(Some(threads));
         let inner = Inner {
             lanes,
             inboxes,
@@ -131,10 +132,11 @@ impl Queue {
             clock,
             faults: Mutex::default(),
             waiting_bytes: Arc::default(),
-            waiting_bytes_max,
+            waiting_bytes_max: options.waiting_bytes_max,
             quarantine,
             threads,
-            _lock: lock,
+            folder: Folder::new(site, stream.level),
+            lock,
         };
         Ok((Self(Arc::new(inner)), recovery))
     }
@@ -238,7 +240,8 @@ impl Queue {
 
     /// The queue to look into.
     pub fn inspection(&self) -> Inspection {
-        Inspection::of(self.0.lanes.clone(), self.0.dead.clone(), self.0.quarantine.clone())
+        let (lanes, dead, quarantine) = (&self.0.lanes, &self.0.dead, &self.0.quarantine);
+        Inspection::of(lanes.clone(), dead.clone(), quarantine.clone())
     }
 
     /// Bytes of the dead letters' files.
@@ -391,12 +394,7 @@ impl Queue {
             return;
         };
         self.0.inboxes.iter().for_each(|inbox| inbox.close());
-        drop(threads.keeper);
-        for thread in threads.running {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the queue panicked");
-            }
-        }
+        threads.join();
         self.0.dead.close();
         // Twice: segments that are done go once both slots of the state know it.
         for _ in 0..2 {
@@ -418,6 +416,18 @@ impl Queue {
         result.inspect_err(note).ok()
     }
 
+    pub(super) fn folder(&self) -> &Folder {
+        &self.0.folder
+    }
+
+    pub(super) fn lock(&self) -> &Arc<identity::Lock> {
+        &self.0.lock
+    }
+
+    pub(super) fn clock(&self) -> &Arc<dyn WallClock> {
+        &self.0.clock
+    }
+
     pub(super) fn gate(&self) -> &Gate {
         &self.0.gate
     }
@@ -436,18 +446,5 @@ impl Queue {
 
     fn threads(&self) -> MutexGuard<'_, Option<Threads>> {
         self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work)
-}
-
-/// A lane without its committer could only refuse for ever, so a panic in one ends the process:
-/// what was acknowledged is safe, and the service manager starts it anew.
-fn watched(work: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        tracing::error!("the thread that stores records panicked; the agent ends");
-        std::process::exit(PANICKED);
     }
 }

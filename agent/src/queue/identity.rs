@@ -11,17 +11,19 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use spillway_protocol::message::StreamId;
 
-use super::api::OpenError;
+use super::api::{CommitError, OpenError};
+use super::format::Level;
 use super::store::anchor::Anchor;
 use super::store::disk::make_folder;
 use crate::small_file;
 
-/// Layout of the data folder; another number is another build's.
-const FORMAT: u32 = 1;
+/// Its file.
+const NAME: &str = "identity";
 
-/// Kept in the file `identity`.
+/// Kept in the file `identity`. Later formats keep these fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Identity {
+    /// The number of the [`Level`].
     format: u32,
     stream: String,
     host: String,
@@ -32,9 +34,14 @@ struct Identity {
 }
 
 impl Identity {
-    fn new(stream: String, host: &str) -> Self {
-        let new = Self { format: FORMAT, stream, host: host.to_owned(), sum: None };
+    fn new(level: Level, stream: String, host: &str) -> Self {
+        let new = Self { format: level.number(), stream, host: host.to_owned(), sum: None };
         Self { sum: Some(new.computed()), ..new }
+    }
+
+    /// The level; `None` if it is newer than all we know.
+    fn level(&self) -> Option<Level> {
+        Level::of(self.format)
     }
 
     fn computed(&self) -> u32 {
@@ -53,6 +60,8 @@ pub(super) struct StreamOf {
     pub(super) id: StreamId,
     /// The folder was empty: a new installation.
     pub(super) fresh: bool,
+    /// What the folder is written at.
+    pub(super) level: Level,
 }
 
 /// A locked folder. Dropped, it is free at once.
@@ -116,41 +125,67 @@ pub(super) fn lock_to_look(folder: &Path) -> Result<Option<Lock>, OpenError> {
     }
 }
 
-/// The stream that the folder is at, if that is known. Writes nothing.
-pub(super) fn stream_known(folder: &Path) -> Result<Option<StreamId>, OpenError> {
-    let path = folder.join("identity");
-    let known =
-        fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Identity>(&bytes).ok());
-    let Some(known) = known.filter(Identity::is_whole) else { return Ok(None) };
-    match known.format {
-        ..=FORMAT => Ok(known.stream.parse().ok()),
-        format => Err(OpenError::Newer { path, format }),
+/// What stands there. `None`: there is none, or it is damaged.
+fn read(folder: &Path) -> io::Result<Option<Identity>> {
+    match fs::read(folder.join(NAME)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok().filter(Identity::is_whole)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
+/// The format of a folder that a newer agent made. Writes nothing.
+pub(super) fn newer(folder: &Path) -> Option<u32> {
+    let known = read(folder).ok().flatten()?;
+    known.level().is_none().then_some(known.format)
+}
+
+/// The level that the folder is at, if that is known. Writes nothing.
+pub(super) fn level_known(folder: &Path) -> io::Result<Option<Level>> {
+    Ok(read(folder)?.and_then(|known| known.level()))
+}
+
+/// The stream that the folder is at, if that is known. Writes nothing.
+pub(super) fn stream_known(folder: &Path) -> Option<StreamId> {
+    read(folder).ok().flatten().and_then(|known| known.stream.parse().ok())
+}
+
 /// Reads the identity, or makes one. On another host (a cloned disk) a new stream begins, so that
-/// two gateways never give the same number.
+/// two gateways never give the same number. A folder whose level is lost counts as one of the
+/// newest: what is there may be, and an older agent would destroy it.
 pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<StreamOf, OpenError> {
-    let path = folder.join("identity");
+    let path = folder.join(NAME);
     let fail = |source, remedy| OpenError::Io { path: path.clone(), source, remedy };
-    let known = match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).ok().filter(Identity::is_whole),
-        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-        Err(e) => return Err(fail(e, "let the agent's user read it")),
+    let known = read(folder).map_err(|e| fail(e, "let the agent's user read it"))?;
+    let level = match &known {
+        Some(known) => known
+            .level()
+            .ok_or_else(|| OpenError::Newer { path: path.clone(), format: known.format })?,
+        None => Level::NEWEST,
     };
-    if let Some(known) = known.filter(|known| known.host == host || known.format > FORMAT) {
-        if known.format > FORMAT {
-            return Err(OpenError::Newer { path, format: known.format });
-        }
-        if let Ok(id) = known.stream.parse() {
-            return Ok(StreamOf { id, fresh: false });
-        }
+    if let Some(known) = known.filter(|known| known.host == host)
+        && let Ok(id) = known.stream.parse()
+    {
+        return Ok(StreamOf { id, fresh: false, level });
     }
     let fresh = !path.exists() && !folder.join("lanes").exists();
     let id = StreamId(rng.next_u32());
-    write(&path, &Identity::new(id.to_string(), host))
+    write(&path, &Identity::new(level, id.to_string(), host))
         .map_err(|e| fail(e, "free some space and let the agent's user write there"))?;
-    Ok(StreamOf { id, fresh })
+    Ok(StreamOf { id, fresh, level })
+}
+
+/// From now on the folder is written at `level`, for good. Durable when this returns.
+pub(super) fn commit(folder: &Path, level: Level) -> Result<(), CommitError> {
+    let path = folder.join(NAME);
+    let failed = |source| CommitError::Io { path: path.clone(), source };
+    let known = read(folder).map_err(failed)?;
+    let Some(known) = known else { return Err(CommitError::Damaged { path }) };
+    match known.level() {
+        None => Err(CommitError::Newer { path, format: known.format }),
+        Some(found) if found >= level => Ok(()),
+        Some(_) => write(&path, &Identity::new(level, known.stream, &known.host)).map_err(failed),
+    }
 }
 
 fn write(path: &Path, identity: &Identity) -> io::Result<()> {
@@ -168,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut rng = StdRng::seed_from_u64(1);
         let first = stream(folder.path(), "host-a", &mut rng).unwrap();
-        assert!(first.fresh);
+        assert!(first.fresh && first.level == Level::NEWEST);
         let again = stream(folder.path(), "host-a", &mut rng).unwrap();
         assert_eq!(again, StreamOf { fresh: false, ..first });
         let moved = stream(folder.path(), "host-b", &mut rng).unwrap();
@@ -181,11 +216,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut rng = StdRng::seed_from_u64(1);
         let path = folder.path().join("identity");
-        fs::write(&path, r#"{"format":2,"stream":"00000001","host":"h"}"#).unwrap();
-        let refused = stream(folder.path(), "h", &mut rng);
-        assert!(matches!(refused, Err(OpenError::Newer { format: 2, .. })));
+        fs::write(&path, r#"{"format":3,"stream":"00000001","host":"h"}"#).unwrap();
+        for host in ["h", "another"] {
+            let refused = stream(folder.path(), host, &mut rng);
+            assert!(matches!(refused, Err(OpenError::Newer { format: 3, .. })));
+        }
+        assert_eq!(newer(folder.path()), Some(3));
         fs::write(&path, "{").unwrap();
-        assert!(!stream(folder.path(), "h", &mut rng).unwrap().fresh);
+        let begun = stream(folder.path(), "h", &mut rng).unwrap();
+        assert!(!begun.fresh && begun.level == Level::NEWEST);
+        assert_eq!(newer(folder.path()), None);
+    }
+
+    #[test]
+    fn a_folder_keeps_its_level_until_it_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rng = StdRng::seed_from_u64(1);
+        let path = folder.path().join("identity");
+        let sum = crc32fast::hash(b"1 00000007 h");
+        let golden = format!(r#"{{"format":1,"stream":"00000007","host":"h","sum":{sum}}}"#);
+        fs::write(&path, golden).unwrap();
+        for host in ["h", "another"] {
+            assert_eq!(stream(folder.path(), host, &mut rng).unwrap().level, Level::One);
+        }
+        let kept = stream(folder.path(), "another", &mut rng).unwrap();
+        for _ in 0..2 {
+            commit(folder.path(), Level::Two).unwrap();
+            let committed = stream(folder.path(), "another", &mut rng).unwrap();
+            assert_eq!(committed, StreamOf { level: Level::Two, ..kept });
+        }
+        commit(folder.path(), Level::One).unwrap();
+        assert_eq!(level_known(folder.path()).unwrap(), Some(Level::Two), "there is no way back");
+        fs::remove_file(&path).unwrap();
+        let refused = commit(folder.path(), Level::Two);
+        assert!(matches!(refused, Err(CommitError::Damaged { .. })));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use spillway_protocol::record::{Record, RecordId};
 
 use super::store::Store;
 use table::{Row, Table, Times};
-pub(super) use table::{fuzz, is_damaged};
+pub(super) use table::{fuzz, is_damaged, known};
 pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;
 

@@ -102,7 +102,7 @@ impl Lane {
         store: Arc<dyn Store>,
         shared: &Shared,
     ) -> io::Result<Self> {
-        let saved: Option<LaneState> = state::decode(store.load_state()?);
+        let saved: Option<LaneState> = state::decode(store.load_state()?)?;
         let (chain, found) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
         let known = saved.iter().flat_map(|state| &state.streams);
         let numbering = Numbering::recover(known, found, shared.stream, chain.end());
@@ -181,7 +181,10 @@ impl Lane {
         match self.chain.read(position)? {
             Read::Pack(pack) => match decode(&pack, position) {
                 Some(found) => return Ok(Some((pack, found))),
-                None => self.lose(head, position, position + 1),
+                None => {
+                    pack.entry(position).map_or(Ok(()), |entry| entry::known(entry))?;
+                    self.lose(head, position, position + 1);
+                }
             },
             Read::Hole { until } => self.lose(head, position, until),
             Read::End => {}
@@ -405,7 +408,7 @@ fn decode(pack: &Pack, position: u64) -> Option<Found> {
 
 /// How many records wait in a chain that is not opened as a lane.
 pub(super) fn waiting_in(store: Arc<dyn Store>) -> io::Result<u64> {
-    let saved: Option<LaneState> = state::decode(store.load_state()?);
+    let saved: Option<LaneState> = state::decode(store.load_state()?)?;
     let (chain, _) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
     let saved_thinned = saved.as_ref().map(|s| s.thinned.clone());
     let settled =

@@ -15,6 +15,8 @@
 //! - `untold`: what was given up and the far side has not heard of
 //! - `inspect`: looks into all of this, also where no agent runs, and changes nothing;
 //!   `quarantine`: where damaged segments are put aside
+//! - `format`: what the folder is written at, and what of it is a newer agent's; `takeover`: what
+//!   was stored beside that meanwhile
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
 
@@ -25,6 +27,7 @@ mod commit;
 mod dead;
 mod dropping;
 mod entry;
+mod format;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gather;
@@ -49,15 +52,17 @@ mod shelf;
 mod state;
 mod store;
 mod submission;
+mod threads;
 mod timeline;
 mod untold;
 
 pub use answers::{Answered, Answers, Tag};
 pub use api::{
-    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt, Recovery, Resent,
-    Run, SettleError, Ticket, Turn, Walked, Whereabouts,
+    Accounts, AppendError, CommitError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep,
+    LaneFigures, LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt,
+    Recovery, Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
+pub use format::{Feature, Level, Newer, Standing, look as standing};
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;
 pub use lane::Settling;

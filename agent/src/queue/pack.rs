@@ -13,7 +13,8 @@
 //! 32  count of entries     4     all numbers little-endian
 //! 36  payload length       4
 //! ```
-//! The nonce stands in the segment's folder name too, so that a body which happens to hold an old
+//! Magic, version, nonce, payload length and CRC-32 stay where they are in every later version, so
+//! that a newer pack proves itself to an older agent. The nonce stands in the segment's folder name too, so that a body which happens to hold an old
 //! pack is never taken for one of this segment.
 
 use spillway_protocol::message::StreamId;
@@ -90,6 +91,15 @@ impl Header {
 /// Whether `pack`, whose header was read, is whole.
 pub(super) fn intact(pack: &[u8]) -> bool {
     pack.len() >= HEADER_BYTES && crc(pack) == u32_at(pack, CRC_AT)
+}
+
+/// The version of the pack at the beginning of `bytes`, if it is a whole one of `nonce`'s segment
+/// that a newer agent wrote.
+pub(super) fn newer(bytes: &[u8], nonce: u64) -> Option<u8> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let ours = head[..8] == MAGIC && head[8] > VERSION && u64_at(head, 16) == nonce;
+    let length = ours.then(|| HEADER_BYTES + u32_at(head, 36) as usize)?;
+    intact(bytes.get(..length)?).then_some(head[8])
 }
 
 /// The entries of an intact pack of [`Kind::Entries`].
@@ -250,5 +260,34 @@ mod tests {
     fn a_pack_of_another_segment_is_not_taken_for_ours() {
         let foreign = pack(&[b"x".to_vec()], 1, Origin { nonce: 1, ..ORIGIN }).remove(0).bytes;
         assert_eq!(Header::parse(&foreign, ORIGIN.nonce), None);
+    }
+
+    #[test]
+    fn a_newer_pack_is_known_by_its_checksum_and_a_flipped_version_is_damage() {
+        let mut newer_pack = pack(&[b"one".to_vec()], 1, ORIGIN).remove(0).bytes;
+        newer_pack[8] = 99;
+        assert_eq!(newer(&newer_pack, ORIGIN.nonce), None);
+        let sum = crc(&newer_pack);
+        newer_pack[CRC_AT..HEADER_BYTES].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(newer(&newer_pack, ORIGIN.nonce), Some(99));
+        assert_eq!(newer(&newer_pack, 1), None);
+        assert_eq!(Header::parse(&newer_pack, ORIGIN.nonce), None);
+    }
+
+    #[test]
+    fn golden_bytes() {
+        let bytes = pack(&[b"one".to_vec()], 0x0102, ORIGIN).remove(0).bytes;
+        let golden: [&[u8]; 8] = [
+            b"\xF1SPW\r\n\x1A\x01\x01\0\0\0\0\0\0\0", // magic, version, kind, parts
+            b"\xCD\xAB\0\0\0\0\0\0",                  // nonce
+            b"\x02\x01\0\0\0\0\0\0",                  // first position
+            b"\x01\0\0\0\x07\0\0\0",                  // count, payload length
+            b"\x07\0\0\0",                            // stream
+            b"\x03\0\0\0\0\0\0\0",                    // base
+            &bytes[CRC_AT..HEADER_BYTES],
+            b"\x03\0\0\0one",
+        ];
+        assert_eq!(bytes, golden.concat());
+        assert!(intact(&bytes));
     }
 }

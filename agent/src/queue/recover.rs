@@ -15,6 +15,7 @@ use super::api::{LaneOptions, OpenError, Options, Recovery};
 use super::chain::{Sealed, Tail};
 use super::commit::Committer;
 use super::dead::Dead;
+use super::format;
 use super::identity::StreamOf;
 use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
@@ -40,6 +41,15 @@ pub(super) struct Parts {
 pub(super) struct Stores {
     pub(super) lanes: Vec<Arc<dyn Store>>,
     pub(super) dead: Arc<dyn Store>,
+}
+
+/// Why opening failed.
+pub(super) fn failed(options: &Options, source: io::Error, remedy: &'static str) -> OpenError {
+    let path = options.data_dir.clone();
+    match format::newer(&source, &path) {
+        Some(newer) => OpenError::Newer { path, format: newer.version },
+        None => OpenError::Io { path, source, remedy },
+    }
 }
 
 /// The stores in the data folder, made if they are missing.

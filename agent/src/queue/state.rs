@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spillway_protocol::codec;
 use spillway_protocol::record::LaneName;
 
+use super::format::unsupported;
 use super::head::Comb;
 use super::untold::Grave;
 
@@ -83,9 +84,25 @@ pub(super) fn encode<T: Serialize>(state: &T) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// An error if a newer agent encoded it.
+pub(super) fn known(bytes: &[u8]) -> io::Result<()> {
+    match bytes.first() {
+        Some(version) if *version > VERSION => Err(unsupported("state", *version)),
+        _ => Ok(()),
+    }
+}
+
 /// Decodes a saved state; `None` if it cannot be read, which recovery treats as lost.
-pub(super) fn decode<T: DeserializeOwned>(bytes: Option<Vec<u8>>) -> Option<T> {
-    let mut bytes = bytes?;
+///
+/// # Errors
+/// A newer agent encoded it.
+pub(super) fn decode<T: DeserializeOwned>(bytes: Option<Vec<u8>>) -> io::Result<Option<T>> {
+    let Some(bytes) = bytes else { return Ok(None) };
+    known(&bytes)?;
+    Ok(decode_known(bytes))
+}
+
+fn decode_known<T: DeserializeOwned>(mut bytes: Vec<u8>) -> Option<T> {
     if bytes.first().is_some_and(|version| EARLIER.contains(version)) {
         // What was added are lists at the end; an empty one is one byte. What is too much is not read.
         bytes[0] = VERSION;
@@ -122,14 +139,14 @@ mod tests {
             &[1, 5, 7, 2, 0],
         ];
         assert_eq!(bytes, golden.concat());
-        assert_eq!(decode::<LaneState>(Some(bytes)), Some(state.clone()));
+        assert_eq!(decode::<LaneState>(Some(bytes)).unwrap(), Some(state.clone()));
         let earlier = [&[2], &golden[0][1..], golden[1]].concat();
         let thinned = vec![];
         let state = LaneState { thinned, ..state };
-        assert_eq!(decode::<LaneState>(Some(earlier)), Some(state.clone()));
+        assert_eq!(decode_known::<LaneState>(earlier), Some(state.clone()));
         let earlier = [&[1], &golden[0][1..]].concat();
         let untold = vec![];
-        assert_eq!(decode::<LaneState>(Some(earlier)), Some(LaneState { untold, ..state }));
+        assert_eq!(decode_known::<LaneState>(earlier), Some(LaneState { untold, ..state }));
     }
 
     #[test]
@@ -149,9 +166,16 @@ mod tests {
             bytes,
             b"\x03\x09\x05\x01\x07\x08\x01\x04bulk\x01\x02\x01\x04bulk\x01\x01\x03\x02\x03\x07\x08"
         );
-        assert_eq!(decode::<DeadState>(Some(bytes.clone())), Some(state.clone()));
+        assert_eq!(decode_known::<DeadState>(bytes.clone()), Some(state.clone()));
         let earlier = [&[1], &bytes[1..14]].concat();
         let untold = vec![];
-        assert_eq!(decode::<DeadState>(Some(earlier)), Some(DeadState { untold, ..state }));
+        assert_eq!(decode_known::<DeadState>(earlier), Some(DeadState { untold, ..state }));
+    }
+
+    #[test]
+    fn a_newer_state_is_neither_read_nor_lost() {
+        let newer = decode::<LaneState>(Some(vec![99, 9, 5]));
+        assert_eq!(newer.unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(decode::<LaneState>(Some(vec![VERSION])).unwrap(), None);
     }
 }

@@ -117,6 +117,13 @@ impl Submission {
         Self::encoded(record, Flags::from_bits(flags), encoded, answer)
     }
 
+    /// A record that another queue has stored, as it was.
+    pub(super) fn stored(stored: Stored<Record>, answer: Answer) -> Option<Self> {
+        let Stored { accepted_ms, clock_set, flags, record } = stored;
+        let encoded = entry::encode(&Stored { accepted_ms, clock_set, flags, record: &record });
+        Self::encoded(record, Flags::from_bits(flags), encoded, answer)
+    }
+
     fn encoded(
         record: Record,
         flags: Flags,

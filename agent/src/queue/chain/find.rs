@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::Pack;
+use crate::queue::format::unsupported;
 use crate::queue::pack::{HEADER_BYTES, Header, Kind, entries, intact};
 use crate::queue::store::{PackRef, SegmentId, SegmentReader, Store};
 
@@ -105,11 +106,22 @@ pub(super) fn choose(store: &dyn Store, one: SegmentId, other: SegmentId) -> io:
         let packs = store.open(id)?.scan()?;
         Ok::<u64, io::Error>(packs.last().map_or(0, |p| p.first + u64::from(p.count)))
     };
+    known(store, one)?;
+    known(store, other)?;
     let end = |id| end(id).or_else(|error| if is_damage(&error) { Ok(0) } else { Err(error) });
     let (keep, aside) = if end(one)? >= end(other)? { (one, other) } else { (other, one) };
     let folder = store.quarantine(aside)?;
     tracing::warn!(folder = %folder.display(), "a segment was given up; it is kept there");
     Ok(keep)
+}
+
+/// An error if a newer agent wrote into a segment.
+pub(super) fn known(store: &dyn Store, id: SegmentId) -> io::Result<()> {
+    match store.open(id).and_then(|reader| reader.newer()) {
+        Ok(Some(version)) => Err(unsupported(id.folder(), version)),
+        Err(error) if !is_damage(&error) => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Errors that will not pass: the bytes are gone.

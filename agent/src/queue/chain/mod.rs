@@ -174,6 +174,7 @@ impl Chain {
 
     /// Takes away a newest segment that holds nothing: the next one begins at the same position.
     fn discard(&self, id: SegmentId) -> io::Result<()> {
+        self.known(id)?;
         let empty = self.sealed(id).and_then(|(reader, _)| Ok(!reader.has_traces()?));
         if empty.unwrap_or(false) && self.store.segment_bytes(id) <= EMPTY_BYTES_MAX {
             self.store.remove(id)?;
@@ -236,8 +237,14 @@ impl Chain {
 
     fn hole(&self, id: SegmentId, until: u64) -> io::Result<Read> {
         self.store.present()?;
+        self.known(id)?;
         self.mark_damaged(id.first);
         Ok(Read::Hole { until })
+    }
+
+    /// An error if a newer agent wrote into a segment: what cannot be read there is not damaged.
+    fn known(&self, id: SegmentId) -> io::Result<()> {
+        find::known(self.store.as_ref(), id)
     }
 
     /// The segment that holds `position` is to be put aside, not removed.

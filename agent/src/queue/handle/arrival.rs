@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::Queue;
 use crate::queue::answers::{Answers, Tag};
 use crate::queue::api::{AppendError, Ticket};
-use crate::queue::entry::Copied;
+use crate::queue::entry::{Copied, Stored};
 use crate::queue::submission::{Answer, Submission, To, Waiting};
 
 impl Queue {
@@ -33,6 +33,18 @@ impl Queue {
         let size_bytes = copied.stored.record.size_bytes();
         let (to, ticket) = ticket();
         self.put(lane, size_bytes, to, |answer| Submission::copy(copied, answer));
+        ticket
+    }
+
+    /// A record that another queue has stored, as it was, under a new number.
+    pub(in crate::queue) fn submit_stored(
+        &self,
+        lane: &LaneName,
+        stored: Stored<Record>,
+    ) -> Ticket {
+        let size_bytes = stored.record.size_bytes();
+        let (to, ticket) = ticket();
+        self.put(lane, size_bytes, to, |answer| Submission::stored(stored, answer));
         ticket
     }
 

@@ -1,15 +1,18 @@
 //! The ids of one sealed segment: a sorted file, and a filter in memory.
 //!
-//! File `ids-END-MS` (hex): magic 8, CRC-32 of the rest 4, the [`Times`] 24, then rows of 32 bytes
-//! sorted by id. The CRC is checked when the agent starts. A search reads only the few rows where
+//! File `ids-END-MS` (hex): magic 8 (its last byte is the version), CRC-32 of the rest 4, the
+//! [`Times`] 24, then rows of 32 bytes sorted by id. In any later version the CRC is that of the
+//! magic and the rest, so that a flipped bit is not taken for a version. The CRC is checked when the agent starts. A search reads only the few rows where
 //! the id would be: a row that was damaged since is not found, or differs in its body.
 
 use std::io;
 
 use super::{IdHash, Key};
+use crate::queue::format::unsupported;
 use crate::queue::store::Store;
 
 const MAGIC: [u8; 8] = *b"SPWIDS\x00\x02";
+const VERSION_AT: usize = MAGIC.len() - 1;
 const CRC_BYTES: usize = 4;
 const TIMES_BYTES: usize = 24;
 /// Bytes before the rows.
@@ -111,6 +114,9 @@ impl Table {
                 Err(e) if e.raw_os_error() == Some(libc::EIO) => Vec::new(),
                 bytes => bytes?,
             };
+            if let Some(version) = newer(&bytes) {
+                return Err(unsupported(name, version));
+            }
             match parse(&bytes) {
                 Some((rows, times)) => {
                     tables.push(Self::describe(name, end, sealed_ms, &rows, times));
@@ -211,7 +217,38 @@ fn render(rows: &[Row], times: Times) -> Vec<u8> {
 
 /// Whether these are the bytes of a table that something happened to.
 pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
-    parse(bytes).is_none()
+    parse(bytes).is_none() && newer(bytes).is_none()
+}
+
+/// The version of a table that a newer agent wrote.
+pub(in crate::queue) fn newer(bytes: &[u8]) -> Option<u8> {
+    let version = later(bytes.get(..MAGIC.len())?)?;
+    let (crc, body) = bytes[MAGIC.len()..].split_at_checked(CRC_BYTES)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&bytes[..MAGIC.len()]);
+    hasher.update(body);
+    (crc == hasher.finalize().to_le_bytes()).then_some(version)
+}
+
+/// The version that a magic names, if it is later than ours.
+fn later(magic: &[u8]) -> Option<u8> {
+    let version = magic[VERSION_AT];
+    (magic[..VERSION_AT] == MAGIC[..VERSION_AT] && version > MAGIC[VERSION_AT]).then_some(version)
+}
+
+/// An error if one of a store's tables is newer. Of the others it reads no more than the magic.
+pub(in crate::queue) fn known(store: &dyn Store) -> io::Result<()> {
+    for name in store.files(PREFIX)? {
+        let mut magic = [0; MAGIC.len()];
+        let read = store.read_file(&name, 0, &mut magic);
+        if read.is_err() || later(&magic).is_none() {
+            continue;
+        }
+        if let Some(version) = newer(&store.load_file(&name)?) {
+            return Err(unsupported(name, version));
+        }
+    }
+    Ok(())
 }
 
 fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {

@@ -20,6 +20,7 @@ use super::api::{
     DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError, Options, Ordering,
 };
 use super::dead::Dead;
+use super::format::{self, Newer};
 use super::identity::{self, Lock};
 use super::lane::{Lane, Shared};
 pub use super::quarantine::Quarantined;
@@ -77,13 +78,15 @@ pub struct Inspection {
     quarantine: PathBuf,
     /// By lane, where no agent runs.
     unreadable: Vec<String>,
+    /// What a newer agent wrote, where no agent runs.
+    newer: Option<Newer>,
     /// No agent starts meanwhile.
     _lock: Option<Arc<Lock>>,
 }
 
 impl Inspection {
     pub(super) fn of(lanes: Vec<Arc<Lane>>, dead: Arc<Dead>, quarantine: PathBuf) -> Self {
-        Self { lanes, dead, quarantine, unreadable: Vec::new(), _lock: None }
+        Self { lanes, dead, quarantine, unreadable: Vec::new(), newer: None, _lock: None }
     }
 
     /// Of the data folder of `options`, on which no agent runs. Lanes that the options do not name
@@ -92,15 +95,17 @@ impl Inspection {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(options: &Options, clock: Arc<dyn WallClock>) -> Result<Self, OpenError> {
-        let data = &options.data_dir;
-        let lock = identity::lock_to_look(data)?;
-        let stream = identity::stream_known(data)?.unwrap_or(StreamId(0));
+        let lock = identity::lock_to_look(&options.data_dir)?;
+        let site = format::site(&options.data_dir);
+        let data = &site.root;
+        let stream = identity::stream_known(data).unwrap_or(StreamId(0));
         let failed = |source| OpenError::Io {
             path: data.clone(),
             source,
             remedy: "run this as a user who may read it, and see that the disk works",
         };
-        fs::read_dir(data).map_err(failed)?;
+        fs::read_dir(&options.data_dir).map_err(failed)?;
+        let options = &Options { data_dir: data.clone(), ..options.clone() };
         let mut unreadable = Vec::new();
         let mut note = |name: &str, store: &ReadOnly| {
             unreadable.extend(store.unreadable().iter().map(|folder| format!("{name}: {folder}")));
@@ -129,7 +134,8 @@ impl Inspection {
         }
         let quarantine = quarantine::folder(data);
         let _lock = lock.map(Arc::new);
-        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, _lock })
+        let newer = site.newer;
+        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, newer, _lock })
     }
 
     /// The lanes.
@@ -195,6 +201,11 @@ impl Inspection {
         Ok(damaged)
     }
 
+    /// What a newer agent wrote, where no agent runs: what is here lies beside it.
+    pub fn newer(&self) -> Option<&Newer> {
+        self.newer.as_ref()
+    }
+
     /// What was put aside.
     pub fn quarantined(&self) -> Quarantined {
         quarantine::look(&self.quarantine)
@@ -219,7 +230,7 @@ fn stays_damaged(store: &dyn Store, file: &str, is_damaged: Judge) -> io::Result
 }
 
 /// The lanes of the options, and those that have a folder beside.
-fn all_lanes(options: &Options) -> Vec<LaneOptions> {
+pub(super) fn all_lanes(options: &Options) -> Vec<LaneOptions> {
     let mut lanes = options.lanes.clone();
     let folders = fs::read_dir(options.data_dir.join("lanes")).into_iter().flatten().flatten();
     let names = folders.filter_map(|entry| entry.file_name().into_string().ok());

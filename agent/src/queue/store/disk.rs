@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::anchor::Anchor;
-use super::scan::{has_traces, scan};
+use super::scan::{has_traces, newer, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
 use crate::queue::pack::MAGIC;
@@ -415,6 +415,10 @@ impl SegmentReader for Live {
         has_traces(&File::open(&self.path)?, self.nonce)
     }
 
+    fn newer(&self) -> io::Result<Option<u8>> {
+        newer(&File::open(&self.path)?, self.nonce)
+    }
+
     #[allow(clippy::cast_possible_truncation)] // the address is a tree and a key
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
@@ -438,6 +442,10 @@ impl SegmentReader for Sealed {
 
     fn has_traces(&self) -> io::Result<bool> {
         has_traces(&self.data, self.nonce)
+    }
+
+    fn newer(&self) -> io::Result<Option<u8>> {
+        newer(&self.data, self.nonce)
     }
 
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {

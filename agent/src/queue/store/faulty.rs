@@ -203,6 +203,10 @@ impl SegmentReader for FaultyReader {
         self.faults.operate(|| self.reader.has_traces())
     }
 
+    fn newer(&self) -> io::Result<Option<u8>> {
+        self.faults.operate(|| self.reader.newer())
+    }
+
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         self.faults.operate(|| self.reader.read(pack))
     }

@@ -219,6 +219,10 @@ impl SegmentReader for Handle {
         Ok(!self.scan()?.is_empty())
     }
 
+    fn newer(&self) -> io::Result<Option<u8>> {
+        Ok(None)
+    }
+
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         let found = |segment: &mut Segment| segment.packs.get(pack.at as usize).cloned();
         self.disk.segment(self.id, |segment| {

@@ -134,6 +134,9 @@ pub(super) trait SegmentReader: Send + Sync {
     /// Whether anything looks like a pack, whole or not.
     fn has_traces(&self) -> io::Result<bool>;
 
+    /// The version of a pack that a newer agent wrote, if there is one.
+    fn newer(&self) -> io::Result<Option<u8>>;
+
     /// The bytes of a pack.
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>>;
 }

@@ -7,7 +7,7 @@
 use std::io;
 
 use super::PackRef;
-use crate::queue::pack::{HEADER_BYTES, Header, Kind, MAGIC, PACK_BYTES_MAX, intact};
+use crate::queue::pack::{self, HEADER_BYTES, Header, Kind, MAGIC, PACK_BYTES_MAX, intact};
 
 /// Read this much at a time; at least twice a pack.
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -23,19 +23,41 @@ pub(in crate::queue) trait ReadAt {
 /// All intact packs of the segment with `nonce`, by position, each once.
 pub(in crate::queue) fn scan(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<PackRef>> {
     let mut found: Vec<(PackRef, u16)> = Vec::new();
+    walk(file, |bytes, at| {
+        let (header, part) = take(bytes, nonce)?;
+        #[allow(clippy::cast_possible_truncation)] // at most PACK_BYTES_MAX
+        let bytes = header.len() as u32;
+        found.push((PackRef { first: header.first, count: header.count, at, bytes }, part));
+        Some(header.len())
+    })?;
+    found.sort_by_key(|(pack, part)| (pack.first, *part));
+    found.dedup_by_key(|(pack, part)| (pack.first, *part));
+    Ok(found.into_iter().map(|(pack, _)| pack).collect())
+}
+
+/// The version of a pack of the segment with `nonce` that a newer agent wrote, if there is one.
+pub(in crate::queue) fn newer(file: &impl ReadAt, nonce: u64) -> io::Result<Option<u8>> {
+    let mut found = None;
+    walk(file, |bytes, _| {
+        found = found.or_else(|| pack::newer(bytes, nonce));
+        take(bytes, nonce).map(|(header, _)| header.len())
+    })?;
+    Ok(found)
+}
+
+/// Shows `look` every place where a pack may begin, and the offset; it says how long the pack is
+/// if there is one.
+fn walk(file: &impl ReadAt, mut look: impl FnMut(&[u8], u64) -> Option<usize>) -> io::Result<()> {
     let mut window = vec![0; WINDOW_BYTES];
     let mut offset = 0;
     loop {
         let length = read_full(file, offset, &mut window)?;
-        let used = scan_window(&window[..length], offset, nonce, &mut found);
+        let used = walk_window(&window[..length], offset, &mut look);
         if length < WINDOW_BYTES {
-            break;
+            return Ok(());
         }
         offset += used as u64;
     }
-    found.sort_by_key(|(pack, part)| (pack.first, *part));
-    found.dedup_by_key(|(pack, part)| (pack.first, *part));
-    Ok(found.into_iter().map(|(pack, _)| pack).collect())
 }
 
 /// Whether anything in the file looks like a pack of the segment with `nonce`, whole or not.
@@ -53,28 +75,20 @@ pub(in crate::queue) fn has_traces(file: &impl ReadAt, nonce: u64) -> io::Result
     }
 }
 
-/// Scans one window and says how many of its bytes need not be looked at again.
-fn scan_window(window: &[u8], offset: u64, nonce: u64, found: &mut Vec<(PackRef, u16)>) -> usize {
+/// Walks through one window and says how many of its bytes need not be looked at again.
+fn walk_window(
+    window: &[u8],
+    offset: u64,
+    look: &mut impl FnMut(&[u8], u64) -> Option<usize>,
+) -> usize {
     let last = window.len() < WINDOW_BYTES;
     let mut at = 0;
     while let Some(candidate) = find_magic(window, at) {
         if !last && candidate + PACK_BYTES_MAX > window.len() {
             return candidate;
         }
-        at = match take(&window[candidate..], nonce) {
-            Some((header, part)) => {
-                let pack = PackRef {
-                    first: header.first,
-                    count: header.count,
-                    at: offset + candidate as u64,
-                    #[allow(clippy::cast_possible_truncation)] // at most PACK_BYTES_MAX
-                    bytes: header.len() as u32,
-                };
-                found.push((pack, part));
-                candidate + header.len()
-            }
-            None => candidate + 1,
-        };
+        let length = look(&window[candidate..], offset + candidate as u64);
+        at = candidate + length.unwrap_or(1);
     }
     // A header may begin in the last bytes and go on in the next window.
     window.len().saturating_sub(HEADER_BYTES - 1).max(at)

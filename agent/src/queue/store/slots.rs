@@ -1,7 +1,9 @@
 //! The state of a chain in two slots that are written in turn, so that one is always whole.
 //!
 //! A slot is overwritten in place: once it has its size, saving needs no free space, and one
-//! fdatasync makes it durable. Layout: magic 8, generation 8, length 4, CRC-32 of all else 4, state.
+//! fdatasync makes it durable. Layout: magic 8 (its last byte is the version), generation 8,
+//! length 4, CRC-32 4, state. The CRC of version 1 is that of generation, length and state; in any
+//! later version the magic comes before them, so that a flipped bit is not taken for a version.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -9,7 +11,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use crate::queue::format::unsupported;
+
 const MAGIC: [u8; 8] = *b"SPWSTAT\x01";
+const VERSION_AT: usize = MAGIC.len() - 1;
 const HEADER_BYTES: usize = 24;
 /// A slot's size from the beginning: the largest state fits, so that saving never needs space.
 const SLOT_BYTES: usize = 96 * 1024;
@@ -43,12 +48,16 @@ impl Slots {
         if missing.is_empty() { Ok(()) } else { File::open(&self.folder)?.sync_all() }
     }
 
-    /// The newest whole state. A damaged slot is passed over; the other one holds.
+    /// The newest whole state. A damaged slot is passed over; the other one holds. A newer one is
+    /// an error: it must not be overwritten.
     pub(super) fn load(&self) -> io::Result<Option<Vec<u8>>> {
         let mut newest: Option<(u64, Vec<u8>)> = None;
         for slot in 0..2 {
             let found = match std::fs::read(self.path(slot)) {
-                Ok(bytes) => parse(&bytes),
+                Ok(bytes) => match newer(&bytes) {
+                    Some(version) => return Err(unsupported(name(slot), version)),
+                    None => parse(&bytes),
+                },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                 // A bad sector is damage like any other.
                 Err(e) if e.raw_os_error() == Some(libc::EIO) => None,
@@ -82,12 +91,16 @@ impl Slots {
     }
 
     fn path(&self, slot: u64) -> PathBuf {
-        self.folder.join(format!("state-{slot}"))
+        self.folder.join(name(slot))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, u64> {
         self.generation.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+fn name(slot: u64) -> String {
+    format!("state-{slot}")
 }
 
 #[allow(clippy::cast_possible_truncation)] // a state is at most some 100 kB
@@ -103,13 +116,26 @@ fn render(generation: u64, state: &[u8]) -> Vec<u8> {
 
 /// Whether these are the bytes of a slot that something happened to; one that was only made is none.
 pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
-    parse(bytes).is_none() && bytes.iter().any(|byte| *byte != 0)
+    parse(bytes).is_none() && newer(bytes).is_none() && bytes.iter().any(|byte| *byte != 0)
+}
+
+/// The version of a slot that a newer agent wrote.
+pub(in crate::queue) fn newer(bytes: &[u8]) -> Option<u8> {
+    let version = *bytes.get(VERSION_AT)?;
+    let ours = bytes.starts_with(&MAGIC[..VERSION_AT]) && version > MAGIC[VERSION_AT];
+    let (head, state) = ours.then(|| split(bytes)).flatten()?;
+    (head[20..] == crc(&head[..20], state).to_le_bytes()).then_some(version)
+}
+
+/// The header, and the state of the length that it names.
+fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let head = bytes.get(..HEADER_BYTES)?;
+    let length = u32::from_le_bytes(head[16..20].try_into().ok()?) as usize;
+    Some((head, bytes.get(HEADER_BYTES..HEADER_BYTES.checked_add(length)?)?))
 }
 
 fn parse(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
-    let head = bytes.get(..HEADER_BYTES)?;
-    let length = u32::from_le_bytes(head[16..20].try_into().ok()?) as usize;
-    let state = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
+    let (head, state) = split(bytes)?;
     let whole = head[..8] == MAGIC && head[20..24] == crc(&head[8..20], state).to_le_bytes();
     let generation = u64::from_le_bytes(head[8..16].try_into().ok()?);
     whole.then(|| (generation, state.to_vec()))
@@ -124,7 +150,7 @@ fn crc(head: &[u8], state: &[u8]) -> u32 {
 
 /// Reads any bytes, for fuzzing.
 pub(in crate::queue) fn fuzz(bytes: &[u8]) {
-    let _ = parse(bytes);
+    let _ = (parse(bytes), newer(bytes));
     if let Ok(state) = std::str::from_utf8(bytes) {
         assert!(parse(&render(1, state.as_bytes())).is_some_and(|(_, found)| found == bytes));
     }
@@ -162,5 +188,28 @@ mod tests {
             std::fs::write(&path, torn).unwrap();
             assert_eq!(Slots::new(folder.path()).load().unwrap().unwrap(), b"before", "{keep}");
         }
+    }
+
+    #[test]
+    fn golden_bytes_and_a_newer_slot_that_is_neither_damage_nor_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let slots = Slots::new(folder.path());
+        slots.save(b"one").unwrap();
+        let path = folder.path().join("state-1");
+        let bytes = std::fs::read(&path).unwrap();
+        let crc_of = |bytes: &[u8]| crc32fast::hash(bytes).to_le_bytes();
+        let numbers = [1, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0];
+        let sum = crc_of(&[&numbers[..], b"one"].concat());
+        assert_eq!(bytes, [b"SPWSTAT\x01", &numbers[..], &sum[..], b"one"].concat());
+
+        // A flipped bit of the version is damage.
+        let flipped = [b"SPWSTAT\x03", &numbers[..], &sum[..], b"one"].concat();
+        assert!(newer(&flipped).is_none() && is_damaged(&flipped));
+        let sum = crc_of(&[b"SPWSTAT\x63", &numbers[..], b"one"].concat());
+        let later = [b"SPWSTAT\x63", &numbers[..], &sum[..], b"one"].concat();
+        std::fs::write(&path, &later).unwrap();
+        assert!(newer(&later) == Some(99) && !is_damaged(&later));
+        let error = Slots::new(folder.path()).load().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Unsupported);
     }
 }

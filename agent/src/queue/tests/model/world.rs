@@ -19,6 +19,7 @@ use crate::clock::WallClock;
 use crate::logs::Repeated;
 use crate::queue::chain::Sealed;
 use crate::queue::dead::Leave;
+use crate::queue::format::Level;
 use crate::queue::identity::StreamOf;
 use crate::queue::inbox::Group;
 use crate::queue::lane::Lane;
@@ -241,7 +242,7 @@ impl World {
             seed: self.starts,
         };
         let stores = self.ground.stores(&options, &self.faults);
-        let stream = StreamOf { id: StreamId(1), fresh: false };
+        let stream = StreamOf { id: StreamId(1), fresh: false, level: Level::NEWEST };
         recover(stores, &options, stream, Arc::new(FixedClock), watch::Sender::new(0))
     }
 
