@@ -40,6 +40,14 @@ impl KnownTime {
         Self { path, saved_s, time: CertificateTime::since(saved_s.max(built_s)) }
     }
 
+    /// It is written down in this folder from now on.
+    pub fn keep_in(&mut self, data_dir: &Path) {
+        let path = data_dir.join("clock");
+        if path != self.path {
+            (self.path, self.saved_s) = (path, 0);
+        }
+    }
+
     /// The time by which certificates are judged; clones share it.
     pub fn certificates(&self) -> CertificateTime {
         self.time.clone()

@@ -94,6 +94,7 @@ impl Intaking for Behind {
             own: None,
             control: None,
             quarantine: Default::default(),
+            format: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
             drained_in_s: None,

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod beside;
 mod budget;
 mod centre;
 mod front;
@@ -30,7 +31,7 @@ use self::budget::BudgetFile;
 use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
-use crate::config::{Config, Order, Transport};
+use crate::config::{Config, Gateway, Order, Transport};
 use crate::control::{self, Desk};
 use crate::degrade;
 use crate::drain::{self, Drain, DrainHandle};
@@ -38,7 +39,7 @@ use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::known_time::KnownTime;
 use crate::own::Own;
 use crate::queue::inspect::Inspection;
-use crate::queue::{Keep, LaneOptions, OpenError, Options, Ordering, Queue, Recovery};
+use crate::queue::{Keep, LaneOptions, Newer, OpenError, Options, Ordering, Queue, Recovery};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
@@ -114,13 +115,13 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let source = access::source(PathBuf::from(&file));
         let upstream = config.upstream.as_ref();
-        let known_time = KnownTime::load(&config.gateway.data_dir);
+        let mut known_time = KnownTime::load(&config.gateway.data_dir);
         let time = known_time.certificates();
         let carried = Carried::default();
         let far = Far { clock: &clock, time: &time, carried: &carried };
         let upstream = upstream.map(|u| far.connected(u, Some(source))).transpose()?;
         let centre_client = centre::client(&config, &time, &carried)?;
-        let listen = &config.listen;
+        let listen = config.listen.clone();
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
         let front_listener = front::bind(listen.mq_http.as_ref()).await?;
@@ -128,6 +129,9 @@ impl Agent {
         let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
+        let takeovers = beside::begin(&config, &queue, queue_options(&config)).await;
+        let config = in_folder(config, queue.standing().root);
+        known_time.keep_in(&config.gateway.data_dir);
         let pace_file = PaceFile::new(&config.gateway.data_dir);
         let (budget_file, budget) = BudgetFile::open(&config, carried);
         let drain = Drain::spawn(
@@ -163,6 +167,7 @@ impl Agent {
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
             tokio::spawn(budget_file.clone().keep(drain.clone(), stop.clone())),
             tokio::spawn(degrade::run(degrading, stop.clone())),
+            tokio::spawn(beside::finish(takeovers, stop.clone())),
         ];
         if let Some(upstream) = upstream {
             let following = network::follow(upstream, drain.clone(), stop.clone());
@@ -336,7 +341,18 @@ fn queue_options(config: &Config) -> Options {
     }
 }
 
+/// The small files lie where the queue does.
+fn in_folder(config: Config, data_dir: PathBuf) -> Config {
+    let gateway = Gateway { data_dir, ..config.gateway };
+    Config { gateway, ..config }
+}
+
 fn tell(queue: &Queue, recovery: &Recovery) {
+    let standing = queue.standing();
+    if let Some(Newer { path, version }) = &standing.newer {
+        let (file, folder) = (path.display(), standing.root.display());
+        tracing::error!(%file, version, %folder, "a newer agent wrote the data folder: nothing there is touched or sent, records go to a folder beside; install the newer agent again, which takes them over");
+    }
     let (waiting, stream) = (recovery.waiting, queue.stream());
     tracing::info!(waiting, %stream, fresh = recovery.fresh, "queue open");
     for (lane, waiting) in &recovery.orphans {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::meter::Meter;
 use crate::centre::Board;
 use crate::config::Config;
+use crate::control;
 use crate::degrade;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
 use crate::queue::{LaneFigures, Queue};
@@ -85,6 +86,7 @@ impl Report {
             lanes: self.user_lanes(&figures, &drain),
             own: self.own.as_ref().map(|own| self.own_lane(own, &drain)),
             control: self.centre.as_ref().map(Board::status),
+            format: control::format(&self.queue.standing()),
             quarantine: Quarantine { segments: aside.segments, bytes: aside.bytes },
             rates: Rates {
                 accepted_per_s,

@@ -1,10 +1,13 @@
 //! `spillway check`.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::exit::finish;
 use super::{ConfigFile, Exit, doctor, load};
 use crate::config::Config;
+use crate::queue::{self, Level, Standing};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -27,6 +30,25 @@ pub(super) async fn run(args: Check) -> Exit {
     finish(Ok(format!("{}: valid\n{}", args.file.config.display(), summary(&config))))
 }
 
+/// What the folder is written at, as far as this user may read it, and what in it is newer.
+fn format(data_dir: &Path) -> String {
+    let Ok(Some(Standing { level, root, newer, beside })) = queue::standing(data_dir) else {
+        return String::new();
+    };
+    let mut text = format!(" (level {}, newest {})", level.number(), Level::NEWEST.number());
+    if let Some(newer) = newer {
+        text.push_str(&format!(
+            "\nALARM {newer}: nothing there is touched or sent, records go to {}; install the newer \
+             agent again",
+            root.display()
+        ));
+    }
+    for folder in beside {
+        text.push_str(&format!("\nALARM not all taken over yet: {}", folder.display()));
+    }
+    text
+}
+
 fn summary(config: &Config) -> String {
     let upstream = match &config.upstream {
         None => "nowhere: there is no [upstream]".to_owned(),
@@ -39,9 +61,10 @@ fn summary(config: &Config) -> String {
     };
     let lanes: Vec<String> = config.lanes.iter().map(|lane| lane.name.to_string()).collect();
     format!(
-        "gateway {}, queue in {}\nlanes {} (default {})\nto {upstream}\n",
+        "gateway {}, queue in {}{}\nlanes {} (default {})\nto {upstream}\n",
         config.gateway.id,
         config.gateway.data_dir.display(),
+        format(&config.gateway.data_dir),
         lanes.join(", "),
         config.default_lane().name,
     )

@@ -20,6 +20,7 @@ mod send;
 mod signal;
 mod status;
 mod unbuilt;
+mod upgrade;
 mod verify;
 mod why;
 
@@ -78,6 +79,8 @@ enum Command {
     Dead(dead::Dead),
     /// Sends delivered records again, where the configuration keeps them
     Resend(resend::Arguments),
+    /// Shows what the data folder is written at, and raises it for good
+    Upgrade(upgrade::Arguments),
     /// Sizes a fleet: what it takes to return after an outage
     Plan(plan::Arguments),
     /// Embedded broker for development
@@ -110,6 +113,7 @@ impl Cli {
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
+            Command::Upgrade(args) => upgrade::run(args).await,
             Command::Plan(args) => plan::run(&args),
             Command::SupportBundle(_) => {
                 refuse("support-bundle", "send spillway status --json and the log")

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use spillway_protocol::local::status::{
-    Budget, Control, Lane, LaneBudget, LinkState, Pace, Status as State,
+    Budget, Control, Format, Lane, LaneBudget, LinkState, NewerFile, Pace, Status as State,
 };
 
 use super::exit::finish;
@@ -114,6 +114,21 @@ fn stopped(state: &State) -> Vec<String> {
     stopped.map(words).collect()
 }
 
+/// What a newer agent wrote, and what waits to be taken over.
+fn format_alarms(format: &Format) -> Vec<String> {
+    let newer = format.newer.iter().map(|NewerFile { file, version }| {
+        let folder = format.folder.as_deref().unwrap_or_default();
+        format!(
+            "{file} has the newer format {version}: nothing there is touched or sent, records go \
+             to {folder}; install the newer agent again, which takes them over"
+        )
+    });
+    let waits = |folder: &String| {
+        format!("what was stored in {folder} is not all taken over yet; the log says why")
+    };
+    newer.chain(format.beside.iter().map(waits)).collect()
+}
+
 fn show(state: &State) -> String {
     let rates = &state.rates;
     let mut lines = vec![
@@ -162,6 +177,7 @@ fn show(state: &State) -> String {
     if let Some(control) = &state.control {
         lines.push(("centre", centre(control)));
     }
+    lines.extend(format_alarms(&state.format).into_iter().map(|alarm| ("ALARM", alarm)));
     let head: String =
         lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();
     let notes: String = state.lanes.iter().chain(&state.own).map(notes).collect();
@@ -288,6 +304,7 @@ fn verdict(state: &State) -> (Exit, String) {
     if state.configuration.state != "in force" {
         warning.push(format!("configuration {}", state.configuration.state));
     }
+    critical.extend(format_alarms(&state.format));
     for lane in state.lanes.iter().chain(&state.own) {
         let name = &lane.name;
         if let Some(hold) = &lane.hold {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::client::Client;
 use super::human::{self, Column};
 use super::{ControlAt, Exit, Failure, output, queue, records};
-use crate::control::api::{Checked, Overall, Span};
+use crate::control::api::{Checked, NewerFile, Overall, Span};
 use crate::queue::inspect::{Content, Segment};
 
 /// Arguments of `queue verify`.
@@ -30,7 +30,7 @@ pub(super) struct Verify {
 /// What was found.
 #[derive(Debug, Serialize)]
 struct Found {
-    /// Nothing waits that cannot be read, and no file is damaged.
+    /// Nothing waits that cannot be read, no file is damaged, and none is a newer agent's.
     whole: bool,
     lanes: Vec<Lane>,
     #[serde(flatten)]
@@ -60,7 +60,9 @@ pub(super) async fn run(args: Verify) -> Result<String, Failure> {
         lanes.push(lane(&mut client, name).await?);
     }
     let overall: Overall = client.get("/v1/verify").await?.json()?;
-    let whole = lanes.iter().all(|lane| lane.lost.is_empty())
+    let newer = overall.newer.is_some();
+    let whole = !newer
+        && lanes.iter().all(|lane| lane.lost.is_empty())
         && overall.letters_lost.is_empty()
         && overall.damaged_files.is_empty();
     let found = Found { whole, lanes, overall };
@@ -108,9 +110,14 @@ fn show(found: &Found) -> String {
     let columns = [Column::Left("LANE"), Column::Right("READABLE"), Column::Left("LOST POSITIONS")];
     let row =
         |lane: &Lane| vec![lane.name.clone(), lane.records.to_string(), human::spans(&lane.lost)];
-    let Overall { letters, letters_lost, damaged_files, quarantine } = &found.overall;
+    let Overall { letters, letters_lost, damaged_files, quarantine, newer } = &found.overall;
     let mut text = human::table(&columns, &found.lanes.iter().map(row).collect::<Vec<_>>());
     text.push_str(&format!("dead letters: {letters} readable, {} lost\n", letters_lost.len()));
+    if let Some(NewerFile { file, version }) = newer {
+        text.push_str(&format!(
+            "newer format: {file} has version {version}; what is above lies beside it\n"
+        ));
+    }
     for file in damaged_files {
         text.push_str(&format!("damaged file: {file}\n"));
     }
@@ -131,6 +138,12 @@ fn advice(found: &Found) -> String {
         said.push(
             "what is lost is counted as damaged when its turn comes, and its segment is kept in \
              quarantine/; the rest is sent; look at the disk's health",
+        );
+    }
+    if found.overall.newer.is_some() {
+        said.push(
+            "what a newer agent wrote is not damaged, and is left alone until that agent is installed \
+             again",
         );
     }
     if files {

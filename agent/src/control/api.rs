@@ -12,6 +12,7 @@
 //! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
 //! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
 //! | `POST /v1/resend` with [`Resend`] | [`Resent`] |
+//! | `GET /v1/upgrade`, `POST /v1/upgrade` | [`Upgrade`] |
 //! | `GET /v1/why` with [`Question`](crate::why::Question) | [`Answers`](crate::why::Answers) |
 //!
 //! An error is answered as on the intake socket: `{"error": {"code", "field", "message"}}`.
@@ -19,7 +20,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-pub use spillway_protocol::local::status::Quarantine;
+pub use spillway_protocol::local::status::{Format, NewerFile, Quarantine};
 
 /// Most records in one answer.
 pub const PAGE_MAX: usize = 1000;
@@ -116,6 +117,9 @@ pub struct Overall {
     pub damaged_files: Vec<String>,
     /// Damaged segments that were put aside.
     pub quarantine: Quarantine,
+    /// What a newer agent wrote: it is not damaged, and nobody reads it here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<NewerFile>,
 }
 
 /// Where to begin with a lane.
@@ -297,6 +301,19 @@ pub struct Accepted {
     pub lane: String,
     /// Whether it was held for refusals until now.
     pub accepted: bool,
+}
+
+/// How the data folder stands, and what it was raised from just now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Its format; the level is the one that it has now.
+    #[serde(flatten)]
+    pub format: Format,
+    /// Why it cannot be committed.
+    pub obstacle: Option<String>,
+    /// The level before, where the request was to commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub was: Option<u32>,
 }
 
 /// Most numbers of one request.

@@ -12,12 +12,13 @@ use tokio::time::Instant;
 
 use super::api::{
     Accepted, Action, Checked, Done, Entry, Filter, Lane, Lanes, Letter, Letters, Look, Overall,
-    PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Waiting,
+    PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Upgrade,
+    Waiting,
 };
 use super::view;
 use crate::config::RESEND_LANE;
 use crate::queue::inspect::{Inspection, Room};
-use crate::queue::{DeadFilter, Queue, SettleError};
+use crate::queue::{CommitError, DeadFilter, Queue, SettleError, Standing};
 use crate::why::{Answers, Question};
 
 /// Letters that are read at once: each may have a body of 4 MiB.
@@ -111,7 +112,39 @@ impl Desk {
         let damaged_files = self.inspection.damaged_files().map_err(unreadable)?;
         let aside = self.inspection.quarantined();
         let quarantine = Quarantine { segments: aside.segments, bytes: aside.bytes };
-        Ok(Overall { letters, letters_lost, damaged_files, quarantine })
+        let newer = self.standing().and_then(|standing| view::format(&standing).newer);
+        Ok(Overall { letters, letters_lost, damaged_files, quarantine, newer })
+    }
+
+    /// `None`: no agent runs, and nobody knows the folder's level.
+    fn standing(&self) -> Option<Standing> {
+        match &self.acting {
+            Some(acting) => Some(acting.queue.standing()),
+            None => self.inspection.standing().cloned(),
+        }
+    }
+
+    pub(super) fn upgrade(&self) -> Result<Upgrade, Refusal> {
+        let standing = self.standing().ok_or_else(|| {
+            let message = "the file identity is damaged or missing; start the agent once";
+            Refusal::new(Code::NotFound, message)
+        })?;
+        let obstacle = standing
+            .newer
+            .as_ref()
+            .map(|newer| format!("{newer}, which leaves it alone; install the newer agent again"));
+        Ok(Upgrade { format: view::format(&standing), obstacle, was: None })
+    }
+
+    pub(super) fn commit(&self) -> Result<Upgrade, Refusal> {
+        let was = self.acting()?.queue.commit_level().map_err(|error| {
+            let code = match error {
+                CommitError::Newer { .. } => Code::IncompatibleVersion,
+                CommitError::Damaged { .. } | CommitError::Io { .. } => Code::DiskFailed,
+            };
+            Refusal::new(code, error.to_string())
+        })?;
+        Ok(Upgrade { was: Some(was.number()), ..self.upgrade()? })
     }
 
     pub(super) fn check(&self, lane: &str, from: Option<u64>) -> Result<Checked, Refusal> {

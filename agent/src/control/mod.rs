@@ -9,5 +9,7 @@ mod desk;
 mod server;
 pub(crate) mod view;
 
+pub(crate) use view::format;
+
 pub use desk::{Accept, Ask, Desk};
 pub use server::{serve, serve_one};

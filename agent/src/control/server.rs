@@ -45,6 +45,7 @@ fn router(desk: Desk) -> axum::Router {
         .route("/v1/dead/purge", post(purge))
         .route("/v1/dead/accept/{lane}", post(accept))
         .route("/v1/resend", post(resend))
+        .route("/v1/upgrade", get(upgrade).post(commit))
         .route("/v1/why", get(why))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
@@ -208,6 +209,20 @@ async fn resend(
         let resent = desk.resend(&wish)?;
         tracing::info!(uid = peer.uid, ?resent, "operator: resend");
         Ok(resent)
+    })
+    .await
+}
+
+async fn upgrade(State(desk): State<Desk>) -> Response {
+    blocking(move || desk.upgrade()).await
+}
+
+async fn commit(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    blocking(move || {
+        let done = desk.commit()?;
+        let (was, level) = (done.was, done.format.level);
+        tracing::info!(uid = peer.uid, was, level, "operator: upgrade --commit");
+        Ok(done)
     })
     .await
 }

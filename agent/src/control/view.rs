@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use spillway_protocol::message::Stamp;
 use spillway_protocol::record;
 
-use super::api::{Content, Letter, Record};
-use crate::queue::DeadLetter;
+use super::api::{Content, Format, Letter, NewerFile, Record};
+use crate::queue::{DeadLetter, Level, Newer, Standing};
 
 /// A dead letter, with what its app wrote if `body` says so.
 pub(super) fn letter(letter: &DeadLetter, body: bool) -> Letter {
@@ -44,5 +44,20 @@ fn content(record: &record::Record) -> Content {
         properties: record.properties.clone().into(),
         body_base64: text.is_none().then(|| STANDARD.encode(&record.body)),
         body: text,
+    }
+}
+
+/// How a data folder stands, as it is told.
+pub(crate) fn format(standing: &Standing) -> Format {
+    let shown = |path: &std::path::Path| path.display().to_string();
+    let Standing { level, root, newer, beside } = standing;
+    Format {
+        level: level.number(),
+        newest: Level::NEWEST.number(),
+        newer: newer
+            .as_ref()
+            .map(|Newer { path, version }| NewerFile { file: shown(path), version: *version }),
+        folder: newer.as_ref().map(|_| shown(root)),
+        beside: beside.iter().map(|folder| shown(folder)).collect(),
     }
 }

@@ -189,6 +189,7 @@ impl Intaking for Fake {
             own: None,
             control: None,
             quarantine: Default::default(),
+            format: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
             drained_in_s: None,

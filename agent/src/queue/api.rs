@@ -371,11 +371,6 @@ pub enum Fate {
 }
 
 impl Fate {
-    /// Whether it may have befallen a dead letter.
-    pub(super) fn is_of_a_letter(self) -> bool {
-        matches!(self, Self::Purged | Self::Replayed)
-    }
-
     /// Whether it may have befallen a record in its lane.
     pub(super) fn is_of_a_lane(self) -> bool {
         self != Self::Replayed

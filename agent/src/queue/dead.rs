@@ -172,6 +172,37 @@ impl Dead {
         Ok(())
     }
 
+    /// Adds a letter of another queue, unless it is here already.
+    pub(super) fn adopt(&self, letter: &Letter) -> Result<(), SettleError> {
+        let same = |origin: &Origin| {
+            (&origin.lane, origin.stream, origin.seq) == (&letter.lane, letter.stream, letter.seq)
+        };
+        let here = self.lock().letters.values().any(same);
+        if here { Ok(()) } else { self.add(letter, || {}) }
+    }
+
+    /// Numbers of another queue that will never arrive are told by this one; durable when this
+    /// returns.
+    pub(super) fn bequeath(&self, given_up: &[GivenUp]) -> io::Result<()> {
+        if given_up.is_empty() {
+            return Ok(());
+        }
+        let mut inner = self.lock();
+        for range in given_up {
+            let untold = inner.untold.entry(range.lane.clone()).or_default();
+            untold.add(range.grave());
+            if !self.tell {
+                untold.forget_old();
+            }
+        }
+        self.save(&inner)
+    }
+
+    fn save(&self, inner: &Inner) -> io::Result<()> {
+        let state = saved_state(self.chain.end(), &inner.settled, &inner.left, &inner.untold);
+        self.chain.store().save_state(&state::encode(&state)?)
+    }
+
     /// Where the letters came from that recovery must not send again.
     pub(super) fn origins(&self) -> Vec<(u64, Origin)> {
         self.lock().letters.iter().map(|(number, origin)| (*number, origin.clone())).collect()
@@ -346,13 +377,12 @@ impl Dead {
         told: impl Iterator<Item = (&'a LaneName, Grave)>,
     ) -> io::Result<()> {
         let mut inner = self.lock();
+        let before = inner.untold.clone();
         for (lane, grave) in told {
             inner.untold.entry(lane.clone()).or_default().remove(&grave);
         }
         inner.untold.retain(|_, untold| *untold != Untold::default());
-        let Inner { settled, left, untold, .. } = &*inner;
-        let state = saved_state(self.chain.end(), settled, left, untold);
-        self.chain.store().save_state(&state::encode(&state)?)
+        if inner.untold == before { Ok(()) } else { self.save(&inner) }
     }
 
     /// Bytes of its files.

@@ -101,13 +101,23 @@ pub struct Standing {
 /// # Errors
 /// The disk's.
 pub fn look(data_dir: &Path) -> io::Result<Option<Standing>> {
-    let Site { root, newer } = site(data_dir);
+    standing(data_dir, site(data_dir))
+}
+
+/// The same where the site of the queue is known.
+pub(super) fn standing(data_dir: &Path, site: Site) -> io::Result<Option<Standing>> {
+    let Site { root, newer } = site;
     let level = match identity::level_known(&root)? {
         Some(level) => level,
         None if newer.is_some() => Level::NEWEST,
         None => return Ok(None),
     };
     Ok(Some(Standing { level, beside: beside(data_dir, &root), root, newer }))
+}
+
+/// The level of a folder, if it is one that we know.
+pub(super) fn level_of(root: &Path) -> Option<Level> {
+    identity::level_known(root).ok().flatten()
 }
 
 /// Where the queue of a data folder lies.

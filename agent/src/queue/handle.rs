@@ -366,14 +366,8 @@ impl Queue {
         for range in told.iter().filter(|range| range.fate.is_of_a_lane()) {
             self.lane(&range.lane).into_iter().for_each(|lane| lane.told(&range.grave()));
         }
-        let mut letters = told.iter().filter(|range| range.fate.is_of_a_letter()).peekable();
-        if letters.peek().is_some() {
-            let letters = letters.map(|range| (&range.lane, range.grave()));
-            self.logged(
-                "what is told could not be noted; it is told again",
-                self.0.dead.told(letters),
-            );
-        }
+        let all = told.iter().map(|range| (&range.lane, range.grave()));
+        self.logged("what is told could not be noted; it is told again", self.0.dead.told(all));
     }
 
     /// The newest number of each stream of a lane, oldest stream first; 0 where it has none yet.

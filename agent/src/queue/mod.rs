@@ -52,6 +52,7 @@ mod shelf;
 mod state;
 mod store;
 mod submission;
+mod takeover;
 mod threads;
 mod timeline;
 mod untold;
@@ -68,6 +69,7 @@ pub use keeper::SAVE_EVERY;
 pub use lane::Settling;
 pub use lease::Lease;
 pub use limits::{Claim, DeadLimits, LaneLimit, LaneLimits, Limits, Room, Space};
+pub use takeover::{Takeover, TakeoverError};
 
 #[cfg(test)]
 mod tests;

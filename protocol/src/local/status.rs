@@ -30,6 +30,9 @@ pub struct Status {
     /// Damaged segments that were put aside, in no other figure here.
     #[serde(default)]
     pub quarantine: Quarantine,
+    /// The format of the data folder; all zero from agents before it was told.
+    #[serde(default)]
+    pub format: Format,
     /// What went in and out lately.
     pub rates: Rates,
     /// Bytes on the wire today, and the day's bound; absent from agents before they were counted.
@@ -53,6 +56,31 @@ pub struct Quarantine {
     pub segments: u64,
     /// Bytes of their files.
     pub bytes: u64,
+}
+
+/// The format of the data folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// The level that the queue's folder is written at: agents that know it can read the folder.
+    pub level: u32,
+    /// The newest level that this agent can write.
+    pub newest: u32,
+    /// What a newer agent wrote in the data folder, if anything: nothing there is touched, and the
+    /// queue lies in `folder` meanwhile.
+    pub newer: Option<NewerFile>,
+    /// Where the queue lies, if not in the data folder itself.
+    pub folder: Option<String>,
+    /// Folders of an earlier time like this whose records were not taken over yet.
+    pub beside: Vec<String>,
+}
+
+/// A file whose version this agent does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewerFile {
+    /// Its path.
+    pub file: String,
+    /// Its version.
+    pub version: u32,
 }
 
 /// Bytes of this day on the wire, both ways, as counted below TLS, with an estimate of what TCP and

@@ -249,6 +249,19 @@ pub(super) const FAMILIES: &[Family] = &[
         "1 if the last pull of the centre's page was no good, else 0; absent without [control].",
         |s| single(s.control.as_ref().and_then(|control| flag(control.fault.is_some()))),
     ),
+    gauge("spillway_format_level", "Level of formats that the data folder is written at.", |s| {
+        single(count(s.format.level.into()))
+    }),
+    gauge(
+        "spillway_format_newer",
+        "1 while a newer agent's files are left alone and records go to a folder beside, else 0.",
+        |s| single(flag(s.format.newer.is_some())),
+    ),
+    gauge(
+        "spillway_format_beside",
+        "Folders of such a time whose records are not all taken over.",
+        |s| single(count(s.format.beside.len() as u64)),
+    ),
     gauge("spillway_uptime_seconds", "Seconds since the agent started.", |s| {
         single(count(s.uptime_s))
     }),

@@ -44,6 +44,7 @@ fn state(link: LinkState, lane: Lane) -> State {
         own: None,
         control: None,
         quarantine: Default::default(),
+        format: Default::default(),
         rates: Rates { accepted_per_s: 1.25, ..Rates::default() },
         pace: Pace {
             own_rate_per_s: 0.5,

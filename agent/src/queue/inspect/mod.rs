@@ -20,7 +20,7 @@ use super::api::{
     DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError, Options, Ordering,
 };
 use super::dead::Dead;
-use super::format::{self, Newer};
+use super::format::{self, Standing};
 use super::identity::{self, Lock};
 use super::lane::{Lane, Shared};
 pub use super::quarantine::Quarantined;
@@ -78,15 +78,15 @@ pub struct Inspection {
     quarantine: PathBuf,
     /// By lane, where no agent runs.
     unreadable: Vec<String>,
-    /// What a newer agent wrote, where no agent runs.
-    newer: Option<Newer>,
+    /// How the folder stands, where no agent runs and that is known.
+    standing: Option<Standing>,
     /// No agent starts meanwhile.
     _lock: Option<Arc<Lock>>,
 }
 
 impl Inspection {
     pub(super) fn of(lanes: Vec<Arc<Lane>>, dead: Arc<Dead>, quarantine: PathBuf) -> Self {
-        Self { lanes, dead, quarantine, unreadable: Vec::new(), newer: None, _lock: None }
+        Self { lanes, dead, quarantine, unreadable: Vec::new(), standing: None, _lock: None }
     }
 
     /// Of the data folder of `options`, on which no agent runs. Lanes that the options do not name
@@ -97,6 +97,10 @@ impl Inspection {
     pub fn open(options: &Options, clock: Arc<dyn WallClock>) -> Result<Self, OpenError> {
         let lock = identity::lock_to_look(&options.data_dir)?;
         let site = format::site(&options.data_dir);
+        let standing = format::standing(&options.data_dir, site.clone()).map_err(|source| {
+            let remedy = "run this as a user who may read it";
+            OpenError::Io { path: options.data_dir.clone(), source, remedy }
+        })?;
         let data = &site.root;
         let stream = identity::stream_known(data).unwrap_or(StreamId(0));
         let failed = |source| OpenError::Io {
@@ -134,8 +138,7 @@ impl Inspection {
         }
         let quarantine = quarantine::folder(data);
         let _lock = lock.map(Arc::new);
-        let newer = site.newer;
-        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, newer, _lock })
+        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, standing, _lock })
     }
 
     /// The lanes.
@@ -201,9 +204,9 @@ impl Inspection {
         Ok(damaged)
     }
 
-    /// What a newer agent wrote, where no agent runs: what is here lies beside it.
-    pub fn newer(&self) -> Option<&Newer> {
-        self.newer.as_ref()
+    /// How the folder stands, where no agent runs and that is known.
+    pub fn standing(&self) -> Option<&Standing> {
+        self.standing.as_ref()
     }
 
     /// What was put aside.
