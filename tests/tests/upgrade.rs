@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,6 +214,40 @@ fn a_folder_of_level_1_is_read_whole_and_what_is_written_there_its_agents_can_re
     assert_eq!(open(folder.path()).level(), Level::One);
 }
 
+#[test]
+fn newer_packs_further_back_wait_for_their_agent_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    golden::level_1(folder.path());
+    // The first segment ends with number 20, and the last one is read at the start.
+    let lane_folder = fs::read_dir(folder.path().join("lanes/critical")).unwrap();
+    let mut segments: Vec<PathBuf> = lane_folder.map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.is_dir());
+    segments.sort();
+    let db = segments[1].join("db");
+    let whole = fs::read(&db).unwrap();
+    newer_packs(&segments[1]);
+    let newer = fs::read(&db).unwrap();
+    let queue = open(folder.path());
+    assert_eq!(queue.standing().newer, None, "the start does not read so far");
+    let leased = |name: &str| {
+        let leases = queue.lease(&lane(name), 1000, usize::MAX);
+        let count = leases.len();
+        leases.into_iter().for_each(Lease::ack);
+        count
+    };
+    assert_eq!((leased("critical"), leased("critical"), leased("bulk")), (6, 0, 3));
+    assert_eq!(queue.standing().newer.unwrap().version, 99);
+    store(&queue, "critical", draft("critical", 100));
+    let critical = accounts(&queue, "critical");
+    assert_eq!((critical.waiting, critical.damaged), (47 - 6 + 1, 0));
+    queue.close();
+    drop(queue);
+    assert_eq!(fs::read(&db).unwrap(), newer);
+    fs::write(&db, whole).unwrap();
+    let queue = open(folder.path());
+    assert_eq!(queue.lease(&lane("critical"), 1000, usize::MAX).len(), 47 - 6 + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_folder_is_worked_at_its_level_until_it_is_committed_by_a_running_agent() {
     let broker = HttpBroker::start().await;
@@ -241,6 +276,8 @@ async fn an_old_folder_is_worked_at_its_level_until_it_is_committed_by_a_running
     assert!(gateway.said("upgrade --commit").await.starts_with("the data folder is at level 2"));
     let identity = fs::read_to_string(gateway.data_dir().join("identity")).unwrap();
     assert!(identity.contains("\"format\":2"), "{identity}");
+    let data = gateway.data_dir();
+    assert!(catch_unwind(|| frozen::read(&data)).is_err(), "agents of level 1 refuse it");
     gateway.stop(PATIENCE).await;
     let status = gateway.start_ready().await;
     assert_eq!(status.format.level, 2);

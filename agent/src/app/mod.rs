@@ -349,7 +349,7 @@ fn in_folder(config: Config, data_dir: PathBuf) -> Config {
 
 fn tell(queue: &Queue, recovery: &Recovery) {
     let standing = queue.standing();
-    if let Some(Newer { path, version }) = &standing.newer {
+    if let Some(Newer { path, version }) = standing.newer.as_ref().filter(|_| standing.aside) {
         let (file, folder) = (path.display(), standing.root.display());
         tracing::error!(%file, version, %folder, "a newer agent wrote the data folder: nothing there is touched or sent, records go to a folder beside; install the newer agent again, which takes them over");
     }

@@ -32,7 +32,7 @@ pub(super) async fn run(args: Check) -> Exit {
 
 /// What the folder is written at, as far as this user may read it, and what in it is newer.
 fn format(data_dir: &Path) -> String {
-    let Ok(Some(Standing { level, root, newer, beside })) = queue::standing(data_dir) else {
+    let Ok(Some(Standing { level, root, newer, beside, .. })) = queue::standing(data_dir) else {
         return String::new();
     };
     let mut text = format!(" (level {}, newest {})", level.number(), Level::NEWEST.number());

@@ -116,12 +116,15 @@ fn stopped(state: &State) -> Vec<String> {
 
 /// What a newer agent wrote, and what waits to be taken over.
 fn format_alarms(format: &Format) -> Vec<String> {
-    let newer = format.newer.iter().map(|NewerFile { file, version }| {
-        let folder = format.folder.as_deref().unwrap_or_default();
-        format!(
-            "{file} has the newer format {version}: nothing there is touched or sent, records go \
-             to {folder}; install the newer agent again, which takes them over"
-        )
+    let newer = format.newer.iter().map(|NewerFile { file, version }| match &format.folder {
+        Some(folder) => format!(
+            "{file} has the newer format {version}: nothing there is touched or sent, records \
+                 go to {folder}; install the newer agent again, which takes them over"
+        ),
+        None => format!(
+            "in {file} there are records of the newer format {version}: they wait, with what \
+                 is behind them in their lane; install the newer agent again"
+        ),
     });
     let waits = |folder: &String| {
         format!("what was stored in {folder} is not all taken over yet; the log says why")

@@ -40,7 +40,7 @@ fn show(upgrade: &Upgrade) -> String {
     let mut text = match was {
         Some(was) if was < level => format!(
             "committed: the data folder is at level {level}, it was at {was}; earlier agents refuse \
-             it from now on\nrestart the agent, which then uses what the new level allows\n"
+             it from now on\nwhat the new level allows is used from the agent's next start on\n"
         ),
         _ => format!(
             "the data folder is at level {level}; the newest that this agent knows is {newest}\n"
@@ -79,7 +79,7 @@ mod tests {
         assert!(said(2, None, Some("a newer one")).ends_with("in the way: a newer one\n"));
         assert!(
             said(2, Some(1), None)
-                .ends_with("restart the agent, which then uses what the new level allows\n")
+                .ends_with("what the new level allows is used from the agent's next start on\n")
         );
         let again = said(2, Some(2), None);
         assert_eq!(again, "the data folder is at level 2; the newest that this agent knows is 2\n");

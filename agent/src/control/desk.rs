@@ -129,9 +129,8 @@ impl Desk {
             let message = "the file identity is damaged or missing; start the agent once";
             Refusal::new(Code::NotFound, message)
         })?;
-        let obstacle = standing
-            .newer
-            .as_ref()
+        let newer = standing.newer.as_ref().filter(|_| standing.aside);
+        let obstacle = newer
             .map(|newer| format!("{newer}, which leaves it alone; install the newer agent again"));
         Ok(Upgrade { format: view::format(&standing), obstacle, was: None })
     }

@@ -50,14 +50,14 @@ fn content(record: &record::Record) -> Content {
 /// How a data folder stands, as it is told.
 pub(crate) fn format(standing: &Standing) -> Format {
     let shown = |path: &std::path::Path| path.display().to_string();
-    let Standing { level, root, newer, beside } = standing;
+    let Standing { level, root, newer, aside, beside } = standing;
     Format {
         level: level.number(),
         newest: Level::NEWEST.number(),
         newer: newer
             .as_ref()
             .map(|Newer { path, version }| NewerFile { file: shown(path), version: *version }),
-        folder: newer.as_ref().map(|_| shown(root)),
+        folder: aside.then(|| shown(root)),
         beside: beside.iter().map(|folder| shown(folder)).collect(),
     }
 }

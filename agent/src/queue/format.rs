@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::api::CommitError;
@@ -92,6 +93,8 @@ pub struct Standing {
     pub root: PathBuf,
     /// What a newer agent wrote, if anything: nothing of it is touched.
     pub newer: Option<Newer>,
+    /// The queue lies beside that, and not in the data folder.
+    pub aside: bool,
     /// Folders beside whose records were not taken over yet.
     pub beside: Vec<PathBuf>,
 }
@@ -112,7 +115,8 @@ pub(super) fn standing(data_dir: &Path, site: Site) -> io::Result<Option<Standin
         None if newer.is_some() => Level::NEWEST,
         None => return Ok(None),
     };
-    Ok(Some(Standing { level, beside: beside(data_dir, &root), root, newer }))
+    let aside = newer.is_some();
+    Ok(Some(Standing { level, beside: beside(data_dir, &root), root, newer, aside }))
 }
 
 /// The level of a folder, if it is one that we know.
@@ -148,18 +152,29 @@ impl Site {
 pub(super) struct Folder {
     site: Site,
     level: AtomicU32,
+    /// What turned out to be newer since it was opened.
+    found: OnceLock<Newer>,
 }
 
 impl Folder {
     /// Of a queue that was opened.
     pub(super) fn new(site: Site, level: Level) -> Self {
-        Self { site, level: level.number().into() }
+        Self { site, level: level.number().into(), found: OnceLock::new() }
     }
 
     /// The data folder, whether the queue lies in it or beside what is newer.
     pub(super) fn data_dir(&self) -> &Path {
         let Site { root, newer } = &self.site;
         newer.as_ref().and_then(|_| root.parent()).unwrap_or(root)
+    }
+
+    /// Looks at an error of the queue in it: what lies behind a newer file waits until its agent
+    /// is back.
+    pub(super) fn note(&self, error: &io::Error) {
+        if let Some(Newer { version, .. }) = newer(error, &self.site.root) {
+            let found = Newer { path: self.site.root.clone(), version };
+            drop(self.found.set(found));
+        }
     }
 
     fn level(&self) -> Level {
@@ -177,8 +192,9 @@ impl Queue {
     /// How its folder stands. Reads the disk.
     pub fn standing(&self) -> Standing {
         let (folder, Site { root, newer }) = (self.folder(), self.folder().site.clone());
-        let beside = beside(folder.data_dir(), &root);
-        Standing { level: folder.level(), root, newer, beside }
+        let (aside, beside) = (newer.is_some(), beside(folder.data_dir(), &root));
+        let newer = newer.or_else(|| folder.found.get().cloned());
+        Standing { level: folder.level(), root, newer, aside, beside }
     }
 
     /// Raises the level to the newest, durably and for good; says what it was. Waits for the disk.

@@ -402,6 +402,7 @@ impl Queue {
     /// Logs an error, at most once a minute each.
     pub(super) fn logged<T>(&self, what: &str, result: std::io::Result<T>) -> Option<T> {
         let note = |error: &std::io::Error| {
+            self.0.folder.note(error);
             let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times_before) = faults.note(what, Instant::now()) {
                 tracing::warn!(%error, times_before, "{what}");

@@ -87,7 +87,7 @@ impl Takeover {
     /// its level or an earlier one. `options` are those of `into`.
     pub fn open_all(into: &Queue, options: &Options) -> Vec<(PathBuf, Result<Self, OpenError>)> {
         let standing = into.standing();
-        if standing.newer.is_some() {
+        if standing.aside {
             return Vec::new();
         }
         clear(into.folder().data_dir());

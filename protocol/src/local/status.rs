@@ -65,10 +65,9 @@ pub struct Format {
     pub level: u32,
     /// The newest level that this agent can write.
     pub newest: u32,
-    /// What a newer agent wrote in the data folder, if anything: nothing there is touched, and the
-    /// queue lies in `folder` meanwhile.
+    /// What a newer agent wrote in the data folder, if anything: nothing of it is touched.
     pub newer: Option<NewerFile>,
-    /// Where the queue lies, if not in the data folder itself.
+    /// Where the queue lies meanwhile, if not in the data folder itself.
     pub folder: Option<String>,
     /// Folders of an earlier time like this whose records were not taken over yet.
     pub beside: Vec<String>,
