@@ -33,7 +33,7 @@ pub struct KnownTime {
 impl KnownTime {
     /// From the data folder; where nothing can be read there, the time of the build.
     pub fn load(data_dir: &Path) -> Self {
-        let path = data_dir.join("clock");
+        let path = place(data_dir);
         let stored = fs::read(&path).ok().and_then(|text| read(&path, &text));
         let saved_s = stored.map_or(0, |stored| stored.newest_s);
         let built_s = BUILT_S.parse().unwrap_or(0);
@@ -42,7 +42,7 @@ impl KnownTime {
 
     /// It is written down in this folder from now on.
     pub fn keep_in(&mut self, data_dir: &Path) {
-        let path = data_dir.join("clock");
+        let path = place(data_dir);
         if path != self.path {
             (self.path, self.saved_s) = (path, 0);
         }
@@ -65,6 +65,11 @@ impl KnownTime {
             Err(error) => tracing::debug!(%error, "the newest time is not written down"),
         }
     }
+}
+
+fn place(data_dir: &Path) -> PathBuf {
+    let newer = |bytes: &[u8]| small_file::larger(bytes, "format", FORMAT.into());
+    small_file::place(data_dir.join("clock"), newer)
 }
 
 fn read(path: &Path, text: &[u8]) -> Option<Stored> {

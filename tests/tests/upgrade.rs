@@ -355,6 +355,31 @@ async fn what_a_newer_agent_wrote_stays_as_it_is_and_records_are_taken_in_beside
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn small_files_of_a_newer_agent_stay_and_the_queue_goes_on_in_its_place() {
+    let mut gateway = Gateway::new(&format!("{QUICK}{LANES}"));
+    let data = gateway.data_dir();
+    golden::level_1(&data);
+    let line = "{\"format\":9,\"of\":\"later\"}";
+    let budget = format!("{line}\n{:08x}\n", crc32fast::hash(line.as_bytes()));
+    let mut pace = b"SWPC\x09\0\0\0and more".to_vec();
+    pace.extend(crc32fast::hash(&pace).to_le_bytes());
+    for (name, bytes) in
+        [("budget", budget.as_bytes()), ("pace", &pace), ("clock", line.as_bytes())]
+    {
+        fs::write(data.join(name), bytes).unwrap();
+    }
+    let small = || ["budget", "pace", "clock"].map(|name| fs::read(data.join(name)).unwrap());
+    let before = small();
+    let status = gateway.start_ready().await;
+    assert_eq!((status.format.newer, lane_of(&status, "critical").waiting), (None, 47));
+    gateway.stop(PATIENCE).await;
+    assert_eq!(small(), before);
+    assert!(data.join("budget.beside").exists());
+    let told = gateway.log().lines().filter(|line| line.contains("is a newer agent's")).count();
+    assert!(told >= 3, "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn once_the_folder_can_be_read_again_what_was_stored_beside_it_is_sent() {
     let broker = HttpBroker::start().await;
     let mut gateway = Gateway::new(LANES);

@@ -43,7 +43,8 @@ impl BudgetFile {
     }
 
     fn new(data_dir: &Path, bounded: bool) -> Self {
-        Self { path: data_dir.join("budget"), bounded }
+        let path = small_file::place(data_dir.join("budget"), Stored::newer);
+        Self { path, bounded }
     }
 
     /// What earlier runs have counted; nothing where there is no file, or one that is damaged.

@@ -23,7 +23,8 @@ pub(super) struct PaceFile(PathBuf);
 
 impl PaceFile {
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self(data_dir.join("pace"))
+        let newer = |bytes: &[u8]| Memory::newer(bytes).map(u64::from);
+        Self(small_file::place(data_dir.join("pace"), newer))
     }
 
     /// What an earlier run learned; nothing where there is no file, or one that is damaged.

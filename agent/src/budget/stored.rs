@@ -61,16 +61,23 @@ impl Stored {
     /// # Errors
     /// [`DamagedBudget`] where they are none.
     pub fn decode(bytes: &[u8]) -> Result<Self, DamagedBudget> {
-        let text = std::str::from_utf8(bytes).map_err(|_| DamagedBudget)?;
-        let (json, crc) = text.split_once('\n').ok_or(DamagedBudget)?;
-        if crc != format!("{:08x}\n", crc32fast::hash(json.as_bytes())) {
-            return Err(DamagedBudget);
-        }
-        match serde_json::from_str(json) {
+        match serde_json::from_str(whole(bytes).ok_or(DamagedBudget)?) {
             Ok(Line { format: FORMAT, stored }) => Ok(stored),
             _ => Err(DamagedBudget),
         }
     }
+
+    /// The format of a count that a newer agent wrote.
+    pub fn newer(bytes: &[u8]) -> Option<u64> {
+        let value: serde_json::Value = serde_json::from_str(whole(bytes)?).ok()?;
+        value.get("format")?.as_u64().filter(|format| *format > FORMAT.into())
+    }
+}
+
+/// The line of JSON, if its checksum is right.
+fn whole(bytes: &[u8]) -> Option<&str> {
+    let (json, crc) = std::str::from_utf8(bytes).ok()?.split_once('\n')?;
+    (crc == format!("{:08x}\n", crc32fast::hash(json.as_bytes()))).then_some(json)
 }
 
 #[cfg(test)]

@@ -192,7 +192,8 @@ pub(super) struct BookFile(PathBuf);
 
 impl BookFile {
     pub(super) fn new(data_dir: &Path) -> Self {
-        Self(data_dir.join("requests"))
+        let newer = |bytes: &[u8]| small_file::larger(bytes, "version", VERSION.into());
+        Self(small_file::place(data_dir.join("requests"), newer))
     }
 
     /// What it says; an empty one where there is none, or none that can be read: then what is on

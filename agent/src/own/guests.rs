@@ -63,7 +63,7 @@ impl Guests {
             open: None,
         };
         let guests = register.names().iter().map(guest).collect();
-        let file = SessionFile::new(data_dir.join(FILE));
+        let file = SessionFile::new(data_dir.join(FILE), post.level());
         let attendance = register.watch();
         Self { post, topic, linger, file, attendance, connection, clock, guests }
     }

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::RETRY;
-use crate::queue::{AppendError, Entry, GivenUp, Place, Queue, Receipt};
+use crate::queue::{AppendError, Entry, GivenUp, Level, Place, Queue, Receipt};
 
 /// Newest reports are looked for among so many records.
 const LOOK_BACK: usize = 1000;
@@ -45,6 +45,11 @@ impl Post {
     /// 32 hex digits that are nobody else's.
     pub(super) fn fresh_channel(&self) -> String {
         (self.fresh_id)().as_str().replace('-', "")
+    }
+
+    /// What the data folder is written at.
+    pub(super) fn level(&self) -> Level {
+        self.queue.level()
     }
 
     /// This gateway's id.

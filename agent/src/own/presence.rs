@@ -53,7 +53,7 @@ impl Presence {
         clock: Arc<dyn WallClock>,
     ) -> Self {
         let client_id = client_id(group, post.gateway());
-        let file = SessionFile::new(data_dir.join("session"));
+        let file = SessionFile::new(data_dir.join("session"), post.level());
         Self { post, topic, client_id, file, address, connection, clock, open: None }
     }
 

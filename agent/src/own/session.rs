@@ -15,6 +15,7 @@ use spillway_protocol::record::Topic;
 use tokio_util::sync::CancellationToken;
 
 use super::post::{Letter, Number, Post};
+use crate::queue::Level;
 use crate::small_file;
 
 /// A time during which the link was up, or a local client connected.
@@ -51,24 +52,38 @@ impl Session {
     }
 }
 
+/// Version of the file from [`Level::Two`] on; at the first level it had none.
+const FORMAT: u32 = 2;
+
 /// A file that is there while something is open; its time of change is the last at which that was
 /// known to live.
 #[derive(Debug)]
 pub(super) struct SessionFile<T> {
     path: PathBuf,
+    level: Level,
     open: PhantomData<T>,
 }
 
+/// What it holds.
+#[derive(Serialize, Deserialize)]
+struct Stored<T> {
+    format: u32,
+    open: T,
+}
+
 impl<T: Serialize + DeserializeOwned> SessionFile<T> {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, open: PhantomData }
+    /// The file at `path` of a folder of this level.
+    pub(super) fn new(path: PathBuf, level: Level) -> Self {
+        let newer = |bytes: &[u8]| small_file::larger(bytes, "format", FORMAT.into());
+        Self { path: small_file::place(path, newer), level, open: PhantomData }
     }
 
     /// What was not closed, and when it was last known to live, ms since 1970. What cannot be read
     /// is nothing: its channel expires at the far side.
     pub(super) fn load(&self) -> Option<(T, u64)> {
         let text = fs::read(&self.path).ok()?;
-        let open: T = match serde_json::from_slice(&text) {
+        let versioned = serde_json::from_slice::<Stored<T>>(&text).map(|stored| stored.open);
+        let open: T = match versioned.or_else(|_| serde_json::from_slice(&text)) {
             Ok(open) => open,
             Err(error) => {
                 let path = self.path.display();
@@ -84,7 +99,11 @@ impl<T: Serialize + DeserializeOwned> SessionFile<T> {
 
     /// Notes what is open; durable when this returns.
     pub(super) fn open(&self, open: &T, now_ms: u64) -> io::Result<()> {
-        small_file::replace(&self.path, &serde_json::to_vec(open)?, Some(time(now_ms)))
+        let text = match self.level {
+            Level::One => serde_json::to_vec(open)?,
+            Level::Two => serde_json::to_vec(&Stored { format: FORMAT, open })?,
+        };
+        small_file::replace(&self.path, &text, Some(time(now_ms)))
     }
 
     /// It lives at this time. Not synced: after a power cut an earlier time counts.
@@ -109,7 +128,7 @@ mod tests {
     use super::*;
 
     fn file(folder: &Path) -> SessionFile<Session> {
-        SessionFile::new(folder.join("session"))
+        SessionFile::new(folder.join("session"), Level::NEWEST)
     }
 
     fn session() -> Session {
@@ -134,6 +153,30 @@ mod tests {
         kept.close().unwrap();
         kept.close().unwrap();
         assert_eq!(kept.load(), None);
+    }
+
+    #[test]
+    fn golden_bytes_of_both_levels_and_a_newer_one_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("session");
+        let bare = r#"{"topic":"status","client_id":"GID_g@@@gw","channel_id":"c","client_ip":"10.0.0.7","connected_ms":1700000000123}"#;
+        for (level, golden) in [
+            (Level::One, bare.to_owned()),
+            (Level::Two, format!(r#"{{"format":2,"open":{bare}}}"#)),
+        ] {
+            SessionFile::new(path.clone(), level).open(&session(), 5).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), golden);
+            assert_eq!(file(folder.path()).load(), Some((session(), 5)));
+            let sessions = SessionFile::new(folder.path().join("client-sessions"), level);
+            sessions.open(&vec![session()], 5).unwrap();
+            assert_eq!(sessions.load(), Some((vec![session()], 5)));
+        }
+        fs::write(&path, r#"{"format":3}"#).unwrap();
+        let kept = file(folder.path());
+        assert_eq!(kept.load(), None);
+        kept.open(&session(), 5).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), br#"{"format":3}"#);
+        assert_eq!(file(folder.path()).load(), Some((session(), 5)));
     }
 
     #[test]

@@ -63,6 +63,15 @@ impl Memory {
         bytes
     }
 
+    /// The version of a memory that a newer agent wrote: it begins and ends as ours.
+    pub fn newer(bytes: &[u8]) -> Option<u32> {
+        let (content, crc) = bytes.split_last_chunk()?;
+        let rest = content.strip_prefix(MAGIC)?;
+        let version = u32::from_le_bytes(*rest.first_chunk()?);
+        let whole = crc32fast::hash(content) == u32::from_le_bytes(*crc);
+        (whole && version > VERSION).then_some(version)
+    }
+
     /// Reads [`Memory::encode`]'s bytes.
     ///
     /// # Errors
@@ -130,6 +139,16 @@ mod tests {
         assert_eq!(bytes[..44], golden);
         assert_eq!(bytes[44..], crc32fast::hash(&golden).to_le_bytes());
         assert_eq!(Memory::decode(&bytes), Ok(memory()));
+    }
+
+    #[test]
+    fn a_newer_one_is_told_from_damage() {
+        let mut bytes = memory().encode();
+        bytes[4] = 9;
+        assert_eq!(Memory::newer(&bytes), None);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        assert_eq!(Memory::newer(&bytes), Some(9));
+        assert_eq!(Memory::newer(&memory().encode()), None);
     }
 
     #[test]
