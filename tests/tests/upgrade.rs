@@ -371,7 +371,7 @@ async fn small_files_of_a_newer_agent_stay_and_the_queue_goes_on_in_its_place() 
     let small = || ["budget", "pace", "clock"].map(|name| fs::read(data.join(name)).unwrap());
     let before = small();
     let status = gateway.start_ready().await;
-    assert_eq!((status.format.newer, lane_of(&status, "critical").waiting), (None, 47));
+    assert_eq!((&status.format.newer, lane_of(&status, "critical").waiting), (&None, 47));
     gateway.stop(PATIENCE).await;
     assert_eq!(small(), before);
     assert!(data.join("budget.beside").exists());

@@ -11,7 +11,7 @@ use super::entry::{self, Letter};
 use super::ids;
 use super::pack::{HEADER_BYTES, Header, Origin, entries, intact, pack};
 use super::state::{self, DeadState, LaneState};
-use super::store::scan::{ReadAt, has_traces, scan};
+use super::store::scan::{ReadAt, has_traces, newer, scan};
 use super::store::slots;
 
 const ORIGIN: Origin = Origin { nonce: 9, stream: StreamId(1), base: 0 };
@@ -36,6 +36,7 @@ pub fn segment(bytes: &[u8]) {
         look_at(&whole[HEADER_BYTES..]);
     }
     drop(has_traces(&Bytes(bytes), ORIGIN.nonce));
+    newer(&Bytes(bytes), ORIGIN.nonce).unwrap();
     look_at(bytes);
     if !bytes.is_empty() {
         let packs = pack(&[bytes.to_vec()], 7, ORIGIN);
