@@ -158,36 +158,6 @@ pub enum OpenError {
     },
 }
 
-/// Why the folder's level was not raised. It is what it was.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// A newer agent wrote it.
-    #[error(
-        "{path}: its format {format} is newer than this agent, which leaves it alone; install the \
-         newer agent again and commit with that"
-    )]
-    Newer {
-        /// The file that says so.
-        path: PathBuf,
-        /// The format found.
-        format: u32,
-    },
-    /// Nobody knows what the level is.
-    #[error("{path}: is damaged or missing; start the agent once, which writes it anew")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The disk or its permissions.
-    #[error("{path}: {source}; free some space and let the agent's user write there")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-}
-
 /// The acknowledgement: the record is synced to disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use super::api::CommitError;
 use super::handle::Queue;
 use super::store::Store;
 use super::store::read_only::ReadOnly;
@@ -82,6 +81,36 @@ impl fmt::Display for Newer {
         let Self { path, version } = self;
         write!(f, "{}: its format {version} is newer than this agent", path.display())
     }
+}
+
+/// Why the folder's level was not raised. It is what it was.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A newer agent wrote it.
+    #[error(
+        "{path}: its format {format} is newer than this agent, which leaves it alone; install the \
+         newer agent again and commit with that"
+    )]
+    Newer {
+        /// The file that says so.
+        path: PathBuf,
+        /// The format found.
+        format: u32,
+    },
+    /// Nobody knows what the level is.
+    #[error("{path}: is damaged or missing; start the agent once, which writes it anew")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk or its permissions.
+    #[error("{path}: {source}; free some space and let the agent's user write there")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// How a data folder stands.

@@ -11,8 +11,8 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use spillway_protocol::message::StreamId;
 
-use super::api::{CommitError, OpenError};
-use super::format::Level;
+use super::api::OpenError;
+use super::format::{CommitError, Level};
 use super::store::anchor::Anchor;
 use super::store::disk::make_folder;
 use crate::small_file;

@@ -59,11 +59,11 @@ mod untold;
 
 pub use answers::{Answered, Answers, Tag};
 pub use api::{
-    Accounts, AppendError, CommitError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep,
-    LaneFigures, LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt,
-    Recovery, Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
+    Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
+    LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt, Recovery, Resent,
+    Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
-pub use format::{Feature, Level, Newer, Standing, look as standing};
+pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;
 pub use lane::Settling;
