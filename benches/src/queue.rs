@@ -26,7 +26,7 @@ pub fn open(folder: &Path) -> Result<(Queue, LaneName), Error> {
         data_dir: folder.join("queue"),
         gateway: "gw-bench".to_owned(),
         host: "host".to_owned(),
-        lanes: vec![LaneOptions { name: name.clone(), ordering: Ordering::None }],
+        lanes: vec![LaneOptions { name: name.clone(), ordering: Ordering::None, ttl: None }],
         segment_bytes: 8 << 20,
         limits: Default::default(),
         dead_keep_bytes: 64 << 20,

@@ -33,7 +33,7 @@ fn open(data_dir: &Path) -> Queue {
         data_dir: data_dir.to_owned(),
         gateway: "gw".into(),
         host: "host".into(),
-        lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None }],
+        lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None, ttl: None }],
         segment_bytes: 4 << 20,
         limits: Default::default(),
         dead_keep_bytes: 1 << 20,
@@ -156,7 +156,8 @@ async fn hostile_clients_disturb_nobody_and_leave_nothing_behind() {
     let queue = open(&dir.path().join("data"));
     let (listener, _file) = socket::bind(&path, 0o600).await.unwrap();
     let topic = Topic::parse("t").unwrap();
-    let lanes = [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None }];
+    let lanes =
+        [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None, ttl: None }];
     let queued = Queued::new(queue.clone(), lanes, || unreachable!("nobody asks for the status"));
     let intake = Intake::new(Arc::new(queued), Options::default(), || {
         RecordId::parse(uuid::Uuid::now_v7().to_string()).unwrap()

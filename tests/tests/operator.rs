@@ -35,7 +35,7 @@ impl Agent {
             gateway: "gw".into(),
             host: "host".into(),
             lanes: ["critical", "bulk"]
-                .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None })
+                .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None, ttl: None })
                 .into(),
             segment_bytes: 4 << 20,
             limits: Default::default(),

@@ -88,6 +88,7 @@ impl Intaking for Behind {
                 last_error: None,
                 hint: None,
                 freshness: None,
+                ttl: None,
                 degraded: None,
                 limit: None,
             }],
@@ -119,7 +120,7 @@ impl Agent {
             gateway: "gw".into(),
             host: "host".into(),
             lanes: ["critical", "bulk"]
-                .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None })
+                .map(|name| LaneOptions { name: lane(name), ordering: Ordering::None, ttl: None })
                 .into(),
             segment_bytes: 4 << 20,
             limits: Default::default(),

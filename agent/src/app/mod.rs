@@ -322,6 +322,7 @@ fn queue_options(config: &Config) -> Options {
     let lane = |lane: &crate::config::Lane| LaneOptions {
         name: lane.name.clone(),
         ordering: ordering(lane.order),
+        ttl: lane.ttl,
     };
     Options {
         data_dir: config.gateway.data_dir.clone(),

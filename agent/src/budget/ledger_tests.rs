@@ -23,6 +23,7 @@ fn lane(name: &str, priority: u32) -> Lane {
         bundle: None,
         batch: None,
         freshness: None,
+        ttl: None,
         degrade: Vec::new(),
     }
 }

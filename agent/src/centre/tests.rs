@@ -105,7 +105,7 @@ impl Bench {
 }
 
 fn open(folder: &Path, clock: Arc<HandClock>) -> Queue {
-    let lane = |text| LaneOptions { name: name(text), ordering: Ordering::None };
+    let lane = |text| LaneOptions { name: name(text), ordering: Ordering::None, ttl: None };
     let options = Options {
         data_dir: folder.join("data"),
         gateway: "gw".into(),

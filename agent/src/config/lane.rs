@@ -18,6 +18,8 @@ const HTTP_TOPIC_MAX: usize = 64;
 /// Goals outside this are mistakes: no link answers as fast, and a later record is no live one.
 const FRESHNESS_LEAST: Duration = Duration::from_millis(100);
 const FRESHNESS_MAX: Duration = Duration::from_secs(3600);
+/// Ages are looked at once a second.
+const TTL_LEAST: Duration = Duration::from_secs(1);
 const MISSING: &str = "write [[lane]] with name = \"main\" and topic = \"the-topic\"";
 
 /// A lane while it is read, with what only all of them together can prove.
@@ -99,7 +101,7 @@ fn settings(
     let priority = section.count("priority", 0, "1").unwrap_or(1);
     let weight = section.count("weight", 1, "1").unwrap_or(1);
     let min_share_percent = section.with_unit("min_share", "\"5%\"", percent).unwrap_or(5);
-    section.not_built("ttl", "none");
+    let ttl = ttl(section);
     let quota_bytes = quota(section);
     let when_full = when_full(section);
     let bundle = company::bundle(section);
@@ -123,7 +125,20 @@ fn settings(
         batch,
         freshness,
         degrade,
+        ttl,
     })
+}
+
+/// The age at which records are given up.
+fn ttl(section: &Section<'_>) -> Option<Duration> {
+    let age = section.with_unit("ttl", "\"7d\", or \"none\"", |text| match text {
+        "none" => Ok(None),
+        text => match unit::duration(text)? {
+            age if age < TTL_LEAST => Err("is less than a second".to_owned()),
+            age => Ok(Some(age)),
+        },
+    });
+    age.flatten()
 }
 
 /// The goal for live records, and why there cannot be one in this lane.

@@ -274,6 +274,8 @@ pub struct Lane {
     pub freshness: Option<Duration>,
     /// When and how the lane gives way, in the order written.
     pub degrade: Vec<Degrade>,
+    /// Age at which its records are given up.
+    pub ttl: Option<Duration>,
 }
 
 /// A rule of `degrade`.

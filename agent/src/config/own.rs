@@ -98,5 +98,6 @@ fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         batch: None,
         freshness: None,
         degrade: Vec::new(),
+        ttl: None,
     })
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use super::fault::{Findings, Place};
 use super::nearest::nearest;
 use super::tree::{Node, Table, Value};
-use super::unit;
 
 /// What a reading has found so far.
 #[derive(Debug, Default)]
@@ -236,21 +235,6 @@ impl<'a> Section<'a> {
         found.map(|(_, choice)| *choice)
     }
 
-    /// A setting of a later version: only its default is taken, anything else is refused by name.
-    pub(super) fn not_built(&self, name: &str, default: &str) {
-        let Some(node) = self.node(name) else {
-            return;
-        };
-        let same = match &node.value {
-            Value::Text(text) | Value::Raw(text) => equal(text, default),
-            _ => false,
-        };
-        if !same {
-            let remedy = format!("leave it out, or write {default:?}");
-            self.fault(name, "is not built yet in this version", remedy);
-        }
-    }
-
     /// A setting or section of a later version that has no default: refused by name.
     pub(super) fn not_built_at_all(&self, name: &str) {
         if self.node(name).is_some() {
@@ -283,11 +267,4 @@ pub(super) fn count(value: &Value, least: u32) -> Result<u32, String> {
         Ok(number) if number >= least => Ok(number),
         _ => Err(format!("is not a number from {least} to {}", u32::MAX)),
     }
-}
-
-/// Whether two texts mean the same duration, size or word.
-fn equal(a: &str, b: &str) -> bool {
-    let durations = unit::duration(a).ok().zip(unit::duration(b).ok());
-    let sizes = unit::size_bytes(a).ok().zip(unit::size_bytes(b).ok());
-    a.trim() == b || durations.is_some_and(|(a, b)| a == b) || sizes.is_some_and(|(a, b)| a == b)
 }

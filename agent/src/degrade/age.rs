@@ -107,7 +107,7 @@ mod tests {
             data_dir: folder.to_owned(),
             gateway: "gw".into(),
             host: "host".into(),
-            lanes: vec![LaneOptions { name: lane.clone(), ordering: Ordering::None }],
+            lanes: vec![LaneOptions { name: lane.clone(), ordering: Ordering::None, ttl: None }],
             segment_bytes: 4 << 20,
             limits: Default::default(),
             dead_keep_bytes: 1 << 20,

@@ -44,6 +44,7 @@ fn lane(name: &str, order: Order) -> config::Lane {
         bundle: None,
         batch: None,
         freshness: None,
+        ttl: None,
         degrade: Vec::new(),
     }
 }

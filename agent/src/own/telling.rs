@@ -83,5 +83,6 @@ fn reason(fate: Fate) -> Reason {
         Fate::Damaged => Reason::Damaged,
         Fate::Dropped => Reason::Dropped,
         Fate::Thinned(_) => Reason::Thinned,
+        Fate::Expired => Reason::Expired,
     }
 }

@@ -31,6 +31,8 @@ pub struct LaneOptions {
     pub name: LaneName,
     /// Order of its records.
     pub ordering: Ordering,
+    /// Age at which its records are given up.
+    pub ttl: Option<Duration>,
 }
 
 /// Records of one order that may be leased together.
@@ -338,6 +340,8 @@ pub enum Fate {
     /// It was given up so that one in so many is kept: of a range, the numbers that are
     /// multiples of this were not.
     Thinned(u32),
+    /// It was older than its lane's `ttl`.
+    Expired,
 }
 
 impl Fate {
@@ -393,7 +397,9 @@ pub enum Place {
     Delivered { lane: LaneName, stream: StreamId, seq: u64 },
     /// In the dead letters.
     Dead { lane: LaneName, stream: StreamId, seq: u64 },
-    /// Purged from the dead letters, or lost to damage.
+    /// Given up because of its age.
+    Expired { lane: LaneName, stream: StreamId, seq: u64 },
+    /// Purged from the dead letters, dropped at a limit, or lost to damage.
     Dropped { lane: LaneName, stream: StreamId, seq: u64 },
     /// Never seen, or older than the window.
     Unknown,

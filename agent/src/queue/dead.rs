@@ -200,7 +200,7 @@ impl Dead {
 
     fn save(&self, inner: &Inner) -> io::Result<()> {
         let state = saved_state(self.chain.end(), &inner.settled, &inner.left, &inner.untold);
-        self.chain.store().save_state(&state::encode(&state)?)
+        self.chain.store().save_state(&state.encode()?)
     }
 
     /// Where the letters came from that recovery must not send again.
@@ -350,7 +350,7 @@ impl Dead {
                 Leave::Purged => left.purged += 1,
             }
         }
-        let state = state::encode(&saved_state(self.chain.end(), &settled, &left, &untold))?;
+        let state = saved_state(self.chain.end(), &settled, &left, &untold).encode()?;
         self.chain.store().save_state(&state)?;
         inner.settled = settled;
         inner.left = left;

@@ -8,11 +8,11 @@ use std::io;
 use spillway_protocol::message::StreamId;
 
 use super::entry::{self, Letter};
-use super::ids;
 use super::pack::{HEADER_BYTES, Header, Origin, entries, intact, pack};
 use super::state::{self, DeadState, LaneState};
 use super::store::scan::{ReadAt, has_traces, newer, scan};
 use super::store::slots;
+use super::{ids, lived};
 
 const ORIGIN: Origin = Origin { nonce: 9, stream: StreamId(1), base: 0 };
 
@@ -65,10 +65,11 @@ fn look_at(payload: &[u8]) {
 /// The small files beside the segments.
 pub fn files(bytes: &[u8]) {
     if let Ok(Some(lane)) = state::decode::<LaneState>(Some(bytes.to_vec())) {
-        let again = state::encode(&lane).unwrap();
+        let again = lane.encode().unwrap();
         assert_eq!(state::decode::<LaneState>(Some(again)).unwrap(), Some(lane));
     }
     drop(state::decode::<DeadState>(Some(bytes.to_vec())));
     slots::fuzz(bytes);
     ids::fuzz(bytes);
+    lived::fuzz(bytes);
 }

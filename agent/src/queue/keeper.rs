@@ -51,6 +51,9 @@ pub(super) fn run(
             }
         }
         rounds = rounds.wrapping_add(1);
+        for lane in lanes {
+            age(lane, rounds.is_multiple_of(TIDY_EVERY), &mut faults);
+        }
         if rounds.is_multiple_of(TIDY_EVERY)
             && let Err(error) = dead.expire(clock)
             && faults.note("dead", Instant::now()).is_some()
@@ -61,6 +64,24 @@ pub(super) fn run(
         if let Some(shelf) = shelf.as_mut().filter(|_| rounds.is_multiple_of(TIDY_EVERY)) {
             shelf.tidy(lanes, clock.now_ms());
             lanes.iter().for_each(|lane| remove_released(lane));
+        }
+    }
+}
+
+/// Notes how the clocks go, and (`expire`) gives up what is too old.
+fn age(lane: &Lane, expire: bool, faults: &mut Repeated) {
+    let expired = lane.look_at_clocks().and_then(|()| if expire { lane.expire() } else { Ok(0) });
+    match expired {
+        Ok(0) => {}
+        Ok(count) => {
+            if let Some(times_before) = faults.note("expired", Instant::now()) {
+                tracing::info!(lane = %lane.name, count, times_before, "records were older than the lane's ttl and are given up");
+            }
+        }
+        Err(error) => {
+            if let Some(times_before) = faults.note("age", Instant::now()) {
+                tracing::warn!(%error, times_before, lane = %lane.name, "what is too old stays for now");
+            }
         }
     }
 }

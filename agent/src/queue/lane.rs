@@ -2,6 +2,7 @@
 
 mod ages;
 mod dropping;
+mod expiring;
 mod holding;
 mod inquiry;
 mod leasing;
@@ -25,6 +26,7 @@ use super::chain::{Chain, Pack, Read};
 use super::dead::Dead;
 use super::entry::{self, Letter, Origin, Stored};
 use super::head::{End, Head, KeyHash, Refill};
+use super::lived::Lived;
 use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, Tally};
@@ -63,6 +65,8 @@ pub(super) struct Lane {
     /// The oldest that waited at the last look.
     oldest: Mutex<Option<(u64, Accepted)>>,
     timeline: Mutex<Timeline>,
+    /// Where there is an age at which its records are given up: that, in ms.
+    ttl: Option<(u64, Lived)>,
     /// Nothing is read before, since reading has failed.
     unread_until: Mutex<Option<Instant>>,
     watchers: watching::Watchers,
@@ -103,7 +107,8 @@ impl Lane {
         shared: &Shared,
     ) -> io::Result<Self> {
         let saved: Option<LaneState> = state::decode(store.load_state()?)?;
-        let (chain, found) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
+        let (chain, found) = Chain::recover(store.clone(), saved.as_ref().map(|s| s.end))?;
+        let ttl = expiring::recover(options, store, chain.end(), shared)?;
         let known = saved.iter().flat_map(|state| &state.streams);
         let numbering = Numbering::recover(known, found, shared.stream, chain.end());
         let head = match saved {
@@ -111,6 +116,7 @@ impl Lane {
                 let settled = Settled::restore(s.watermark, &s.above);
                 Head::new(options.ordering, settled, s.baseline, s.settled)
                     .with_lost(&s.lost, &s.untold, &s.thinned)
+                    .with_expired(&s.expired)
             }
             // Without a state nothing is known of what came before: all that is there is sent.
             None => Head::new(
@@ -137,6 +143,7 @@ impl Lane {
             changed: shared.changed.clone(),
             oldest: Mutex::new(None),
             timeline: Mutex::new(Timeline::new(shared.clock.now_ms(), Instant::now())),
+            ttl,
             unread_until: Mutex::new(None),
             watchers: watching::Watchers::default(),
             tell: shared.tell,
@@ -176,10 +183,13 @@ impl Lane {
         self.changed.send_modify(|count| *count += 1);
     }
 
-    /// Reads `position`; damage there is settled as such.
+    /// Reads `position`; damage there is settled as such, and a record that is too old as well.
     fn look(&self, head: &mut Head, position: u64) -> io::Result<Option<(Arc<Pack>, Found)>> {
         match self.chain.read(position)? {
             Read::Pack(pack) => match decode(&pack, position) {
+                Some(found) if self.is_too_old(position, &found) => {
+                    self.give_up_old(head, position);
+                }
                 Some(found) => return Ok(Some((pack, found))),
                 None => {
                     pack.entry(position).map_or(Ok(()), |entry| entry::known(entry))?;
@@ -336,12 +346,14 @@ impl Lane {
     pub(super) fn place(&self, position: u64) -> Place {
         let (stream, seq) = self.numbering.number(position);
         let lane = self.name.clone();
-        let (waits, lost) = {
+        let (waits, expired, lost) = {
             let head = self.head();
-            (head.waits(position), head.is_lost(position))
+            (head.waits(position), head.has_expired(position), head.is_lost(position))
         };
         if waits {
             Place::Waiting { lane, stream, seq }
+        } else if expired {
+            Place::Expired { lane, stream, seq }
         } else if lost {
             Place::Dropped { lane, stream, seq }
         } else if self.dead.holds(&lane, position) {

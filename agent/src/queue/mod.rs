@@ -9,7 +9,8 @@
 //!   `entry`: what a pack holds
 //! - `store`: the seam to the disk: sled, or memory in tests
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
-//!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted
+//!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted;
+//!   `lived`: how old they are by all that was measured
 //! - `limits`: how much all of it may take up
 //! - `lease`: a record in the drain's hands; `dead`: those given up
 //! - `untold`: what was given up and the far side has not heard of
@@ -42,6 +43,7 @@ mod keeper;
 mod lane;
 mod lease;
 mod limits;
+mod lived;
 mod numbering;
 mod pack;
 mod quarantine;

@@ -20,6 +20,7 @@ use super::identity::StreamOf;
 use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
 use super::limits::Gate;
+use super::lived::Lived;
 use super::quarantine;
 use super::store::Store;
 use super::store::anchor::Anchor;
@@ -125,6 +126,12 @@ pub(super) fn recover(
     let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())
         .map(|(index, (store, lane))| Lane::recover(lane, index, store, &shared).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
+    for (lane, options) in lanes.iter().zip(&options.lanes).filter(|(_, o)| o.ttl.is_none()) {
+        // Stale, it would be wrong once the lane has a `ttl` again.
+        if let Err(error) = Lived::forget(lane.chain.store().as_ref()) {
+            tracing::warn!(%error, lane = %options.name, "how old its records were is still noted");
+        }
+    }
     let mut unwritten = Vec::new();
     for lane in &lanes {
         bury_again(lane, &dead)?;

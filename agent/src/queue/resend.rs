@@ -40,7 +40,7 @@ impl Queue {
                     Place::Unknown => note(&mut resent.unknown, seq),
                     Place::Waiting { .. } => note(&mut resent.waiting, seq),
                     Place::Dead { .. } => note(&mut resent.dead, seq),
-                    Place::Dropped { .. } => note(&mut resent.dropped, seq),
+                    Place::Dropped { .. } | Place::Expired { .. } => note(&mut resent.dropped, seq),
                     Place::Delivered { .. } => match self.copy(into, lane, stream, seq)? {
                         Some(ticket) => tickets.push((seq, ticket)),
                         None => note(&mut resent.expired, seq),

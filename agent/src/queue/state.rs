@@ -6,13 +6,16 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use spillway_protocol::codec;
 use spillway_protocol::record::LaneName;
 
+use super::api::Fate;
 use super::format::unsupported;
 use super::head::Comb;
 use super::untold::Grave;
 
-const VERSION: u8 = 3;
-/// Version 2 had no `thinned`, version 1 no `untold` either.
-const EARLIER: [u8; 2] = [1, 2];
+const VERSION: u8 = 4;
+/// Version 3 had no `expired` and no such fate, version 2 no `thinned`, version 1 no `untold` either.
+const EARLIER: [u8; 3] = [1, 2, 3];
+/// The version of a state without anything that expired: agents that know no `ttl` read it.
+const PLAIN: u8 = 3;
 /// Most ranges above the watermark that are saved; what is not saved is sent again after a crash.
 pub(super) const RANGES_MAX: usize = 4096;
 
@@ -36,6 +39,22 @@ pub(super) struct LaneState {
     pub(super) untold: Vec<Grave>,
     /// Stretches of which one record in so many is kept.
     pub(super) thinned: Vec<Comb>,
+    /// Ranges that were too old, as far back as is remembered.
+    pub(super) expired: Vec<(u64, u64)>,
+}
+
+impl LaneState {
+    /// Encodes it for [`Store::save_state`](super::store::Store::save_state).
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
+        let told = |grave: &Grave| grave.fate == Fate::Expired;
+        if !self.expired.is_empty() || self.untold.iter().any(told) {
+            return encode_as(VERSION, self);
+        }
+        let mut bytes = encode_as(PLAIN, self)?;
+        // The empty list at the end.
+        bytes.pop();
+        Ok(bytes)
+    }
 }
 
 /// How settled positions ended. Their sum is the number of settled positions since the baseline.
@@ -77,10 +96,16 @@ pub(super) struct Left {
     pub(super) purged: u64,
 }
 
-/// Encodes a state for [`Store::save_state`](super::store::Store::save_state).
-pub(super) fn encode<T: Serialize>(state: &T) -> io::Result<Vec<u8>> {
+impl DeadState {
+    /// Encodes it for [`Store::save_state`](super::store::Store::save_state).
+    pub(super) fn encode(&self) -> io::Result<Vec<u8>> {
+        encode_as(PLAIN, self)
+    }
+}
+
+fn encode_as<T: Serialize>(version: u8, state: &T) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
-    codec::encode_into(VERSION, state, &mut out).map_err(io::Error::other)?;
+    codec::encode_into(version, state, &mut out).map_err(io::Error::other)?;
     Ok(out)
 }
 
@@ -113,7 +138,6 @@ fn decode_known<T: DeserializeOwned>(mut bytes: Vec<u8>) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::api::Fate;
     use super::*;
 
     #[test]
@@ -131,8 +155,9 @@ mod tests {
             lost: vec![(2, 3)],
             untold: vec![grave],
             thinned: vec![Comb { from: 5, to: 7, every: 2, base: 0 }],
+            expired: vec![],
         };
-        let bytes = encode(&state).unwrap();
+        let bytes = state.encode().unwrap();
         let golden: [&[u8]; 3] = [
             &[3, 9, 5, 1, 7, 8, 1, 1, 3, 0, 4, 1, 0, 0, 0, 1, 2, 3],
             &[1, 3, 3, 2, 3, 7, 8],
@@ -150,6 +175,29 @@ mod tests {
     }
 
     #[test]
+    fn only_a_state_of_a_lane_in_which_something_expired_is_of_the_newest_version() {
+        let grave =
+            Grave { fate: Fate::Expired, stream: 3, from: 2, to: 4, first_ms: 7, last_ms: 8 };
+        let settled = Tally { expired: 2, ..Tally::default() };
+        let before = LaneState { end: 9, watermark: 4, settled, ..LaneState::default() };
+        assert_eq!(before.encode().unwrap(), [3, 9, 4, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
+        for (state, golden) in [
+            (
+                LaneState { expired: vec![(2, 4)], ..before.clone() },
+                &[4, 9, 4, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 2, 4][..],
+            ),
+            (
+                LaneState { untold: vec![grave], ..before },
+                &[4, 9, 4, 0, 0, 0, 0, 0, 2, 0, 0, 0, 1, 6, 3, 2, 4, 7, 8, 0, 0],
+            ),
+        ] {
+            let bytes = state.encode().unwrap();
+            assert_eq!(bytes, golden);
+            assert_eq!(decode_known::<LaneState>(bytes), Some(state));
+        }
+    }
+
+    #[test]
     fn golden_bytes_of_the_dead_letters_state() {
         let grave =
             Grave { fate: Fate::Purged, stream: 3, from: 2, to: 3, first_ms: 7, last_ms: 8 };
@@ -161,7 +209,7 @@ mod tests {
             left: vec![(lane.clone(), Left { replayed: 1, purged: 2 })],
             untold: vec![(lane, vec![grave])],
         };
-        let bytes = encode(&state).unwrap();
+        let bytes = state.encode().unwrap();
         assert_eq!(
             bytes,
             b"\x03\x09\x05\x01\x07\x08\x01\x04bulk\x01\x02\x01\x04bulk\x01\x01\x03\x02\x03\x07\x08"

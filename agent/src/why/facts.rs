@@ -219,6 +219,8 @@ pub struct Letter {
 pub enum Loss {
     /// At a limit.
     Dropped,
+    /// Too old for its lane.
+    Expired,
     /// Of so many, one is kept.
     Thinned(u32),
     /// By an operator, from the dead letters.

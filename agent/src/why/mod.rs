@@ -127,6 +127,8 @@ pub enum State {
     Dead,
     /// It was given up at a limit, or by an operator.
     Dropped,
+    /// It was older than its lane's `ttl`.
+    Expired,
     /// It was given up so that one in several is kept.
     Thinned,
     /// It was lost to a damaged file.

@@ -136,6 +136,7 @@ fn forgotten(place: &str) -> Cause {
 fn given_up(place: &str, loss: Option<Loss>) -> Cause {
     let (state, why) = match loss {
         Some(Loss::Dropped) => (State::Dropped, "was dropped by a degrade rule".to_owned()),
+        Some(Loss::Expired) => (State::Expired, "was older than its lane's ttl".to_owned()),
         Some(Loss::Thinned(n)) => {
             (State::Thinned, format!("was dropped by a degrade rule that keeps 1 in {n}"))
         }
@@ -143,8 +144,8 @@ fn given_up(place: &str, loss: Option<Loss>) -> Cause {
         Some(Loss::Damaged) => (State::Damaged, "was lost to a damaged file".to_owned()),
         None => (
             State::Dropped,
-            "was given up: dropped by a degrade rule, purged by an operator, or lost to a damaged \
-             file"
+            "was given up: too old, dropped by a degrade rule, purged by an operator, or lost to a \
+             damaged file"
                 .to_owned(),
         ),
     };

@@ -547,6 +547,7 @@ fn what_is_not_here_any_more_says_where_it_went() {
             "was dropped by a degrade rule that keeps 1 in 10.",
         ),
         (Some(Loss::Purged), State::Dropped, "was purged by an operator."),
+        (Some(Loss::Expired), State::Expired, "was older than its lane's ttl."),
         (Some(Loss::Damaged), State::Damaged, "was lost to a damaged file."),
         (None, State::Dropped, "or lost to a damaged file."),
     ] {

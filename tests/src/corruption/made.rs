@@ -62,7 +62,8 @@ pub struct Made {
 /// How to open a folder of these lanes.
 pub fn options(folder: &Path, host: &str, keep: Option<Keep>, seed: u64) -> Options {
     let orders = [Ordering::None, Ordering::Key];
-    let lane = |(name, ordering): (&str, _)| LaneOptions { name: self::lane(name), ordering };
+    let lane =
+        |(name, ordering): (&str, _)| LaneOptions { name: self::lane(name), ordering, ttl: None };
     Options {
         data_dir: folder.to_owned(),
         gateway: "gw-test".to_owned(),

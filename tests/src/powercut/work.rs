@@ -31,7 +31,11 @@ const DRAINS: u64 = 2;
 
 /// The queue in `folder`. Small segments, so that there are many; their size is the seed's.
 pub fn options(folder: &Path, seed: u64) -> Options {
-    let lane = |(name, ordering)| LaneOptions { name: LaneName::parse(name).unwrap(), ordering };
+    let lane = |(name, ordering)| LaneOptions {
+        name: LaneName::parse(name).unwrap(),
+        ordering,
+        ttl: None,
+    };
     Options {
         data_dir: folder.to_owned(),
         gateway: "gw-cut".to_owned(),

@@ -279,6 +279,7 @@ fn failure(mishap: Mishap) -> facts::Failure {
 fn loss(fate: Fate) -> Option<facts::Loss> {
     match fate {
         Fate::Dropped => Some(facts::Loss::Dropped),
+        Fate::Expired => Some(facts::Loss::Expired),
         Fate::Thinned(every) => Some(facts::Loss::Thinned(every)),
         Fate::Dead | Fate::Purged => Some(facts::Loss::Purged),
         Fate::Damaged => Some(facts::Loss::Damaged),

@@ -168,7 +168,7 @@ mod tests {
             data_dir: folder.to_owned(),
             gateway: "gw".into(),
             host: "host".into(),
-            lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None }],
+            lanes: vec![LaneOptions { name: lane(), ordering: Ordering::None, ttl: None }],
             segment_bytes: 20_000,
             limits: Default::default(),
             dead_keep_bytes: 1 << 20,

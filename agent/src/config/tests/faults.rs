@@ -335,7 +335,6 @@ fn what_is_not_built_yet_is_refused_by_name() {
         ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
         (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
         (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
-        (&format!("{}ttl = \"1h\"", lane_a()), "4: lane.a.ttl"),
     ] {
         let text = text.to_owned();
         let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
@@ -343,8 +342,28 @@ fn what_is_not_built_yet_is_refused_by_name() {
         let expected = format!("spillway.toml:{key}: is not built yet in this version; ");
         assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:#?}");
     }
-    // The default in other words is still the default.
-    Setup::new(&format!("{}ttl = \"none\"", lane_a())).good();
+}
+
+#[test]
+fn the_age_at_which_records_are_given_up_is_a_time_or_none() {
+    let with = |ttl: &str| Setup::new(&format!("{}ttl = {ttl}", lane_a()));
+    for (ttl, expected) in [
+        ("\"none\"", None),
+        ("\"1s\"", Some(std::time::Duration::from_secs(1))),
+        ("\"7d\"", Some(std::time::Duration::from_secs(7 * 86_400))),
+    ] {
+        assert_eq!(with(ttl).good().lanes[0].ttl, expected);
+    }
+    let remedy = "write for example \"7d\", or \"none\"";
+    for (ttl, problem) in [
+        ("\"999ms\"", "is less than a second"),
+        ("\"soon\"", "is not a whole number with its unit"),
+        ("7", "is a number without its unit"),
+    ] {
+        let found = with(ttl).faults();
+        let expected = format!("spillway.toml:4: lane.a.ttl: {problem}; {remedy}");
+        assert!(found == [expected.clone()], "{found:?} {expected}");
+    }
 }
 
 #[test]

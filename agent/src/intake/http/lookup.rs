@@ -64,6 +64,7 @@ fn own(found: Place, intake: &Intake) -> Result<Place, Refusal> {
         Place::Waiting { lane, .. }
         | Place::Delivered { lane, .. }
         | Place::Dead { lane, .. }
+        | Place::Expired { lane, .. }
         | Place::Dropped { lane, .. } => lane.as_str(),
         Place::Unknown => return Ok(found),
     };
@@ -92,6 +93,9 @@ fn place(place: Place) -> RecordStatus {
             known(RecordState::Delivered, lane.into(), stream, seq)
         }
         Place::Dead { lane, stream, seq } => known(RecordState::Dead, lane.into(), stream, seq),
+        Place::Expired { lane, stream, seq } => {
+            known(RecordState::Expired, lane.into(), stream, seq)
+        }
         Place::Dropped { lane, stream, seq } => {
             known(RecordState::Dropped, lane.into(), stream, seq)
         }

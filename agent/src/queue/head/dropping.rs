@@ -5,12 +5,16 @@ use super::{Active, Comb, End, Head, State};
 impl Head {
     /// Gives up all that waits before `below`, and returns it as ranges.
     pub(in crate::queue) fn drop_below(&mut self, below: u64) -> Vec<(u64, u64)> {
-        self.drop_between(0, below, End::Dropped)
+        let ranges = self.drop_between(0, below, End::Dropped);
+        self.note_all(&ranges);
+        ranges
     }
 
     /// Gives up what waits in `from..to` because an operator said so, and returns it as ranges.
     pub(in crate::queue) fn purge(&mut self, from: u64, to: u64) -> Vec<(u64, u64)> {
-        self.drop_between(from, to, End::Purged)
+        let ranges = self.drop_between(from, to, End::Purged);
+        self.note_all(&ranges);
+        ranges
     }
 
     /// How many [`Head::purge`] would give up.
@@ -22,7 +26,7 @@ impl Head {
         self.waiting_in(from, to).saturating_sub(leased)
     }
 
-    fn drop_between(&mut self, from: u64, to: u64, end: End) -> Vec<(u64, u64)> {
+    pub(super) fn drop_between(&mut self, from: u64, to: u64, end: End) -> Vec<(u64, u64)> {
         self.keys.forget(from, to);
         let mut ranges = self.drop_idle(to, end, |position| position >= from);
         for (start, to) in self.unleased(to) {
@@ -32,8 +36,11 @@ impl Head {
                 ranges.push((from, to));
             }
         }
-        ranges.iter().for_each(|&(from, to)| self.note_lost(from, to));
         ranges
+    }
+
+    fn note_all(&mut self, ranges: &[(u64, u64)]) {
+        ranges.iter().for_each(|&(from, to)| self.note_lost(from, to));
     }
 
     /// Of what waits before `below` and at or behind `from`, keeps those whose number in the
@@ -49,7 +56,7 @@ impl Head {
             position >= from && !position.saturating_sub(base).is_multiple_of(u64::from(every))
         };
         let mut ranges = self.drop_idle(below, End::Thinned(every), goes);
-        ranges.iter().for_each(|&(from, to)| self.note_lost(from, to));
+        self.note_all(&ranges);
         let watermark = self.settled.watermark();
         for (from, to) in self.looked.gaps(from.max(self.looked.watermark()), below) {
             for (from, to) in self.unthinned(from, to) {

@@ -74,6 +74,7 @@ impl Tally {
             End::Delivered => &mut self.delivered,
             End::Dead => &mut self.dead,
             End::Damaged => &mut self.damaged,
+            End::Expired => &mut self.expired,
             End::Dropped | End::Thinned(_) | End::Purged => &mut self.dropped,
         }
     }
@@ -133,8 +134,8 @@ mod tests {
     }
 
     fn end() -> impl Strategy<Value = End> {
-        let all = [End::Delivered, End::Dead, End::Damaged, End::Dropped, End::Thinned(3)];
-        prop::sample::select(all.to_vec())
+        use End::{Damaged, Dead, Delivered, Dropped, Expired, Thinned};
+        prop::sample::select(vec![Delivered, Dead, Damaged, Dropped, Thinned(3), Expired])
     }
 
     proptest! {

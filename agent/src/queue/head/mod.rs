@@ -8,11 +8,13 @@
 
 mod dropping;
 mod ends;
+mod expiring;
 mod keys;
+mod lost;
 mod thinned;
 mod turn;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use tokio::time::Instant;
 
@@ -23,14 +25,12 @@ use super::untold::{Grave, Untold};
 use ends::Ends;
 use keys::Keys;
 pub(super) use keys::Refill;
+use lost::Lost;
 pub(super) use thinned::Comb;
 use thinned::Thinned;
 
 /// Most positions that are active at once; beyond it nothing new is looked at.
 const ACTIVE_MAX: usize = 16_384;
-/// Most lost ranges that are remembered.
-const LOST_MAX: usize = 256;
-
 /// A hash of an order key, as good as the key within one lane.
 pub(super) type KeyHash = u64;
 
@@ -49,8 +49,10 @@ pub(super) struct Head {
     delayed: BTreeSet<(Instant, u64)>,
     keys: Keys,
     thinned: Thinned,
-    /// What was lost to damage or purged, for who asks after it; the newest ranges.
-    lost: BTreeMap<u64, u64>,
+    /// What was lost to damage or given up, for who asks after it.
+    lost: Lost,
+    /// What was too old.
+    expired: Lost,
     /// What was given up and is not told; here, so that it is saved with what is settled.
     pub(super) untold: Untold,
 }
@@ -94,6 +96,8 @@ pub(super) enum End {
     Thinned(u32),
     /// Given up by an operator.
     Purged,
+    /// Given up because of its age.
+    Expired,
 }
 
 impl End {
@@ -106,6 +110,7 @@ impl End {
             Self::Dropped => Some(Fate::Dropped),
             Self::Thinned(every) => Some(Fate::Thinned(every)),
             Self::Purged => Some(Fate::Purged),
+            Self::Expired => Some(Fate::Expired),
         }
     }
 }
@@ -125,7 +130,8 @@ impl Head {
             delayed: BTreeSet::new(),
             keys: Keys::default(),
             thinned: Thinned::default(),
-            lost: BTreeMap::new(),
+            lost: Lost::default(),
+            expired: Lost::default(),
             untold: Untold::default(),
         }
     }
@@ -137,7 +143,7 @@ impl Head {
         untold: &[Grave],
         thinned: &[Comb],
     ) -> Self {
-        self.lost = lost.iter().copied().collect();
+        self.lost = Lost::restore(lost);
         self.untold = Untold::restore(untold);
         self.thinned = Thinned::restore(thinned, |from, to| self.settled.gaps(from, to));
         self.pass_thinned();
@@ -146,33 +152,24 @@ impl Head {
 
     /// Notes that `from..to` are lost, though they count as they were settled.
     pub(super) fn note_lost(&mut self, from: u64, to: u64) {
-        let (mut from, mut to) = (from, to);
-        if let Some((&first, &end)) = self.lost.range(..=from).next_back()
-            && end >= from
-        {
-            (from, to) = (first, end.max(to));
-        }
-        self.lost.insert(from, to);
-        while self.lost.len() > LOST_MAX {
-            self.lost.pop_first();
-        }
+        self.lost.note(from, to);
     }
 
     /// Whether `position` was lost, as far back as is remembered.
     pub(super) fn is_lost(&self, position: u64) -> bool {
-        self.thinned.dropped(position)
-            || self.lost.range(..=position).next_back().is_some_and(|(_, &to)| position < to)
+        self.thinned.dropped(position) || self.lost.holds(position) || self.has_expired(position)
     }
 
     /// Whether `position` may have been lost longer ago than is remembered.
     pub(super) fn is_forgotten(&self, position: u64) -> bool {
-        let first = self.lost.keys().next().filter(|_| self.lost.len() >= LOST_MAX);
-        first.is_some_and(|first| position < *first) || self.thinned.is_forgotten(position)
+        self.lost.is_forgotten(position)
+            || self.expired.is_forgotten(position)
+            || self.thinned.is_forgotten(position)
     }
 
     /// The lost ranges, for the state.
     pub(super) fn lost(&self) -> Vec<(u64, u64)> {
-        self.lost.iter().map(|(&from, &to)| (from, to)).collect()
+        self.lost.saved()
     }
 
     /// What may be sent at `now` of a chain that ends at `end`, oldest first; without order,

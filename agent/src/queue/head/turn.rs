@@ -41,6 +41,7 @@ impl Head {
         let of = |grave: &Grave| grave.stream == stream && (grave.from..grave.to).contains(&seq);
         let grave = self.untold.graves().into_iter().find(of);
         let thinned = || self.thinned.dropped_by(position).map(Fate::Thinned);
-        grave.map(|grave| grave.fate).or_else(thinned)
+        let expired = || self.has_expired(position).then_some(Fate::Expired);
+        grave.map(|grave| grave.fate).or_else(expired).or_else(thinned)
     }
 }

@@ -27,7 +27,7 @@ pub use super::quarantine::Quarantined;
 use super::recover::bury_again;
 use super::store::read_only::ReadOnly;
 use super::store::{Store, slots};
-use super::{ids, quarantine};
+use super::{ids, lived, quarantine};
 use crate::clock::WallClock;
 pub use segment::{Content, Segment, SegmentError};
 
@@ -192,7 +192,11 @@ impl Inspection {
         let mut damaged = self.unreadable.clone();
         let lanes = self.lanes.iter().map(|lane| (lane.name.as_str(), lane.chain.store()));
         for (name, store) in lanes.chain([(LETTERS, self.dead.store())]) {
-            let kinds = [("state-", slots::is_damaged as Judge), ("ids-", ids::is_damaged)];
+            let kinds = [
+                ("state-", slots::is_damaged as Judge),
+                ("ids-", ids::is_damaged),
+                ("lived", lived::is_damaged),
+            ];
             for (prefix, is_damaged) in kinds {
                 for file in store.files(prefix)? {
                     if stays_damaged(store.as_ref(), &file, is_damaged)? {
@@ -242,6 +246,10 @@ pub(super) fn all_lanes(options: &Options) -> Vec<LaneOptions> {
         .filter(|name| lanes.iter().all(|lane| lane.name != *name))
         .collect();
     others.sort();
-    lanes.extend(others.into_iter().map(|name| LaneOptions { name, ordering: Ordering::None }));
+    lanes.extend(others.into_iter().map(|name| LaneOptions {
+        name,
+        ordering: Ordering::None,
+        ttl: None,
+    }));
     lanes
 }

@@ -13,6 +13,7 @@ impl Lane {
     pub(in crate::queue) fn note_clock(&self, from: u64) {
         let wall_ms = self.now_ms();
         self.timeline().note(from, wall_ms, Instant::now());
+        self.note_lived(from);
     }
 
     /// How long the oldest waiting record has waited.
@@ -36,7 +37,7 @@ impl Lane {
         (before, self.accepted(oldest).map(|accepted| self.age(oldest, accepted)))
     }
 
-    fn oldest(&self) -> Option<(u64, Accepted)> {
+    pub(super) fn oldest(&self) -> Option<(u64, Accepted)> {
         let position = self.head().next_waiting(0);
         let mut oldest = self.oldest.lock().unwrap_or_else(PoisonError::into_inner);
         if oldest.is_none_or(|(known, _)| known != position) {
@@ -52,9 +53,15 @@ impl Lane {
     }
 
     pub(super) fn age(&self, position: u64, accepted: Accepted) -> Duration {
+        Duration::from_millis(self.age_ms(position, accepted))
+    }
+
+    pub(super) fn age_ms(&self, position: u64, accepted: Accepted) -> u64 {
+        if let Some((_, lived)) = &self.ttl {
+            return lived.age_ms(position, accepted);
+        }
         let wall_ms = self.now_ms();
-        let age_ms = self.timeline().age_ms(position, accepted, wall_ms, Instant::now());
-        Duration::from_millis(age_ms)
+        self.timeline().age_ms(position, accepted, wall_ms, Instant::now())
     }
 
     fn timeline(&self) -> MutexGuard<'_, Timeline> {

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Lane, Saved};
-use crate::queue::state::{self, LaneState, RANGES_MAX};
+use crate::queue::state::{LaneState, RANGES_MAX};
 use crate::queue::store::SegmentId;
 use crate::queue::untold::Untold;
 
@@ -26,7 +26,7 @@ impl Lane {
         let mut saved = self.saved();
         let moved = self.moved.load(Relaxed);
         let state = self.state();
-        self.chain.store().save_state(&state::encode(&state)?)?;
+        self.chain.store().save_state(&state.encode()?)?;
         let untold = Untold::restore(&state.untold);
         *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
         self.saved_to.fetch_max(saved.before.min(saved.watermark), Relaxed);
@@ -55,6 +55,7 @@ impl Lane {
             lost: head.lost(),
             untold: head.untold.graves(),
             thinned: head.thinned(),
+            expired: head.expired(),
         }
     }
 

@@ -23,7 +23,7 @@ use crate::clock::SystemClock;
 static SEED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
 fn options(folder: &Path, ordering: Ordering) -> Options {
-    let lane = |name| LaneOptions { name: LaneName::parse(name).unwrap(), ordering };
+    let lane = |name| LaneOptions { name: LaneName::parse(name).unwrap(), ordering, ttl: None };
     Options {
         data_dir: folder.to_owned(),
         gateway: "gw".into(),

@@ -30,6 +30,8 @@ enum Action {
     Drop(u64, Option<u32>),
     /// What was given up is told, and perhaps the queue hears that it is.
     Tell(bool),
+    /// So many minutes pass, and what is too old goes.
+    Expire(u64),
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -49,6 +51,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Purge),
         1 => (0u64..9, prop::option::of(2u32..5)).prop_map(|(n, every)| Action::Drop(n, every)),
         2 => any::<bool>().prop_map(Action::Tell),
+        2 => (0u64..90).prop_map(Action::Expire),
     ]
 }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -15,7 +16,7 @@ use tokio::time::Instant;
 
 use super::Action;
 use super::ground::Ground;
-use crate::clock::WallClock;
+use crate::clock::{Uptime, WallClock};
 use crate::logs::Repeated;
 use crate::queue::chain::Sealed;
 use crate::queue::dead::Leave;
@@ -30,11 +31,20 @@ use crate::queue::{
     DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper,
 };
 
-pub(super) struct FixedClock;
+/// Age at which records are given up.
+const TTL_MS: u64 = 3_600_000;
 
-impl WallClock for FixedClock {
+/// A clock that is set by hand, of a machine that stays on.
+#[derive(Default)]
+pub(super) struct HandClock(AtomicU64);
+
+impl WallClock for HandClock {
     fn now_ms(&self) -> u64 {
-        1_800_000_000_000
+        1_800_000_000_000 + self.0.load(Relaxed)
+    }
+
+    fn uptime(&self) -> Uptime {
+        Uptime { boot: Some(1), ms: TTL_MS + self.0.load(Relaxed) }
     }
 }
 
@@ -46,6 +56,9 @@ pub(super) struct World {
     parts: Option<Parts>,
     rng: StdRng,
     pub(super) now: Instant,
+    clock: Arc<HandClock>,
+    /// When what was acknowledged was accepted, by number.
+    accepted: BTreeMap<u64, (String, u64)>,
     next_id: u64,
     starts: u64,
     submitted: BTreeSet<String>,
@@ -70,6 +83,8 @@ impl World {
             parts: None,
             rng: StdRng::seed_from_u64(7),
             now: Instant::now(),
+            clock: Arc::default(),
+            accepted: BTreeMap::new(),
             next_id: 0,
             starts: 0,
             submitted: BTreeSet::new(),
@@ -97,6 +112,7 @@ impl World {
             Action::Purge => self.purge(),
             Action::Drop(but, every) => self.drop(*but, *every),
             Action::Tell(heard) => self.tell(*heard),
+            Action::Expire(minutes) => self.expire(*minutes),
         }
         if self.faults.died() {
             self.cut_power();
@@ -126,12 +142,13 @@ impl World {
             let (sender, receiver) = oneshot::channel();
             let record = record(&id, self.next_id % 5, *size);
             let answer = Answer::new(To::One(sender), Waiting::default());
-            group.extend(Submission::new(record, Flags::NONE, answer, &FixedClock));
+            group.extend(Submission::new(record, Flags::NONE, answer, self.clock.as_ref()));
             answers.push((id, receiver));
         }
         self.commit(group);
         for (id, mut answer) in answers {
-            if answer.try_recv().unwrap().is_ok() {
+            if let Ok(receipt) = answer.try_recv().unwrap() {
+                self.accepted.insert(receipt.seq, (id.clone(), self.clock.now_ms()));
                 self.owed.insert(id);
             }
         }
@@ -232,7 +249,11 @@ impl World {
             data_dir: self.ground.folder(),
             gateway: "gw".into(),
             host: "host".into(),
-            lanes: vec![LaneOptions { name, ordering: self.ordering }],
+            lanes: vec![LaneOptions {
+                name,
+                ordering: self.ordering,
+                ttl: Some(Duration::from_millis(TTL_MS)),
+            }],
             segment_bytes: 3_000,
             limits: Default::default(),
             dead_keep_bytes: u64::MAX,
@@ -243,7 +264,7 @@ impl World {
         };
         let stores = self.ground.stores(&options, &self.faults);
         let stream = StreamOf { id: StreamId(1), fresh: false, level: Level::NEWEST };
-        recover(stores, &options, stream, Arc::new(FixedClock), watch::Sender::new(0))
+        recover(stores, &options, stream, self.clock.clone(), watch::Sender::new(0))
     }
 
     pub(super) fn save(&self) -> bool {
@@ -261,10 +282,12 @@ impl World {
         for letter in letters {
             let (sender, mut receiver) = oneshot::channel();
             let answer = Answer::new(To::One(sender), Waiting::default());
-            let submission =
-                Submission::new(letter.record.clone(), Flags::REPLAY, answer, &FixedClock);
+            let (record, clock) = (letter.record.clone(), self.clock.clone());
+            let submission = Submission::new(record, Flags::REPLAY, answer, clock.as_ref());
             self.commit(submission.into_iter().collect());
-            if receiver.try_recv().unwrap().is_ok() {
+            if let Ok(receipt) = receiver.try_recv().unwrap() {
+                let id = letter.record.id.to_string();
+                self.accepted.insert(receipt.seq, (id, self.clock.now_ms()));
                 self.leave(&letter, Leave::Replayed);
             }
         }
@@ -311,6 +334,37 @@ impl World {
         }
     }
 
+    /// Time passes, and what is too old goes; should the disk fail, when it would be leased.
+    fn expire(&mut self, minutes: u64) {
+        self.clock.0.fetch_add(minutes * 60_000, Relaxed);
+        let lane = self.lane();
+        let waits = |seq: &u64| lane.head().waits(*seq);
+        let before: Vec<u64> = (1..lane.chain.end()).filter(waits).collect();
+        let expired = lane.expire().unwrap_or(0);
+        let saved = self.save();
+        let gone: BTreeSet<u64> = before.iter().copied().filter(|seq| !waits(seq)).collect();
+        // What was thinned in between counts with them.
+        assert!(gone.len() as u64 <= expired);
+        for seq in before {
+            let known = (Fate::Expired, seq);
+            // What was refused and is there all the same has no time here.
+            let accepted = self.accepted.get(&seq);
+            let age_ms = accepted.map(|(_, at_ms)| self.clock.now_ms() - at_ms);
+            assert!(age_ms.is_none_or(|ms| ms >= TTL_MS) || !gone.contains(&seq), "too young");
+            if age_ms.is_none_or(|age_ms| age_ms >= TTL_MS) {
+                if let Some((id, _)) = accepted {
+                    self.owed.remove(id);
+                }
+                self.perhaps.insert(known);
+            }
+            if gone.contains(&seq) {
+                let (lane_name, stream) = (lane.name.clone(), StreamId(1));
+                assert_eq!(lane.place(seq), Place::Expired { lane: lane_name, stream, seq });
+                self.given_up.extend(saved.then_some(known));
+            }
+        }
+    }
+
     fn forget(&mut self, entries: &[Entry], fate: Fate) {
         for entry in entries {
             self.owed.remove(entry.record.id.as_str());
@@ -326,12 +380,13 @@ impl World {
             assert_eq!((range.lane.as_str(), range.stream), ("a", StreamId(1)));
             let numbers = (range.from..=range.to).filter(|seq| match range.fate {
                 Fate::Thinned(every) => !seq.is_multiple_of(u64::from(every)),
-                // What is dropped where it was thinned before is told as one range.
-                Fate::Dropped => known.contains(&(Fate::Dropped, *seq)),
+                // What goes where it was thinned before is told as one range.
+                Fate::Dropped | Fate::Expired => known.contains(&(range.fate, *seq)),
                 _ => true,
             });
             let count = numbers.clone().count() as u64;
-            assert!(range.fate == Fate::Dropped || count == range.count());
+            let may_be_thinned = matches!(range.fate, Fate::Dropped | Fate::Expired);
+            assert!(may_be_thinned || count == range.count());
             self.told.extend(numbers.map(|seq| (range.fate, seq)));
         }
         assert!(self.told.is_subset(&known), "{:?} {known:?}", self.told);
