@@ -213,9 +213,11 @@ impl Ids {
         Ok(())
     }
 
-    /// Whether a table covers the segment that ends at `end`.
-    pub(super) fn has_table(&self, lane: usize, end: u64) -> bool {
-        self.lock()[lane].tables.iter().any(|table| table.end == end)
+    /// Whether a table covers the segment from `first` on, which ends at `end` or before: those that
+    /// followed may be gone.
+    pub(super) fn has_table(&self, lane: usize, first: u64, end: u64) -> bool {
+        let ends = |table: &Table| first < table.end && table.end <= end;
+        self.lock()[lane].tables.iter().any(ends)
     }
 
     /// Forgets tables whose window is over: everything in them is settled (below `watermark`),
@@ -246,6 +248,47 @@ impl Ids {
                 ids.tables[nth].empty(ids.store.as_ref())?;
             }
             nth += 1;
+        }
+        Ok(())
+    }
+
+    /// The same of segments that are gone although something before them is not settled.
+    pub(super) fn expire_gone(
+        &self,
+        lane: usize,
+        is_gone: impl Fn(u64, u64) -> bool,
+        now_ms: u64,
+    ) -> io::Result<()> {
+        let mut lanes = self.lock();
+        let open: u64 = lanes.iter().map(|ids| ids.open.len() as u64).sum();
+        let mut newest: Vec<(u64, u64)> = (lanes.iter().flat_map(|ids| &ids.tables))
+            .map(|table| (table.sealed_ms, table.len))
+            .collect();
+        newest.sort_unstable();
+        // Before this, enough newer ids are known.
+        let mut known = open;
+        let enough = newest.iter().rev().find(|(_, len)| {
+            known += len;
+            known >= WINDOW_IDS
+        });
+        let over_ms = enough.map_or(0, |(sealed_ms, _)| *sealed_ms);
+        let ids = &mut lanes[lane];
+        let mut first = 0;
+        let over = |table: &Table, first: u64| {
+            let over =
+                table.sealed_ms < over_ms && now_ms >= table.sealed_ms.saturating_add(WINDOW_MS);
+            (over || table.len == 0) && is_gone(first, table.end)
+        };
+        let mut nth = 0;
+        while let Some(table) = ids.tables.get(nth) {
+            let (end, over) = (table.end, over(table, first));
+            first = end;
+            if over {
+                ids.store.remove_file(&table.name)?;
+                ids.tables.remove(nth);
+            } else {
+                nth += 1;
+            }
         }
         Ok(())
     }

@@ -120,5 +120,12 @@ pub(super) fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
         put_aside(lane, &folder);
     }
     let watermark = lane.head().settled().watermark();
-    ids.expire(lane.index, watermark, lane.chain.first(), lane.now_ms())
+    ids.expire(lane.index, watermark, lane.chain.first(), lane.now_ms())?;
+    match lane.chain.has_gaps() {
+        true => {
+            let is_gone = |from, to| lane.chain.is_gone(from, to);
+            ids.expire_gone(lane.index, is_gone, lane.now_ms())
+        }
+        false => Ok(()),
+    }
 }

@@ -55,6 +55,8 @@ pub(super) struct Lane {
     /// The saved state knows that all below it is settled: it is held no more.
     saved_to: AtomicU64,
     held: holding::Held,
+    /// Segments above that of which the same is true, though something before them is not settled.
+    done: Mutex<saving::Done>,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
     /// Segments from this position on stay, whatever is settled: their ids are not written yet.
@@ -87,13 +89,14 @@ pub(super) struct Shared {
     pub(super) tell: bool,
 }
 
-#[derive(Default)]
 struct Saved {
     moved: u64,
-    /// Watermarks of the newest saved state and of the one before. Segments below the older may
-    /// go: whichever slot survives, it does not miss them.
-    watermark: u64,
-    before: u64,
+    /// What is settled in the newest saved state and in the one before. Segments of which all is in
+    /// both may go: whichever slot survives, it does not miss them.
+    settled: Settled,
+    before: Settled,
+    /// Something could go once the next state knows the same.
+    again: bool,
     /// Untold there: only this may be told, since a crash undoes what is not saved.
     untold: Untold,
 }
@@ -109,6 +112,9 @@ impl Lane {
         let saved: Option<LaneState> = state::decode(store.load_state()?)?;
         let (chain, found) = Chain::recover(store.clone(), saved.as_ref().map(|s| s.end))?;
         let ttl = expiring::recover(options, store, chain.end(), shared)?;
+        // Files of what is settled may be gone.
+        let ranges = saved.iter().flat_map(|state| &state.above);
+        ranges.for_each(|&(from, to)| chain.note_absent(from, to));
         let known = saved.iter().flat_map(|state| &state.streams);
         let numbering = Numbering::recover(known, found, shared.stream, chain.end());
         let head = match saved {
@@ -134,9 +140,10 @@ impl Lane {
             dead: shared.dead.clone(),
             clock: shared.clock.clone(),
             numbering,
-            saved: Mutex::new(Saved { untold: head.untold.clone(), ..Saved::default() }),
+            saved: Mutex::new(Saved::new(head.untold.clone())),
             saved_to: AtomicU64::new(head.settled().watermark()),
             held: holding::Held::default(),
+            done: Mutex::default(),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),
             shelved_from: AtomicU64::new(if shared.keeps { 0 } else { u64::MAX }),

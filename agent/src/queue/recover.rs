@@ -196,7 +196,7 @@ pub(super) fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
 fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
     let mut unwritten = Unwritten::default();
     for (first, end) in lane.chain.spans() {
-        if end == first || ids.has_table(lane.index, end) {
+        if end == first || ids.has_table(lane.index, first, end) {
             continue;
         }
         let mut rows = Vec::new();

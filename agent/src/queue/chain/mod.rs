@@ -5,6 +5,7 @@
 
 mod cache;
 mod find;
+mod going;
 mod sizes;
 mod tail;
 
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 use bytes::Bytes;
 use spillway_protocol::message::StreamId;
 
+use super::ranges::Settled;
 use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
 pub(super) use find::{Found, pick};
@@ -35,6 +37,8 @@ pub(super) struct Chain {
     end: AtomicU64,
     cache: Mutex<Cache>,
     sizes: Sizes,
+    /// What is settled and may be gone although something before it is still there.
+    absent: RwLock<Settled>,
 }
 
 struct Segment {
@@ -123,6 +127,7 @@ impl Chain {
             end: AtomicU64::new(saved_end.unwrap_or(1)),
             cache: Mutex::default(),
             sizes: Sizes::default(),
+            absent: RwLock::new(Settled::below(0)),
         };
         let newest = chain.find_end(saved_end)?;
         Ok((chain, newest))
@@ -220,9 +225,9 @@ impl Chain {
                 self.lock_cache().keep_pack(pack.clone());
                 Ok(Read::Pack(pack))
             }
-            Ok(Found::Before(next)) => self.hole(id, next.min(limit)),
-            Ok(Found::At(_) | Found::Nothing) => self.hole(id, limit),
-            Err(e) if is_damage(&e) => self.hole(id, limit),
+            Ok(Found::Before(next)) => self.hole(id, position, next.min(limit)),
+            Ok(Found::At(_) | Found::Nothing) => self.hole(id, position, limit),
+            Err(e) if is_damage(&e) => self.hole(id, position, limit),
             Err(e) => Err(e),
         }
     }
@@ -235,9 +240,12 @@ impl Chain {
         Some((segment.id, limit))
     }
 
-    fn hole(&self, id: SegmentId, until: u64) -> io::Result<Read> {
+    fn hole(&self, id: SegmentId, position: u64, until: u64) -> io::Result<Read> {
         self.store.present()?;
         self.known(id)?;
+        if let Some(end) = self.absent_until(position) {
+            return Ok(Read::Hole { until: until.min(end) });
+        }
         self.mark_damaged(id.first);
         Ok(Read::Hole { until })
     }
@@ -286,60 +294,6 @@ impl Chain {
         let index: cache::Index = (reader.clone(), Arc::new(reader.scan()?));
         self.lock_cache().keep_index(id, index.clone());
         Ok(index)
-    }
-
-    /// Removes the segments that lie wholly below `position`; damaged ones are put aside. What
-    /// cannot be removed now stays and is tried again at the next call.
-    pub(super) fn remove_below(&self, position: u64) -> io::Result<Vec<std::path::PathBuf>> {
-        let end = self.end();
-        let mut aside = Vec::new();
-        for (first, limit) in self.spans() {
-            let last = limit == end;
-            let done = self
-                .read_segments()
-                .get(&first)
-                .filter(|s| limit <= position && !(last && s.live.is_some()))
-                .map(|s| (s.id, s.damaged));
-            let Some((id, damaged)) = done else { break };
-            if damaged {
-                aside.push(self.store.quarantine(id)?);
-            } else {
-                self.store.remove(id)?;
-            }
-            self.forget(id);
-        }
-        Ok(aside)
-    }
-
-    /// It is not there any more.
-    fn forget(&self, id: SegmentId) {
-        let gone = self.write_segments().remove(&id.first);
-        gone.iter().for_each(|segment| self.sizes.forget(segment));
-        self.lock_cache().forget(id);
-    }
-
-    /// The segments that [`Chain::remove_below`] would take, with the position after their last.
-    pub(super) fn below(&self, position: u64) -> Vec<(SegmentId, u64)> {
-        let end = self.end();
-        let spans = self.spans();
-        let segments = self.read_segments();
-        let done = spans.into_iter().map_while(|(first, limit)| {
-            let segment = segments.get(&first)?;
-            let last = limit == end && segment.live.is_some();
-            (limit <= position && !last).then_some((segment.id, limit))
-        });
-        done.collect()
-    }
-
-    /// Whether [`Chain::remove_below`] would find something.
-    pub(super) fn removable_below(&self, position: u64) -> bool {
-        let end = self.end();
-        let segments = self.read_segments();
-        let limit = segments.keys().nth(1).copied().unwrap_or(end);
-        segments
-            .values()
-            .next()
-            .is_some_and(|s| limit <= position && !(limit == end && s.live.is_some()))
     }
 
     /// Where its files are kept.

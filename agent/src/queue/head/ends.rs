@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use super::{End, Head};
 use crate::queue::ranges::Settled;
-use crate::queue::state::Tally;
+use crate::queue::state::{RANGES_MAX, Tally};
+
+/// Most ranges that every state has to keep.
+const PINNED_MAX: usize = RANGES_MAX / 2;
 
 /// What a state keeps of the settled ranges above the watermark, and the accounts with only these.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,14 +23,15 @@ pub(super) struct Ends {
     ranges: BTreeMap<u64, (u64, End)>,
     /// How many those are.
     tally: Tally,
-    /// How those ended that an earlier state knew as settled is not known.
-    unknown: Settled,
+    /// What every state has to keep: how those ended that an earlier state knew as settled is not
+    /// known, and of others the files are gone.
+    pinned: Settled,
 }
 
 impl Ends {
     /// Nothing is known of what is settled already.
     pub(super) fn new(settled: &Settled) -> Self {
-        Self { ranges: BTreeMap::new(), tally: Tally::default(), unknown: settled.clone() }
+        Self { ranges: BTreeMap::new(), tally: Tally::default(), pinned: settled.clone() }
     }
 
     /// `from..to`, none of which was settled before, ended so.
@@ -52,6 +56,7 @@ impl Ends {
             let (to, end) = first.remove();
             *self.tally.of(end) -= to - from;
         }
+        self.pinned.insert(0, watermark);
     }
 
     /// What of all that is above the watermark is not in these settled ranges, which are among it:
@@ -91,16 +96,28 @@ impl Tally {
 }
 
 impl Head {
-    /// What a state keeps that has room for `most` ranges: those that the last one had, since how they
-    /// ended is not known, and the lowest of the others. What it does not keep waits again after a
+    /// Every state from now on keeps `from..to`, all of which is settled and saved. `false`: there are
+    /// too many such ranges already.
+    pub(in crate::queue) fn pin(&mut self, from: u64, to: u64) -> bool {
+        let pinned = &mut self.ends.pinned;
+        let joins = |position: u64| pinned.contains(position);
+        if pinned.stretches() >= PINNED_MAX && !joins(from) && !joins(from - 1) && !joins(to) {
+            return false;
+        }
+        pinned.insert(from, to);
+        true
+    }
+
+    /// What a state keeps that has room for `most` ranges: those that it has to, and the lowest of
+    /// the others. What it does not keep waits again after a
     /// crash, and counts as waiting there.
     pub(in crate::queue) fn kept(&self, most: usize) -> Kept {
         if self.settled.stretches() <= most {
             return Kept { above: self.settled.above(most), tally: self.tally };
         }
-        let unknown = self.ends.unknown.above(usize::MAX).into_iter();
+        let pinned = self.ends.pinned.above(usize::MAX).into_iter();
         let mut above: Vec<_> =
-            unknown.filter_map(|(from, _)| self.settled.stretch_at(from)).collect();
+            pinned.filter_map(|(from, _)| self.settled.stretch_at(from)).collect();
         above.dedup();
         let mut others = self.settled.above(most);
         others.retain(|range| above.binary_search(range).is_err());

@@ -63,7 +63,7 @@ fn sealed_ids_are_found_again_also_after_a_restart() {
             assert_eq!(ids.seen(&print(known, 1)).unwrap(), same);
         }
         assert_eq!(ids.seen(&print(6_000, 1)).unwrap(), Seen::New);
-        assert!(ids.has_table(0, 4_000));
+        assert!(ids.has_table(0, 1, 4_000));
     }
 }
 

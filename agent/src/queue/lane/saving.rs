@@ -7,17 +7,31 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Lane, Saved};
+use crate::queue::ranges::Settled;
 use crate::queue::state::{LaneState, RANGES_MAX};
 use crate::queue::store::SegmentId;
 use crate::queue::untold::Untold;
+
+/// Segments with the position after their last, by position.
+pub(super) type Done = Vec<(SegmentId, u64)>;
+
+impl Saved {
+    /// Nothing was saved in this run.
+    pub(super) fn new(untold: Untold) -> Self {
+        let none = Settled::below(0);
+        Self { moved: 0, settled: none.clone(), before: none, again: false, untold }
+    }
+}
 
 impl Lane {
     /// Whether there is anything to save, or segments that could go.
     pub(in crate::queue) fn wants_saving(&self) -> bool {
         let saved = self.saved();
+        let watermark = saved.settled.watermark();
         saved.moved != self.moved.load(Relaxed)
-            || (saved.before < saved.watermark
-                && self.chain.removable_below(saved.watermark.min(self.kept_from.load(Relaxed))))
+            || saved.again
+            || (saved.before.watermark() < watermark
+                && self.chain.removable_below(watermark.min(self.kept_from.load(Relaxed))))
     }
 
     /// Saves the state, then removes segments that no saved state needs. Returns those that were
@@ -27,19 +41,53 @@ impl Lane {
         let moved = self.moved.load(Relaxed);
         let state = self.state();
         self.chain.store().save_state(&state.encode()?)?;
-        let untold = Untold::restore(&state.untold);
-        *saved = Saved { moved, watermark: state.watermark, before: saved.watermark, untold };
-        self.saved_to.fetch_max(saved.before.min(saved.watermark), Relaxed);
-        self.chain.remove_below(self.removable_to(&saved))
+        let settled = Settled::restore(state.watermark, &state.above);
+        saved.before = std::mem::replace(&mut saved.settled, settled);
+        (saved.moved, saved.untold) = (moved, Untold::restore(&state.untold));
+        self.saved_to.fetch_max(saved.before.watermark().min(state.watermark), Relaxed);
+        let (done, again) = self.done_ahead(&saved);
+        saved.again = again;
+        *self.done_list() = done;
+        self.remove(&saved)
     }
 
     /// Removes what was kept for a resend and is released. Returns what was put aside.
     pub(in crate::queue) fn remove_released(&self) -> io::Result<Vec<PathBuf>> {
-        let to = self.removable_to(&self.saved());
-        match self.chain.removable_below(to) {
-            true => self.chain.remove_below(to),
-            false => Ok(Vec::new()),
+        self.remove(&self.saved())
+    }
+
+    fn remove(&self, saved: &Saved) -> io::Result<Vec<PathBuf>> {
+        let (to, released) = (self.removable_to(saved), self.shelved_from.load(Relaxed));
+        let mut aside = match self.chain.removable_below(to) {
+            true => self.chain.remove_below(to)?,
+            false => Vec::new(),
+        };
+        let mut going = std::mem::take(&mut *self.done_list());
+        // From then on each state has to know that they are settled.
+        let goes =
+            |&(id, end): &(SegmentId, u64)| end <= released && self.head().pin(id.first, end);
+        let kept = going.extract_if(.., |segment| !goes(segment)).collect();
+        *self.done_list() = kept;
+        for (id, end) in going {
+            aside.extend(self.chain.remove_settled(id, end)?);
         }
+        Ok(aside)
+    }
+
+    /// Closed segments above the watermark that both states know to be settled, and whether there are
+    /// more that only the newer one knows.
+    fn done_ahead(&self, saved: &Saved) -> (Done, bool) {
+        let kept_from = self.kept_from.load(Relaxed);
+        let (mut done, mut again) = (Vec::new(), false);
+        for (from, to) in saved.settled.above(usize::MAX) {
+            for (id, end) in self.chain.within(from, to.min(kept_from)) {
+                match saved.before.count_in(id.first, end) == end - id.first {
+                    true => done.push((id, end)),
+                    false => again = true,
+                }
+            }
+        }
+        (done, again)
     }
 
     fn state(&self) -> LaneState {
@@ -63,6 +111,10 @@ impl Lane {
         self.saved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn done_list(&self) -> MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Segments below `position` are no longer kept for a resend.
     pub(in crate::queue) fn release(&self, position: u64) {
         self.shelved_from.fetch_max(position, Relaxed);
@@ -73,13 +125,15 @@ impl Lane {
         let needed_from = self.needed_from(&self.saved());
         let released = self.shelved_from.load(Relaxed);
         let mut done = self.chain.below(needed_from);
+        done.extend(self.done_list().iter().filter(|(id, _)| id.first >= needed_from));
         done.retain(|(_, end)| *end > released);
         done
     }
 
     /// No saved state needs what lies below.
     fn needed_from(&self, saved: &Saved) -> u64 {
-        saved.before.min(saved.watermark).min(self.kept_from.load(Relaxed))
+        let saved_to = saved.before.watermark().min(saved.settled.watermark());
+        saved_to.min(self.kept_from.load(Relaxed))
     }
 
     fn removable_to(&self, saved: &Saved) -> u64 {

@@ -2,11 +2,13 @@
 
 mod ages;
 mod audit;
+mod held;
 mod inquiry;
 mod limits;
 mod model;
 mod purging;
 mod shelf;
+mod start;
 
 use std::path::Path;
 use std::sync::Arc;

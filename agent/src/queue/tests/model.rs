@@ -30,6 +30,8 @@ enum Action {
     Drop(u64, Option<u32>),
     /// What was given up is told, and perhaps the queue hears that it is.
     Tell(bool),
+    /// From now on the oldest that waits never gets through, or does again.
+    Hold(bool),
     /// So many minutes pass, and what is too old goes.
     Expire(u64),
 }
@@ -51,6 +53,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::Purge),
         1 => (0u64..9, prop::option::of(2u32..5)).prop_map(|(n, every)| Action::Drop(n, every)),
         2 => any::<bool>().prop_map(Action::Tell),
+        1 => any::<bool>().prop_map(Action::Hold),
         2 => (0u64..90).prop_map(Action::Expire),
     ]
 }
@@ -66,6 +69,26 @@ fn a_segment_that_is_settled_stays_until_its_ids_are_written() {
     assert!(world.seal().is_some());
     (0..3).for_each(|_| assert!(world.save()));
     assert_eq!(world.ground.segments(), 1);
+}
+
+#[test]
+fn segments_behind_one_that_is_held_go_and_leave_no_hole() {
+    let mut world = World::new(Ground::memory(), Ordering::None);
+    world.append(&[3_500]);
+    world.run(&Action::Hold(true));
+    for _ in 0..10 {
+        world.append(&[1_500; 6]);
+        world.run(&Action::Drain(30, 5));
+        world.run(&Action::Save);
+        world.run(&Action::Save);
+        assert!(world.ground.segments() <= 3, "{}", world.ground.segments());
+    }
+    world.run(&Action::PowerCut);
+    let all = world.lane().check(0, world.now + std::time::Duration::from_secs(60)).unwrap();
+    assert_eq!((all.lost, all.records >= 1), (vec![], true));
+    let (tables, segments) = (world.ground.tables(), world.ground.segments());
+    assert!(tables <= segments + 10, "{tables} {segments}");
+    world.finish();
 }
 
 fn ordering() -> impl Strategy<Value = Ordering> {

@@ -35,12 +35,29 @@ fn day() -> Vec<Action> {
     ]
 }
 
+/// One record stays while segments behind it are delivered and go.
+fn day_behind_one_that_is_held() -> Vec<Action> {
+    let deliver = [Action::Append(vec![1_500; 6]), Action::Drain(30, 5), Action::Save];
+    let mut day = vec![Action::Append(vec![3_500]), Action::Hold(true)];
+    day.extend(deliver.iter().cycle().take(9).cloned());
+    day.extend([Action::Save, Action::Restart]);
+    day.extend(deliver.iter().cycle().take(6).cloned());
+    day.extend([Action::Save, Action::Restart, Action::Drain(9, 5)]);
+    day.extend([Action::Hold(false), Action::Drain(30, 5), Action::Save, Action::Save]);
+    day
+}
+
 /// How many operations the day has.
-fn every_operation(ground: fn() -> Ground, fault: Fault, ordering: Ordering) -> u64 {
+fn every_operation(
+    ground: fn() -> Ground,
+    fault: Fault,
+    ordering: Ordering,
+    day: &[Action],
+) -> u64 {
     for nth in 0.. {
         let mut world = World::new(ground(), ordering);
         world.faults.set(nth, fault);
-        day().iter().for_each(|action| world.run(action));
+        day.iter().for_each(|action| world.run(action));
         let over = world.faults.clear();
         world.finish();
         if over {
@@ -53,15 +70,21 @@ fn every_operation(ground: fn() -> Ground, fault: Fault, ordering: Ordering) -> 
 #[test]
 fn every_operation_of_the_disk_may_fail_or_be_the_last() {
     for fault in [Fault::Before, Fault::After, Fault::Death] {
-        let operations = every_operation(Ground::memory, fault, Ordering::Key);
+        let operations = every_operation(Ground::memory, fault, Ordering::Key, &day());
         assert!(operations > 100, "{operations} with {fault:?}");
+        let behind = day_behind_one_that_is_held();
+        let operations = every_operation(Ground::memory, fault, Ordering::Key, &behind);
+        assert!(operations > 60, "{operations} with {fault:?}");
     }
 }
 
 #[test]
 fn every_operation_on_sled_may_fail_or_be_the_last() {
     for fault in [Fault::Before, Fault::After, Fault::Death] {
-        let operations = every_operation(Ground::disk, fault, Ordering::None);
+        let operations = every_operation(Ground::disk, fault, Ordering::None, &day());
         assert!(operations > 100, "{operations} with {fault:?}");
+        let behind = day_behind_one_that_is_held();
+        let operations = every_operation(Ground::disk, fault, Ordering::None, &behind);
+        assert!(operations > 60, "{operations} with {fault:?}");
     }
 }

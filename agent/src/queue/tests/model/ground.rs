@@ -51,6 +51,14 @@ impl Ground {
         }
     }
 
+    /// Tables of ids, in memory.
+    pub(super) fn tables(&self) -> usize {
+        match self {
+            Self::Memory { lane, .. } => lane.files("ids-").unwrap().len(),
+            Self::Disk(_) => 0,
+        }
+    }
+
     /// The stores of one run.
     pub(super) fn stores(&self, options: &Options, faults: &Faults) -> Stores {
         let Stores { lanes, dead } = match self {

@@ -59,6 +59,8 @@ pub(super) struct World {
     clock: Arc<HandClock>,
     /// When what was acknowledged was accepted, by number.
     accepted: BTreeMap<u64, (String, u64)>,
+    /// The oldest that waits never gets through.
+    held: bool,
     next_id: u64,
     starts: u64,
     submitted: BTreeSet<String>,
@@ -85,6 +87,7 @@ impl World {
             now: Instant::now(),
             clock: Arc::default(),
             accepted: BTreeMap::new(),
+            held: false,
             next_id: 0,
             starts: 0,
             submitted: BTreeSet::new(),
@@ -112,6 +115,7 @@ impl World {
             Action::Purge => self.purge(),
             Action::Drop(but, every) => self.drop(*but, *every),
             Action::Tell(heard) => self.tell(*heard),
+            Action::Hold(held) => self.held = *held,
             Action::Expire(minutes) => self.expire(*minutes),
         }
         if self.faults.died() {
@@ -172,6 +176,7 @@ impl World {
             return;
         };
         let mut given_back = BTreeSet::new();
+        let oldest = lane.head().next_waiting(0);
         for (nth, lease) in leases.into_iter().enumerate() {
             let id = lease.record.id.to_string();
             assert!(self.submitted.contains(&id), "{id} was invented");
@@ -180,6 +185,11 @@ impl World {
             if self.ordering != Ordering::None && given_back.contains(&key) {
                 // What follows one that goes back goes back as well.
                 drop(lease);
+                continue;
+            }
+            if self.held && lease.position == oldest {
+                given_back.insert(key);
+                lease.defer(Some(self.now + Duration::from_millis(1500)), true);
                 continue;
             }
             match (how.rotate_left(nth as u32)) % 5 {
