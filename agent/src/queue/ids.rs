@@ -213,6 +213,34 @@ impl Ids {
         Ok(())
     }
 
+    /// Reads one of the tables that were only looked at, in full. `None`: there are no more. `Some`
+    /// of a lane and an end: the table of that segment is damaged and gone.
+    pub(super) fn read_one(&self) -> io::Result<Option<Option<(usize, u64)>>> {
+        let next =
+            |ids: &LaneIds| ids.tables.iter().rev().find(|t| !t.is_read()).map(Table::unread);
+        let found = self
+            .lock()
+            .iter()
+            .enumerate()
+            .find_map(|(lane, ids)| next(ids).map(|table| (lane, ids.store.clone(), table)));
+        let Some((lane, store, table)) = found else { return Ok(None) };
+        // Not under the lock: it is some hundred kB.
+        let read = table.read(store.as_ref());
+        let mut lanes = self.lock();
+        let tables = &mut lanes[lane].tables;
+        let Some(nth) = tables.iter().position(|t| t.name == table.name && !t.is_read()) else {
+            return Ok(Some(None));
+        };
+        match read? {
+            Some(read) => tables[nth] = read,
+            None => {
+                tables.remove(nth);
+                return Ok(Some(Some((lane, table.end))));
+            }
+        }
+        Ok(Some(None))
+    }
+
     /// Whether a table covers the segment from `first` on, which ends at `end` or before: those that
     /// followed may be gone.
     pub(super) fn has_table(&self, lane: usize, first: u64, end: u64) -> bool {

@@ -13,6 +13,7 @@ use super::api::Keep;
 use super::dead::Dead;
 use super::ids::Ids;
 use super::lane::Lane;
+use super::recover;
 use super::shelf::Shelf;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
@@ -20,6 +21,8 @@ use crate::logs::Repeated;
 /// What was delivered within this time before a crash may be sent again.
 pub const SAVE_EVERY: Duration = Duration::from_millis(200);
 
+/// Tables of ids that are read between two saves, after a start.
+const TABLES_A_ROUND: u32 = 8;
 /// Saves between two looks at what is kept for a resend.
 const TIDY_EVERY: u32 = 5;
 
@@ -38,7 +41,7 @@ pub(super) fn run(
     }
     let mut faults = Repeated::default();
     let mut shelf = keep.map(Shelf::new);
-    let mut rounds = 0_u32;
+    let (mut rounds, mut tables_left) = (0_u32, true);
     while stop.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
         let buried = dead.end();
@@ -51,6 +54,9 @@ pub(super) fn run(
             }
         }
         rounds = rounds.wrapping_add(1);
+        if tables_left {
+            tables_left = read_tables(lanes, ids, &mut faults);
+        }
         for lane in lanes {
             age(lane, rounds.is_multiple_of(TIDY_EVERY), &mut faults);
         }
@@ -66,6 +72,30 @@ pub(super) fn run(
             lanes.iter().for_each(|lane| remove_released(lane));
         }
     }
+}
+
+/// Reads some of the tables of ids for which the start did not wait. Returns whether there are more.
+fn read_tables(lanes: &[Arc<Lane>], ids: &Ids, faults: &mut Repeated) -> bool {
+    for _ in 0..TABLES_A_ROUND {
+        let read = ids.read_one().and_then(|read| match read {
+            None => Ok(false),
+            Some(None) => Ok(true),
+            Some(Some((lane, end))) => {
+                recover::read_ids_again(&lanes[lane], ids, end).map(|()| true)
+            }
+        });
+        match read {
+            Ok(true) => {}
+            Ok(false) => return false,
+            Err(error) => {
+                if let Some(times_before) = faults.note("tables", Instant::now()) {
+                    tracing::warn!(%error, times_before, "a table of ids could not be read; it is tried again");
+                }
+                return true;
+            }
+        }
+    }
+    true
 }
 
 /// Notes how the clocks go, and (`expire`) gives up what is too old.

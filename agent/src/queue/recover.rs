@@ -199,23 +199,35 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
         if end == first || ids.has_table(lane.index, first, end) {
             continue;
         }
-        let mut rows = Vec::new();
-        for position in first..end {
-            let Some((_, stored)) = lane.stored_at(position)? else {
-                continue;
-            };
-            if stored.record.id_origin == IdOrigin::App {
-                rows.push((Print::of(&stored.record), position));
-            }
-        }
-        let before = ids.begin(lane.index, &rows);
-        ids.finish(lane.index, &rows, before, true);
-        unwritten.push(Sealed { first, end });
+        unwritten.push(read_span(lane, ids, (first, end))?);
         if let Err(error) = unwritten.write(ids, lane.index, now_ms) {
             tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
         }
     }
     Ok(unwritten)
+}
+
+fn read_span(lane: &Lane, ids: &Ids, (first, end): (u64, u64)) -> io::Result<Sealed> {
+    let mut rows = Vec::new();
+    for position in first..end {
+        let Some((_, stored)) = lane.stored_at(position)? else {
+            continue;
+        };
+        if stored.record.id_origin == IdOrigin::App {
+            rows.push((Print::of(&stored.record), position));
+        }
+    }
+    let before = ids.begin(lane.index, &rows);
+    ids.finish(lane.index, &rows, before, true);
+    Ok(Sealed { first, end })
+}
+
+/// The table of the segment that ended at `end` turned out to be damaged: it is made anew.
+pub(super) fn read_ids_again(lane: &Lane, ids: &Ids, end: u64) -> io::Result<()> {
+    let span = lane.chain.spans().into_iter().find(|(first, limit)| *first < end && end <= *limit);
+    let Some((first, _)) = span else { return Ok(()) };
+    let Sealed { first, end } = read_span(lane, ids, (first, end))?;
+    ids.seal(lane.index, first, end, lane.now_ms())
 }
 
 /// Lanes that have a folder but are not configured: their records stay, and are told of.

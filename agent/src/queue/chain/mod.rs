@@ -242,10 +242,10 @@ impl Chain {
 
     fn hole(&self, id: SegmentId, position: u64, until: u64) -> io::Result<Read> {
         self.store.present()?;
-        self.known(id)?;
         if let Some(end) = self.absent_until(position) {
             return Ok(Read::Hole { until: until.min(end) });
         }
+        self.known(id)?;
         self.mark_damaged(id.first);
         Ok(Read::Hole { until })
     }

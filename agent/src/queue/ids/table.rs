@@ -2,8 +2,10 @@
 //!
 //! File `ids-END-MS` (hex): magic 8 (its last byte is the version), CRC-32 of the rest 4, the
 //! [`Times`] 24, then rows of 32 bytes sorted by id. In any later version the CRC is that of the
-//! magic and the rest, so that a flipped bit is not taken for a version. The CRC is checked when the agent starts. A search reads only the few rows where
-//! the id would be: a row that was damaged since is not found, or differs in its body.
+//! magic and the rest, so that a flipped bit is not taken for a version. The CRC is checked when
+//! the agent starts, or soon after: what is older than the newest 4 MiB is read beside the work,
+//! and searched without a filter until then. A search reads only the few rows where the id would
+//! be: a damaged row is not found, or differs in its body.
 
 use std::io;
 
@@ -21,6 +23,8 @@ const ROW_BYTES: usize = 32;
 /// Rows that a search reads at a time. Where an id lies is known from its hash to about the square
 /// root of their number, so mostly once is enough.
 const SEARCH_ROWS: u64 = 256;
+/// Bytes of the newest tables of a lane that are read before its first record.
+const AT_ONCE_BYTES: u64 = 4 << 20;
 const PREFIX: &str = "ids-";
 const FILTER_BITS_PER_ID: usize = 10;
 const FILTER_PROBES: usize = 4;
@@ -77,7 +81,8 @@ pub(super) struct Table {
     /// Ids in it.
     pub(super) len: u64,
     times: Times,
-    filter: Vec<u64>,
+    /// `None`: only its first bytes are read yet.
+    filter: Option<Vec<u64>>,
 }
 
 impl Table {
@@ -104,29 +109,59 @@ impl Table {
     /// The tables that earlier runs left, oldest first. A damaged one is passed over: its segment
     /// was either sealed long ago or is read again by recovery.
     pub(super) fn load_all(store: &dyn Store) -> io::Result<Vec<Self>> {
-        let mut tables = Vec::new();
-        for name in store.files(PREFIX)? {
-            let Some((end, sealed_ms)) = parse_name(&name) else {
-                continue;
-            };
-            let bytes = match store.load_file(&name) {
-                // A bad sector is damage like any other.
-                Err(e) if e.raw_os_error() == Some(libc::EIO) => Vec::new(),
-                bytes => bytes?,
-            };
-            if let Some(version) = newer(&bytes) {
-                return Err(unsupported(name, version));
-            }
-            match parse(&bytes) {
-                Some((rows, times)) => {
-                    tables.push(Self::describe(name, end, sealed_ms, &rows, times));
-                }
-                None => {
-                    tracing::warn!(file = name, "a table of ids is damaged and was passed over")
-                }
+        let (mut tables, mut bytes) = (Vec::new(), 0);
+        for name in store.files(PREFIX)?.into_iter().rev() {
+            let Some(table) = Self::look(store, &name)? else { continue };
+            bytes += table.len * ROW_BYTES as u64;
+            match bytes <= AT_ONCE_BYTES {
+                true => tables.extend(table.read(store)?),
+                false => tables.push(table),
             }
         }
+        tables.reverse();
         Ok(tables)
+    }
+
+    /// What the first bytes of a table say.
+    fn look(store: &dyn Store, name: &str) -> io::Result<Option<Self>> {
+        let Some((end, sealed_ms)) = parse_name(name) else { return Ok(None) };
+        let mut head = [0; HEAD_BYTES];
+        let size = store.file_bytes(name)?;
+        let read = whole(store.read_file(name, 0, &mut head))?;
+        if later(&head[..MAGIC.len()]).is_some()
+            && let Some(version) = newer(&store.load_file(name)?)
+        {
+            return Err(unsupported(name, version));
+        }
+        let parsed = read.and_then(|()| parse_head(&head, size));
+        if parsed.is_none() {
+            passed_over(name);
+        }
+        let name = name.to_owned();
+        Ok(parsed.map(|(len, times)| Self { name, end, sealed_ms, len, times, filter: None }))
+    }
+
+    /// Whether all of it was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.filter.is_some()
+    }
+
+    /// Reads all of it; `None` if it is damaged.
+    pub(super) fn read(&self, store: &dyn Store) -> io::Result<Option<Self>> {
+        let parsed = whole(store.load_file(&self.name))?.and_then(|bytes| parse(&bytes));
+        if parsed.is_none() {
+            passed_over(&self.name);
+        }
+        let describe = |(rows, times): (Vec<Row>, Times)| {
+            Self::describe(self.name.clone(), self.end, self.sealed_ms, &rows, times)
+        };
+        Ok(parsed.map(describe))
+    }
+
+    /// The same, as known so far.
+    pub(super) fn unread(&self) -> Self {
+        let Self { end, sealed_ms, len, times, .. } = *self;
+        Self { name: self.name.clone(), end, sealed_ms, len, times, filter: None }
     }
 
     /// The row of an id, read from the file if times and filter let it through.
@@ -167,28 +202,43 @@ impl Table {
 
     fn describe(name: String, end: u64, sealed_ms: u64, rows: &[Row], times: Times) -> Self {
         let words = (rows.len() * FILTER_BITS_PER_ID).div_ceil(64).max(1);
-        let (len, filter) = (rows.len() as u64, vec![0; words]);
-        let mut table = Self { name, end, sealed_ms, len, times, filter };
+        let (len, mut filter) = (rows.len() as u64, vec![0; words]);
         for row in rows {
-            for bit in table.bits(&row.id) {
-                table.filter[bit / 64] |= 1 << (bit % 64);
+            for bit in bits(&filter, &row.id) {
+                filter[bit / 64] |= 1 << (bit % 64);
             }
         }
-        table
+        Self { name, end, sealed_ms, len, times, filter: Some(filter) }
     }
 
     fn may_hold(&self, id: &IdHash) -> bool {
-        self.bits(id).into_iter().all(|bit| self.filter[bit / 64] & 1 << (bit % 64) != 0)
+        let holds = |filter: &Vec<u64>| {
+            bits(filter, id).into_iter().all(|bit| filter[bit / 64] & 1 << (bit % 64) != 0)
+        };
+        self.filter.as_ref().is_none_or(holds)
     }
+}
 
-    /// The id is a hash already: its four words choose the bits.
-    fn bits(&self, id: &IdHash) -> [usize; FILTER_PROBES] {
-        let bits = self.filter.len() * 64;
-        std::array::from_fn(|probe| {
-            let word =
-                id[probe * 4..probe * 4 + 4].iter().fold(0usize, |n, &b| n << 8 | usize::from(b));
-            word % bits
-        })
+/// The id is a hash already: its four words choose the bits.
+fn bits(filter: &[u64], id: &IdHash) -> [usize; FILTER_PROBES] {
+    let bits = filter.len() * 64;
+    std::array::from_fn(|probe| {
+        let word =
+            id[probe * 4..probe * 4 + 4].iter().fold(0usize, |n, &b| n << 8 | usize::from(b));
+        word % bits
+    })
+}
+
+fn passed_over(name: &str) {
+    tracing::warn!(file = name, "a table of ids is damaged and was passed over");
+}
+
+/// A bad sector, or an end that comes too early, is damage like any other.
+fn whole<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(e) if e.raw_os_error() == Some(libc::EIO) => Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        read => read.map(Some),
     }
 }
 
@@ -258,13 +308,24 @@ fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {
         return None;
     }
     let (times, rows) = body.split_at_checked(TIMES_BYTES)?;
-    let mut numbers = times.chunks_exact(8).filter_map(u64_of);
-    let times =
-        Times { first_ms: numbers.next()?, last_ms: numbers.next()?, untimed: numbers.next()? };
+    let times = parse_times(times)?;
     let (rows, rest) = rows.as_chunks::<ROW_BYTES>();
     rest.is_empty()
         .then(|| rows.iter().map(|bytes| row(bytes)).collect::<Option<_>>())?
         .map(|rows| (rows, times))
+}
+
+fn parse_times(bytes: &[u8]) -> Option<Times> {
+    let mut numbers = bytes.chunks_exact(8).filter_map(u64_of);
+    Some(Times { first_ms: numbers.next()?, last_ms: numbers.next()?, untimed: numbers.next()? })
+}
+
+/// How many ids a table of `size` bytes has that begins so, and their times.
+fn parse_head(head: &[u8; HEAD_BYTES], size: u64) -> Option<(u64, Times)> {
+    let times = head.strip_prefix(&MAGIC)?.get(CRC_BYTES..)?;
+    let rows = size.checked_sub(HEAD_BYTES as u64)?;
+    let len = rows.is_multiple_of(ROW_BYTES as u64).then_some(rows / ROW_BYTES as u64)?;
+    Some((len, parse_times(times)?))
 }
 
 fn row(bytes: &[u8]) -> Option<Row> {

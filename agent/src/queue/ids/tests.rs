@@ -122,3 +122,32 @@ fn only_a_uuid_of_version_7_tells_its_time() {
     assert_eq!(time("0198e1c2-0a00-4abc-8def-000000000001"), None);
     assert_eq!(time("order-17"), None);
 }
+
+#[test]
+fn tables_beyond_the_newest_are_searched_before_they_are_read_and_read_one_by_one() {
+    let (store, ids) = fresh();
+    let each = 50_000;
+    for nth in 0..4 {
+        store_ids(&ids, nth * each, (nth + 1) * each);
+        ids.seal(0, u64::from(nth * each), u64::from((nth + 1) * each), 7).unwrap();
+    }
+    let ids = recover(&store);
+    let known = |ids: &Ids| {
+        for id in [0, 49_999, 50_000, 120_000, 199_999] {
+            let same = Seen::Same { lane: 0, position: u64::from(id) };
+            assert_eq!(ids.seen(&print(id, 1)).unwrap(), same);
+        }
+        assert_eq!(ids.seen(&print(200_000, 1)).unwrap(), Seen::New);
+    };
+    known(&ids);
+    // Two are within the bytes that are read at once; of the others one is damaged since.
+    let oldest = store.files("ids-").unwrap().swap_remove(0);
+    let mut bytes = store.load_file(&oldest).unwrap();
+    bytes[1000] ^= 1;
+    store.save_file(&oldest, &bytes).unwrap();
+    assert_eq!(ids.read_one().unwrap(), Some(None));
+    assert_eq!(ids.read_one().unwrap(), Some(Some((0, u64::from(each)))));
+    assert_eq!(ids.read_one().unwrap(), None);
+    assert!(!ids.has_table(0, 1, u64::from(each)));
+    assert_eq!(ids.seen(&print(120_000, 1)).unwrap(), Seen::Same { lane: 0, position: 120_000 });
+}

@@ -212,6 +212,10 @@ impl Store for DiskStore {
         file.read_exact_at(bytes, at)
     }
 
+    fn file_bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.folder.join(name))?.len())
+    }
+
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.present()?;
         let made = self.folder.join(format!("new-{name}"));

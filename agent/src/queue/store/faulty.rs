@@ -157,6 +157,10 @@ impl Store for Faulty {
         self.faults.operate(|| self.store.read_file(name, at, bytes))
     }
 
+    fn file_bytes(&self, name: &str) -> io::Result<u64> {
+        self.faults.operate(|| self.store.file_bytes(name))
+    }
+
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.faults.operate(|| self.store.save_file(name, bytes))
     }

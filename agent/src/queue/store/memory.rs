@@ -159,6 +159,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn file_bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(self.load_file(name)?.len() as u64)
+    }
+
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         self.with(|disk| {
             disk.files.insert(name.to_owned(), bytes.to_vec());

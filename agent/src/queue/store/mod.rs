@@ -103,6 +103,9 @@ pub(super) trait Store: Send + Sync + 'static {
     /// Reads the bytes of such a file from `at` on.
     fn read_file(&self, name: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
 
+    /// Length of such a file.
+    fn file_bytes(&self, name: &str) -> io::Result<u64>;
+
     /// Writes such a file whole, synced.
     fn save_file(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 

@@ -110,6 +110,10 @@ impl Store for ReadOnly {
         File::open(self.folder.join(name))?.read_exact_at(bytes, at)
     }
 
+    fn file_bytes(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.folder.join(name))?.len())
+    }
+
     fn save_file(&self, _: &str, _: &[u8]) -> io::Result<()> {
         refused()
     }
