@@ -33,6 +33,7 @@ pub fn open(folder: &Path) -> Result<(Queue, LaneName), Error> {
         waiting_bytes_max: 64 << 20,
         tell: false,
         keep: None,
+        packing: Default::default(),
         seed: 1,
     };
     let (queue, _) = Queue::open(options, Arc::new(SystemClock))?;

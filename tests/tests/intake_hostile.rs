@@ -40,6 +40,7 @@ fn open(data_dir: &Path) -> Queue {
         waiting_bytes_max: 64 << 20,
         tell: false,
         keep: None,
+        packing: Default::default(),
         seed: 7,
     };
     Queue::open(options, Arc::new(SystemClock)).unwrap().0

@@ -43,6 +43,7 @@ impl Agent {
             waiting_bytes_max: 64 << 20,
             tell: false,
             keep: None,
+            packing: Default::default(),
             seed: 1,
         };
         let (queue, _) = Queue::open(options, Arc::new(SystemClock)).unwrap();

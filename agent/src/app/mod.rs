@@ -31,7 +31,7 @@ use self::budget::BudgetFile;
 use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
-use crate::config::{Config, Gateway, Order, Transport};
+use crate::config::{Config, EncryptionKey, Gateway, Order, Transport};
 use crate::control::{self, Desk};
 use crate::degrade;
 use crate::drain::{self, Drain, DrainHandle};
@@ -39,7 +39,9 @@ use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::known_time::KnownTime;
 use crate::own::Own;
 use crate::queue::inspect::Inspection;
-use crate::queue::{Keep, LaneOptions, Newer, OpenError, Options, Ordering, Queue, Recovery};
+use crate::queue::{
+    Keep, Keys, LaneOptions, Newer, OpenError, Options, Ordering, Packing, Queue, Recovery,
+};
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
@@ -338,6 +340,7 @@ fn queue_options(config: &Config) -> Options {
             bytes: audit.keep_bytes,
             time_ms: u64::try_from(audit.keep_for.as_millis()).unwrap_or(u64::MAX),
         }),
+        packing: packing(config),
         seed: entropy::seed(),
     }
 }
@@ -346,6 +349,18 @@ fn queue_options(config: &Config) -> Options {
 fn in_folder(config: Config, data_dir: PathBuf) -> Config {
     let gateway = Gateway { data_dir, ..config.gateway };
     Config { gateway, ..config }
+}
+
+/// What is done to records before they are written. The agent's own are not compressed: they are few.
+fn packing(config: &Config) -> Packing {
+    let lanes = config.lanes.iter().filter(|lane| lane.lz4);
+    Packing { lz4: lanes.map(|lane| lane.name.clone()).collect(), keys: keys(&config.gateway) }
+}
+
+/// The keys that the configuration names.
+pub fn keys(gateway: &Gateway) -> Keys {
+    let former = gateway.former_keys.iter().map(EncryptionKey::bytes);
+    Keys::new(gateway.encryption_key.as_ref().map(EncryptionKey::bytes), former)
 }
 
 fn tell(queue: &Queue, recovery: &Recovery) {

@@ -178,6 +178,10 @@ const BACKLOG: u64 = 20;
 
 fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> Lane {
     let accounts = figures.accounts;
+    let locked = figures.missing_key.map(|key| {
+        let waiting = accounts.waiting;
+        format!("{waiting} records wait for the key {key}; add it to [gateway] former_keys")
+    });
     Lane {
         name: name.to_string(),
         accepted: accounts.accepted,
@@ -192,7 +196,7 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> La
         disk_bytes: figures.disk_bytes,
         hold: drain.and_then(|lane| lane.hold.clone()),
         held_keys: drain.map_or(0, |lane| lane.held_keys),
-        last_error: drain.and_then(|lane| lane.last_error.clone()),
+        last_error: locked.or_else(|| drain?.last_error.clone()),
         hint: drain
             .and_then(|lane| lane.hint)
             .filter(|_| accounts.waiting >= BACKLOG)

@@ -24,6 +24,7 @@ fn lane(name: &str, priority: u32) -> Lane {
         batch: None,
         freshness: None,
         ttl: None,
+        lz4: false,
         degrade: Vec::new(),
     }
 }

@@ -117,6 +117,7 @@ fn open(folder: &Path, clock: Arc<HandClock>) -> Queue {
         waiting_bytes_max: 1 << 20,
         keep: Some(Keep { bytes: 1 << 30, time_ms: 7 * DAY_MS }),
         tell: true,
+        packing: Default::default(),
         seed: 1,
     };
     Queue::open(options, clock).unwrap().0

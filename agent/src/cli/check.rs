@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::exit::finish;
 use super::{ConfigFile, Exit, doctor, load};
-use crate::config::Config;
-use crate::queue::{self, Level, Standing};
+use crate::config::{Config, EncryptionKey, Gateway};
+use crate::queue::{self, KeyId, Level, Standing};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -61,11 +61,26 @@ fn summary(config: &Config) -> String {
     };
     let lanes: Vec<String> = config.lanes.iter().map(|lane| lane.name.to_string()).collect();
     format!(
-        "gateway {}, queue in {}{}\nlanes {} (default {})\nto {upstream}\n",
+        "gateway {}, queue in {}{}{}\nlanes {} (default {})\nto {upstream}\n",
         config.gateway.id,
         config.gateway.data_dir.display(),
         format(&config.gateway.data_dir),
+        sealed(&config.gateway),
         lanes.join(", "),
         config.default_lane().name,
     )
+}
+
+/// Under which key records are sealed, by its id, as messages name it.
+fn sealed(gateway: &Gateway) -> String {
+    let id = |key: &EncryptionKey| KeyId::of(key.bytes()).to_string();
+    let former: Vec<String> = gateway.former_keys.iter().map(id).collect();
+    let former = match former.is_empty() {
+        true => String::new(),
+        false => format!(", what is there is opened with {} too", former.join(", ")),
+    };
+    match &gateway.encryption_key {
+        Some(key) => format!(", sealed with the key {}{former}", id(key)),
+        None => former,
+    }
 }

@@ -13,6 +13,7 @@ use super::client::Client;
 use super::{ControlAt, Exit, Failure, human, output, queue, records};
 use crate::control::api::{Letters, PAGE_MAX, Record, Span, Waiting};
 use crate::control::view;
+use crate::queue::KeyId;
 use crate::queue::inspect::{Content, Segment, SegmentError};
 
 /// Arguments of `queue export`.
@@ -43,12 +44,14 @@ pub(super) struct Export {
 struct Written {
     records: usize,
     lost: Vec<(String, Span)>,
+    /// With the key that they need.
+    locked: Vec<(String, (Span, String))>,
 }
 
 pub(super) async fn waiting(args: Export) -> Result<String, Failure> {
     let mut written = Written::default();
     match &args.segment {
-        Some(folder) => written.records = segment(folder.clone(), &args)?,
+        Some(folder) => segment(folder.clone(), &args, &mut written)?,
         None => {
             let mut client = args.at.look().await?;
             let names = match &args.lane {
@@ -89,6 +92,7 @@ async fn lane(
             written.records += 1;
         }
         written.lost.extend(page.lost.into_iter().map(|span| (name.to_owned(), span)));
+        written.locked.extend(page.locked.into_iter().map(|locked| (name.to_owned(), locked)));
         next = page.next;
         if next.is_none() {
             break;
@@ -97,22 +101,26 @@ async fn lane(
     Ok(())
 }
 
-fn segment(folder: PathBuf, args: &Export) -> Result<usize, Failure> {
-    let opened = Segment::open(&folder);
+fn segment(folder: PathBuf, args: &Export, written: &mut Written) -> Result<(), Failure> {
+    let opened = Segment::open(&folder, args.at.keys());
     let segment = opened.map_err(|error| {
         let exit =
             if matches!(error, SegmentError::Name(_)) { Exit::Usage } else { Exit::TryAgain };
         Failure::new(exit, error.to_string())
     })?;
     let (mut records, most) = (0, args.limit.unwrap_or(usize::MAX));
-    segment.walk(|Content { record, stamp, .. }| {
+    let locked = segment.walk(|Content { record, stamp, .. }| {
         if records < most {
             line(&view::record(&record, &stamp, args.body), args.body)?;
             records += 1;
         }
         Ok::<(), Failure>(())
     })?;
-    Ok(records)
+    written.records = records;
+    let span = |((from, to), key): ((u64, u64), KeyId)| ((from, to - 1), key.to_string());
+    let folder = folder.display().to_string();
+    written.locked.extend(locked.into_iter().map(|locked| (folder.clone(), span(locked))));
+    Ok(())
 }
 
 /// All letters that `query` says.
@@ -186,15 +194,29 @@ impl Written {
         io::stdout().lock().flush()?;
         let plural = if self.records == 1 { "" } else { "s" };
         output::err(&format!("{} {what}{plural} exported\n", self.records));
-        if self.lost.is_empty() {
-            return Ok(String::new());
+        let mut said = Vec::new();
+        if !self.lost.is_empty() {
+            let lost = self.lost.iter();
+            let lost = lost.map(|(lane, span)| format!("lane {lane}, {}", human::span(*span)));
+            said.push(format!(
+                "these cannot be read, and are not in it: {}; spillway queue verify says more",
+                lost.collect::<Vec<_>>().join("; ")
+            ));
         }
-        let lost =
-            self.lost.iter().map(|(lane, span)| format!("lane {lane}, {}", human::span(*span)));
-        let message = format!(
-            "these cannot be read, and are not in it: {}; spillway queue verify says more",
-            lost.collect::<Vec<_>>().join("; ")
-        );
-        Err(Failure::new(Exit::Warning, message))
+        if !self.locked.is_empty() {
+            let locked = self
+                .locked
+                .iter()
+                .map(|(place, (span, key))| format!("{place}, {} (key {key})", human::span(*span)));
+            said.push(format!(
+                "these are whole, but sealed, and are not in it: {}; add the key to [gateway] \
+                 former_keys",
+                locked.collect::<Vec<_>>().join("; ")
+            ));
+        }
+        match said.is_empty() {
+            true => Ok(String::new()),
+            false => Err(Failure::new(Exit::Warning, said.join("\n"))),
+        }
     }
 }

@@ -31,8 +31,10 @@ use clap::{Args, Parser, Subcommand};
 pub use exit::{Exit, Failure};
 use unbuilt::{Unbuilt, refuse};
 
+use crate::app;
 use crate::config::{self, Listen, Surroundings};
 use crate::logs;
+use crate::queue::Keys;
 
 /// Where the configuration is, unless `--config` says otherwise.
 const CONFIG: &str = "/etc/spillway/spillway.toml";
@@ -183,6 +185,12 @@ impl ControlAt {
     async fn agent(&self) -> Result<client::Client, Failure> {
         let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
         client::Client::connect(&socket, "--control").await
+    }
+
+    /// The keys of the configuration, if this user may read it: what is not sealed needs none.
+    fn keys(&self) -> Keys {
+        let loaded = config::load(&self.file.config, &Surroundings::of_process());
+        loaded.map(|(config, _)| app::keys(&config.gateway)).unwrap_or_default()
     }
 
     fn is_stopped(&self, gone: &Failure) -> bool {

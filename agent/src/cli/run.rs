@@ -58,7 +58,9 @@ fn failure(error: StartError) -> Failure {
     let exit = match &error {
         StartError::Upstream(_)
         | StartError::Centre(_)
-        | StartError::Queue(OpenError::Newer { .. }) => Exit::Configuration,
+        | StartError::Queue(OpenError::Newer { .. } | OpenError::Uncommitted { .. }) => {
+            Exit::Configuration
+        }
         StartError::Queue(OpenError::Io { source, .. })
         | StartError::Socket(BindError::Io { source, .. })
             if denied(source) =>

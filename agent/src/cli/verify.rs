@@ -1,5 +1,6 @@
 //! `queue verify`: reads everything once, to see whether it can be.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use super::client::Client;
 use super::human::{self, Column};
 use super::{ControlAt, Exit, Failure, output, queue, records};
 use crate::control::api::{Checked, NewerFile, Overall, Span};
+use crate::queue::Keys;
 use crate::queue::inspect::{Content, Segment};
 
 /// Arguments of `queue verify`.
@@ -44,11 +46,14 @@ struct Lane {
     records: u64,
     /// Positions that wait and cannot be read: they will be counted as damaged.
     lost: Vec<Span>,
+    /// Records that are whole, and sealed with a key that the agent does not have, by its id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    locked: BTreeMap<String, u64>,
 }
 
 pub(super) async fn run(args: Verify) -> Result<String, Failure> {
     if let Some(folder) = &args.segment {
-        return segment(folder);
+        return segment(folder, args.at.keys());
     }
     let mut client = args.at.look().await?;
     let names = match &args.lane {
@@ -77,22 +82,26 @@ pub(super) async fn run(args: Verify) -> Result<String, Failure> {
 /// Page by page: a long backlog takes its time.
 async fn lane(client: &mut Client, name: String) -> Result<Lane, Failure> {
     let (mut records, mut lost, mut next) = (0, Vec::new(), None);
+    let mut locked: BTreeMap<String, u64> = BTreeMap::new();
     loop {
         let query = records::query(&[("from", next.map(|from: u64| from.to_string()))]);
         let path = format!("/v1/verify/{}{query}", records::escape(&name));
         let page: Checked = client.get(&path).await?.json()?;
         records += page.records;
         lost.extend(page.lost);
+        for (key, count) in page.locked {
+            *locked.entry(key).or_default() += count;
+        }
         next = page.next;
         if next.is_none() {
-            return Ok(Lane { name, records, lost });
+            return Ok(Lane { name, records, lost, locked });
         }
     }
 }
 
-fn segment(folder: &std::path::Path) -> Result<String, Failure> {
+fn segment(folder: &std::path::Path, keys: Keys) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
-    let segment = Segment::open(folder).map_err(|error| failed(&error))?;
+    let segment = Segment::open(folder, keys).map_err(|error| failed(&error))?;
     let mut positions = Vec::new();
     let walked = segment.walk(|Content { position, .. }| {
         match positions.last_mut() {
@@ -101,16 +110,21 @@ fn segment(folder: &std::path::Path) -> Result<String, Failure> {
         }
         Ok::<(), std::io::Error>(())
     });
-    walked.map_err(|error| failed(&error))?;
+    let locked = walked.map_err(|error| failed(&error))?;
     let records: u64 = positions.iter().map(|(from, to)| to - from + 1).sum();
-    Ok(format!("{records} records are whole: {}\n", human::spans(&positions)))
+    let mut text = format!("{records} records are whole: {}\n", human::spans(&positions));
+    for ((from, to), key) in locked {
+        let span = human::span((from, to - 1));
+        text.push_str(&format!("whole too, but sealed with the key {key}: {span}\n"));
+    }
+    Ok(text)
 }
 
 fn show(found: &Found) -> String {
     let columns = [Column::Left("LANE"), Column::Right("READABLE"), Column::Left("LOST POSITIONS")];
     let row =
         |lane: &Lane| vec![lane.name.clone(), lane.records.to_string(), human::spans(&lane.lost)];
-    let Overall { letters, letters_lost, damaged_files, quarantine, newer } = &found.overall;
+    let Overall { letters, letters_lost, damaged_files, quarantine, newer, .. } = &found.overall;
     let mut text = human::table(&columns, &found.lanes.iter().map(row).collect::<Vec<_>>());
     text.push_str(&format!("dead letters: {letters} readable, {} lost\n", letters_lost.len()));
     if let Some(NewerFile { file, version }) = newer {
@@ -118,6 +132,7 @@ fn show(found: &Found) -> String {
             "newer format: {file} has version {version}; what is above lies beside it\n"
         ));
     }
+    text.push_str(&locked(found));
     for file in damaged_files {
         text.push_str(&format!("damaged file: {file}\n"));
     }
@@ -127,6 +142,22 @@ fn show(found: &Found) -> String {
         human::bytes(quarantine.bytes)
     ));
     text
+}
+
+/// What is whole and cannot be read.
+fn locked(found: &Found) -> String {
+    let letters = found.overall.letters_locked.iter();
+    let letters = letters.map(|(count, key)| ("dead letters".to_owned(), key, *count));
+    let lanes = found.lanes.iter().flat_map(|lane| {
+        lane.locked.iter().map(|(key, count)| (format!("lane {}", lane.name), key, *count))
+    });
+    let line = |(place, key, count)| {
+        format!(
+            "{place}: {count} more are whole and sealed with the key {key}; they wait for it in \
+             [gateway] former_keys\n"
+        )
+    };
+    lanes.chain(letters).map(line).collect()
 }
 
 fn advice(found: &Found) -> String {

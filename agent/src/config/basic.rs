@@ -9,7 +9,7 @@ use spillway_protocol::record::RecordId;
 use super::load::Surroundings;
 use super::section::{self, Section};
 use super::tree::Value;
-use super::{Backoff, Dead, Drain, Gateway, Listen, WhenFull, admin, front, unit};
+use super::{Backoff, Dead, Drain, Gateway, Listen, WhenFull, admin, encryption, front, unit};
 
 /// Where records come in, unless the configuration says otherwise.
 pub const SOCKET: &str = "/run/spillway/spillway.sock";
@@ -35,8 +35,9 @@ pub(super) fn gateway(section: Section<'_>, surroundings: &Surroundings) -> Gate
             .ok(),
     };
     let data_dir = path(&section, "data_dir").unwrap_or_else(|| DATA_DIR.into());
+    let (encryption_key, former_keys) = encryption::keys(&section, surroundings);
     section.finish();
-    Gateway { id: id.unwrap_or_default(), data_dir }
+    Gateway { id: id.unwrap_or_default(), data_dir, encryption_key, former_keys }
 }
 
 /// 16 hex digits that stand for this machine in Spillway only: the machine id itself must not

@@ -102,6 +102,8 @@ fn settings(
     let weight = section.count("weight", 1, "1").unwrap_or(1);
     let min_share_percent = section.with_unit("min_share", "\"5%\"", percent).unwrap_or(5);
     let ttl = ttl(section);
+    let words = [("none", false), ("lz4", true)];
+    let lz4 = section.choice("compress", &words).unwrap_or(false);
     let quota_bytes = quota(section);
     let when_full = when_full(section);
     let bundle = company::bundle(section);
@@ -124,6 +126,7 @@ fn settings(
         bundle,
         batch,
         freshness,
+        lz4,
         degrade,
         ttl,
     })

@@ -10,6 +10,7 @@ mod client;
 mod company;
 mod control;
 mod degrade;
+mod encryption;
 mod environment;
 mod fault;
 mod front;
@@ -41,6 +42,7 @@ pub use spillway_protocol::bundle::Compress;
 pub use spillway_protocol::dial::{Endpoint, Proxy, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
+pub use encryption::EncryptionKey;
 pub use fault::{ConfigError, Fault, Place, Warning};
 pub use limits::{Share, WhenFull};
 pub use load::{Surroundings, listen, load};
@@ -119,6 +121,10 @@ pub struct Gateway {
     pub id: String,
     /// Where the queue lives.
     pub data_dir: PathBuf,
+    /// Under which records are sealed on disk from now on.
+    pub encryption_key: Option<EncryptionKey>,
+    /// Under which they were.
+    pub former_keys: Vec<EncryptionKey>,
 }
 
 /// `[limits]`
@@ -272,6 +278,8 @@ pub struct Lane {
     pub batch: Option<Batch>,
     /// Records that wait no longer than this leave before an older backlog (without order).
     pub freshness: Option<Duration>,
+    /// `compress = "lz4"`: its records are compressed on disk.
+    pub lz4: bool,
     /// When and how the lane gives way, in the order written.
     pub degrade: Vec<Degrade>,
     /// Age at which its records are given up.

@@ -97,6 +97,7 @@ fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         bundle: None,
         batch: None,
         freshness: None,
+        lz4: false,
         degrade: Vec::new(),
         ttl: None,
     })

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::fault::Place;
 use super::load::Surroundings;
 use super::section::Section;
-use super::tree::{Table, Value};
+use super::tree::{Node, Table, Value};
 
 const FORMS: &str =
     "write { file = \"/path\" }, { credential = \"name\" } or { env = \"VARIABLE\" }";
@@ -27,7 +27,17 @@ pub(super) fn read(
     secrecy: Secrecy,
     surroundings: &Surroundings,
 ) -> Option<String> {
-    let node = section.node(name)?;
+    of_node(section, name, section.node(name)?, secrecy, surroundings)
+}
+
+/// The same of a value that is, or stands in, that of `name`.
+pub(super) fn of_node(
+    section: &Section<'_>,
+    name: &str,
+    node: &Node,
+    secrecy: Secrecy,
+    surroundings: &Surroundings,
+) -> Option<String> {
     let found = match &node.value {
         Value::Text(text) | Value::Raw(text) => {
             if secrecy == Secrecy::Secret && matches!(node.place, Place::Line(..)) {

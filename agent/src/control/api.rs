@@ -61,6 +61,9 @@ pub struct Lane {
     pub live_bytes: u64,
     /// Bytes of the lane's files.
     pub disk_bytes: u64,
+    /// Id of a key that the agent does not have, for which the lane waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_key: Option<String>,
 }
 
 /// Which waiting records to show.
@@ -86,6 +89,10 @@ pub struct Waiting {
     /// First and last position of what waits between them and cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<Span>,
+    /// The same of what waits between them and is sealed with a key that the agent does not have; and
+    /// that key's id. Nothing of it is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub locked: Vec<(Span, String)>,
     /// Where the next page begins, if this one ended at its limit.
     pub next: Option<u64>,
 }
@@ -112,6 +119,9 @@ pub struct Overall {
     pub letters: u64,
     /// Numbers of dead letters that cannot.
     pub letters_lost: Vec<u64>,
+    /// How many dead letters are sealed with a key that the agent does not have, and its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub letters_locked: Option<(u64, String)>,
     /// Saved states and tables of ids that are damaged, each of which has a substitute, and, where
     /// no agent runs, segments in which nothing is whole.
     pub damaged_files: Vec<String>,
@@ -138,6 +148,9 @@ pub struct Checked {
     pub records: u64,
     /// First and last position of what waits and cannot be read.
     pub lost: Vec<Span>,
+    /// Records that are whole, and sealed with a key that the agent does not have, by that key's id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub locked: BTreeMap<String, u64>,
     /// Where to go on, if this was not all.
     pub next: Option<u64>,
 }

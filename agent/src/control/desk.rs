@@ -17,6 +17,7 @@ use super::api::{
 };
 use super::view;
 use crate::config::RESEND_LANE;
+use crate::queue::KeyId;
 use crate::queue::inspect::{Inspection, Room};
 use crate::queue::{CommitError, DeadFilter, Queue, SettleError, Standing};
 use crate::why::{Answers, Question};
@@ -88,6 +89,7 @@ impl Desk {
                 oldest_accepted_ms: figures.oldest_accepted_ms,
                 live_bytes: figures.live_bytes,
                 disk_bytes: figures.disk_bytes,
+                missing_key: figures.missing_key.map(|key| key.to_string()),
             })
         };
         Lanes { lanes: self.inspection.lanes().into_iter().filter_map(lane).collect() }
@@ -104,7 +106,9 @@ impl Desk {
             record: view::record(&entry.record, &entry.stamp, page.body),
         };
         let records = found.entries.iter().map(entry).collect();
-        Ok(Waiting { records, lost: spans(&found.lost), next: found.next })
+        let span = |((from, to), key): &((u64, u64), KeyId)| ((*from, to - 1), key.to_string());
+        let locked = found.locked.iter().map(span).collect();
+        Ok(Waiting { records, lost: spans(&found.lost), locked, next: found.next })
     }
 
     pub(super) fn overall(&self) -> Result<Overall, Refusal> {
@@ -113,7 +117,9 @@ impl Desk {
         let aside = self.inspection.quarantined();
         let quarantine = Quarantine { segments: aside.segments, bytes: aside.bytes };
         let newer = self.standing().and_then(|standing| view::format(&standing).newer);
-        Ok(Overall { letters, letters_lost, damaged_files, quarantine, newer })
+        let locked = self.inspection.locked_letters();
+        let letters_locked = locked.map(|(count, key)| (count, key.to_string()));
+        Ok(Overall { letters, letters_lost, letters_locked, damaged_files, quarantine, newer })
     }
 
     /// `None`: no agent runs, and nobody knows the folder's level.
@@ -149,7 +155,9 @@ impl Desk {
     pub(super) fn check(&self, lane: &str, from: Option<u64>) -> Result<Checked, Refusal> {
         let (lane, until) = (self.lane(lane)?, Instant::now() + CHECK_MAX);
         let checked = self.inspection.check(&lane, from.unwrap_or(0), until).map_err(unreadable)?;
-        Ok(Checked { records: checked.records, lost: spans(&checked.lost), next: checked.next })
+        let locked = checked.locked.iter().map(|(key, count)| (key.to_string(), *count)).collect();
+        let (records, lost) = (checked.records, spans(&checked.lost));
+        Ok(Checked { records, lost, locked, next: checked.next })
     }
 
     pub(super) fn letters(&self, look: Look) -> Result<Letters, Refusal> {

@@ -114,6 +114,7 @@ mod tests {
             waiting_bytes_max: 64 << 20,
             tell: false,
             keep: None,
+            packing: Default::default(),
             seed: 7,
         };
         let queue = Queue::open(options, Arc::new(At(accepted_ms))).unwrap().0;

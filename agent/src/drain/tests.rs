@@ -45,6 +45,7 @@ fn lane(name: &str, order: Order) -> config::Lane {
         batch: None,
         freshness: None,
         ttl: None,
+        lz4: false,
         degrade: Vec::new(),
     }
 }

@@ -141,6 +141,7 @@ fn open(folder: &Path, clock: Arc<CountingClock>) -> Queue {
         waiting_bytes_max: 1 << 20,
         keep: None,
         tell: true,
+        packing: Default::default(),
         seed: clock.0.load(SeqCst) + 1,
     };
     Queue::open(options, clock).unwrap().0

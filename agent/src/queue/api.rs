@@ -11,6 +11,7 @@ use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::cipher::{KeyId, Keys};
 use super::limits::Limits;
 
 /// Which records wait for each other.
@@ -86,8 +87,19 @@ pub struct Options {
     pub tell: bool,
     /// Delivered records are kept for a resend.
     pub keep: Option<Keep>,
+    /// What is done to records before they are written.
+    pub packing: Packing,
     /// Seed of the stream id and of the segments' nonces: from the system, but fixed in tests.
     pub seed: u64,
+}
+
+/// What is done to records before they are written.
+#[derive(Debug, Clone, Default)]
+pub struct Packing {
+    /// Lanes whose records are compressed with lz4.
+    pub lz4: Vec<LaneName>,
+    /// The keys under which all are sealed, if there is a current one, and opened.
+    pub keys: Keys,
 }
 
 /// How much of what was delivered is kept.
@@ -147,6 +159,16 @@ pub enum OpenError {
         path: PathBuf,
         /// The format found.
         format: u32,
+    },
+    /// Its records are to be sealed, and its format knows no keys yet.
+    #[error(
+        "{path}: [gateway] encryption_key needs format 2, and this folder has format {level}; run: spillway upgrade --commit"
+    )]
+    Uncommitted {
+        /// The data folder.
+        path: PathBuf,
+        /// Its format.
+        level: u32,
     },
     /// The disk or its permissions.
     #[error("{path}: {source}; {remedy}")]
@@ -268,6 +290,9 @@ pub struct LaneFigures {
     pub disk_bytes: u64,
     /// Leased at this moment.
     pub in_flight: u64,
+    /// A waiting record was found to be sealed with this key, which is not here: nothing is lost, and
+    /// nothing behind it leaves.
+    pub missing_key: Option<KeyId>,
 }
 
 /// Why a record could not be moved to, or out of, the dead letters. It is where it was.

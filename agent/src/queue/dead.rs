@@ -16,8 +16,10 @@ use tokio::time::Instant;
 
 use super::api::{DeadFilter, DeadLetter, Fate, GivenUp, Options, SettleError, Walked};
 use super::chain::{Chain, Read, Tail};
+use super::cipher::KeyId;
 use super::entry::{self, Letter};
 use super::limits::DeadLimits;
+use super::pack::Packer;
 use super::ranges::Settled;
 use super::state::{self, DeadState, Left};
 use super::store::Store;
@@ -48,6 +50,8 @@ struct Inner {
     /// How many of each lane.
     here: BTreeMap<LaneName, u64>,
     bytes: u64,
+    /// Letters that are sealed with a key that is not here, and the last such key.
+    locked: Option<(u64, KeyId)>,
     timeline: Timeline,
     /// Letters before this are known to be dead by their lanes' saved states.
     noted: u64,
@@ -91,9 +95,12 @@ impl Dead {
         rng: StdRng,
     ) -> io::Result<Self> {
         let saved: DeadState = state::decode(store.load_state()?)?.unwrap_or_default();
-        let (chain, _) = Chain::recover(store, Some(saved.end).filter(|end| *end > 0))?;
+        let keys = &options.packing.keys;
+        let saved_end = Some(saved.end).filter(|end| *end > 0);
+        let (chain, _) = Chain::recover(store, keys.clone(), saved_end)?;
         let chain = Arc::new(chain);
-        let tail = Tail::new(chain.clone(), SEGMENT_BYTES, StreamId(0), 0, rng);
+        let packer = Packer::new(false, keys.clone());
+        let tail = Tail::new(chain.clone(), packer, SEGMENT_BYTES, StreamId(0), 0, rng);
         let settled = Settled::restore(saved.watermark.max(1), &saved.above);
         let left = saved.left.into_iter().collect();
         let untold = saved.untold.into_iter();
@@ -107,6 +114,7 @@ impl Dead {
             places: BTreeMap::new(),
             here: BTreeMap::new(),
             bytes: 0,
+            locked: None,
             timeline: Timeline::new(wall_ms, Instant::now()),
             noted: 0,
             purged: Vec::new(),
@@ -145,6 +153,11 @@ impl Dead {
                         "dead letters are lost to a damaged file"
                     );
                     inner.settled.insert(position, until);
+                    until
+                }
+                // They stay until the key is here, and count as dead.
+                Read::Locked { key, until } => {
+                    inner.lock_out(position, until, key);
                     until
                 }
                 Read::End => return Ok(()),
@@ -289,6 +302,16 @@ impl Dead {
         Ok((whole, lost))
     }
 
+    /// Letters that are sealed with a key that is not here.
+    pub(super) fn locked(&self) -> u64 {
+        self.locked_by().map_or(0, |(count, _)| count)
+    }
+
+    /// The same, and the last such key.
+    pub(super) fn locked_by(&self) -> Option<(u64, KeyId)> {
+        self.lock().locked
+    }
+
     /// Where its files are kept.
     pub(super) fn store(&self) -> &Arc<dyn Store> {
         self.chain.store()
@@ -417,6 +440,14 @@ impl Inner {
         *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.places.insert((origin.lane.clone(), origin.position), position);
         self.letters.insert(position, origin);
+    }
+
+    fn lock_out(&mut self, from: u64, until: u64, key: KeyId) {
+        let before = self.locked.map_or(0, |(count, _)| count);
+        if self.locked.is_none_or(|(_, known)| known != key) {
+            tracing::error!(%key, from, "dead letters are sealed with a key that this agent does not have; they stay, and wait for it: add it to [gateway] former_keys");
+        }
+        self.locked = Some((before + until - from, key));
     }
 
     fn forget(&mut self, number: u64) {

@@ -5,6 +5,8 @@
 //! `spillway upgrade --commit`. A file whose version is newer than all we know is never damage: it
 //! proves itself by its checksum, stays as it is, and the queue begins anew in a folder beside it.
 
+pub(super) mod gate;
+
 use std::fmt;
 use std::fs;
 use std::io;

@@ -7,8 +7,9 @@ use std::io;
 
 use spillway_protocol::message::StreamId;
 
+use super::cipher::{KEY_BYTES, Keys};
 use super::entry::{self, Letter};
-use super::pack::{HEADER_BYTES, Header, Origin, entries, intact, pack};
+use super::pack::{Header, Origin, Packer, Unopened, claimed, entries, headers, payload};
 use super::state::{self, DeadState, LaneState};
 use super::store::scan::{ReadAt, has_traces, newer, scan};
 use super::store::slots;
@@ -31,24 +32,47 @@ impl ReadAt for Bytes<'_> {
 pub fn segment(bytes: &[u8]) {
     for found in scan(&Bytes(bytes), ORIGIN.nonce).unwrap() {
         let at = usize::try_from(found.at).unwrap();
-        let whole = &bytes[at..at + found.bytes as usize];
-        assert!(intact(whole) && Header::parse(whole, ORIGIN.nonce).is_some());
-        look_at(&whole[HEADER_BYTES..]);
+        let whole = bytes[at..at + found.bytes as usize].to_vec();
+        let header = Header::parse(&whole, ORIGIN.nonce).unwrap();
+        payload(vec![whole], &[header], &Keys::default()).iter().for_each(|text| look_at(text));
     }
     drop(has_traces(&Bytes(bytes), ORIGIN.nonce));
     newer(&Bytes(bytes), ORIGIN.nonce).unwrap();
     look_at(bytes);
     if !bytes.is_empty() {
-        let packs = pack(&[bytes.to_vec()], 7, ORIGIN);
-        // Some other segment's: a pack of this one among them would be found too.
-        let around: Vec<u8> = bytes.iter().map(|byte| byte & 0x7f).collect();
-        let mut file = around.clone();
-        for pack in &packs {
-            file.extend(&pack.bytes);
-            file.extend(&around);
+        let key = Keys::new(Some(&[7; KEY_BYTES]), []);
+        for mut packer in [
+            Packer::default(),
+            Packer::new(true, Keys::default()),
+            Packer::new(false, key.clone()),
+            Packer::new(true, key.clone()),
+        ] {
+            packed_and_found(bytes, &mut packer, &key);
         }
-        assert_eq!(scan(&Bytes(&file), ORIGIN.nonce).unwrap().len(), packs.len());
+        // As many bytes as the first of these say, out of the others.
+        let (length, block) = bytes.split_at(bytes.len().min(3));
+        let length = length.iter().fold(0, |n, &byte| n << 8 | usize::from(byte));
+        unpack(claimed(block, length, ORIGIN), &Keys::default()).iter().for_each(|t| look_at(t));
     }
+}
+
+fn packed_and_found(bytes: &[u8], packer: &mut Packer, keys: &Keys) {
+    let packs = packer.pack(&[bytes.to_vec()], 7, ORIGIN).unwrap();
+    // Some other segment's: a pack of this one among them would be found too.
+    let around: Vec<u8> = bytes.iter().map(|byte| byte & 0x7f).collect();
+    let mut file = around.clone();
+    for pack in &packs {
+        file.extend(&pack.bytes);
+        file.extend(&around);
+    }
+    assert_eq!(scan(&Bytes(&file), ORIGIN.nonce).unwrap().len(), packs.len());
+    let text = unpack(packs.into_iter().map(|pack| pack.bytes).collect(), keys).unwrap();
+    assert!(text == bytes || entries(&text).eq([bytes]));
+}
+
+fn unpack(packs: Vec<Vec<u8>>, keys: &Keys) -> Result<bytes::Bytes, Unopened> {
+    let headers = headers(&packs, ORIGIN.nonce).ok_or(Unopened::Damaged)?;
+    payload(packs, &headers, keys)
 }
 
 fn look_at(payload: &[u8]) {

@@ -19,7 +19,7 @@ use super::api::{
     Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
-use super::format::{self, Folder, Newer, Site};
+use super::format::{self, Folder, Newer, Site, gate};
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
@@ -106,6 +106,7 @@ impl Queue {
         make_folder(&site.root).map_err(|e| fail(e, "let the agent's user write its parent"))?;
         let mut rng = StdRng::seed_from_u64(options.seed);
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
+        let options = &gate::allowed(options, stream.level)?;
         let stores = recover::stores(options, &lock.anchor)?;
         let changed = watch::Sender::new(0);
         let parts = recover::recover(stores, options, stream, clock.clone(), changed.clone());

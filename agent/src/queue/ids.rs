@@ -5,6 +5,7 @@
 //! an hour, and for the last 100,000 ids, whichever is longest. Of a table, memory keeps only a
 //! filter of 10 bits an id.
 
+mod mask;
 mod table;
 mod unwritten;
 
@@ -16,7 +17,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use sha2::{Digest, Sha256};
 use spillway_protocol::record::{Record, RecordId};
 
+use super::cipher::Keys;
 use super::store::Store;
+use mask::Sought;
 use table::{Row, Table, Times};
 pub(super) use table::{fuzz, is_damaged, known};
 pub(super) use unwritten::{Unwritten, is_full};
@@ -70,6 +73,8 @@ pub(super) struct Ids(Mutex<Vec<LaneIds>>);
 
 struct LaneIds {
     store: Arc<dyn Store>,
+    /// Under which tables are written and searched.
+    keys: Keys,
     /// Of the segment being filled.
     open: ByIdHash<Known>,
     /// Positions below it are durable.
@@ -131,11 +136,12 @@ fn first_u64(bytes: &[u8]) -> u64 {
 
 impl Ids {
     /// Takes up the tables of lanes `0..`, in the order of `stores`.
-    pub(super) fn recover(stores: Vec<Arc<dyn Store>>) -> io::Result<Self> {
+    pub(super) fn recover(stores: Vec<Arc<dyn Store>>, keys: Keys) -> io::Result<Self> {
         let lane = |store: Arc<dyn Store>| {
             let tables = Table::load_all(store.as_ref())?;
             let durable = tables.iter().map(|table| table.end).max().unwrap_or(0);
-            Ok(LaneIds { store, open: ByIdHash::default(), durable, tables })
+            let open = ByIdHash::default();
+            Ok(LaneIds { store, keys: keys.clone(), open, durable, tables })
         };
         Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
     }
@@ -206,7 +212,7 @@ impl Ids {
         let sealed = ids.open.values().filter(|known| inside(known));
         sealed.for_each(|known| times.add(known.made_ms));
         // Also where there are none: it says that the segment need not be read for them.
-        let table = Table::save(ids.store.as_ref(), rows, times, end, now_ms)?;
+        let table = Table::save(ids.store.as_ref(), rows, times, end, now_ms, &ids.keys)?;
         ids.tables.push(table);
         ids.open.retain(|_, known| !inside(known));
         ids.open.shrink_to_fit();
@@ -331,8 +337,10 @@ impl LaneIds {
         if let Some(known) = self.open.get(&key.hash) {
             return Ok(Some(*known));
         }
+        let mut sought = Sought::new(key, &self.keys);
         for table in self.tables.iter().rev() {
-            if let Some(Row { body, position, .. }) = table.find(self.store.as_ref(), key)? {
+            let found = table.find(self.store.as_ref(), &mut sought)?;
+            if let Some(Row { body, position, .. }) = found {
                 let made_ms = key.made_ms;
                 return Ok(Some(Known { body, position, made_ms }));
             }

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 
 use super::api::{Accounts, Entry, GivenUp, LaneOptions, Ordering, Place, SettleError};
 use super::chain::{Chain, Pack, Read};
+use super::cipher::{KeyId, KeyMissing, Keys};
 use super::dead::Dead;
 use super::entry::{self, Letter, Origin, Stored};
 use super::head::{End, Head, KeyHash, Refill};
@@ -57,6 +58,8 @@ pub(super) struct Lane {
     held: holding::Held,
     /// Segments above that of which the same is true, though something before them is not settled.
     done: Mutex<saving::Done>,
+    /// The last position that could not be read for want of its key.
+    locked: Mutex<Option<(u64, KeyId)>>,
     /// Counts changes; the state is saved when it moved.
     moved: AtomicU64,
     /// Segments from this position on stay, whatever is settled: their ids are not written yet.
@@ -81,6 +84,7 @@ pub(super) struct Shared {
     /// New records get this one.
     pub(super) stream: StreamId,
     pub(super) dead: Arc<Dead>,
+    pub(super) keys: Keys,
     pub(super) clock: Arc<dyn WallClock>,
     pub(super) changed: watch::Sender<u64>,
     /// Settled segments stay until they are released.
@@ -110,7 +114,8 @@ impl Lane {
         shared: &Shared,
     ) -> io::Result<Self> {
         let saved: Option<LaneState> = state::decode(store.load_state()?)?;
-        let (chain, found) = Chain::recover(store.clone(), saved.as_ref().map(|s| s.end))?;
+        let saved_end = saved.as_ref().map(|s| s.end);
+        let (chain, found) = Chain::recover(store.clone(), shared.keys.clone(), saved_end)?;
         let ttl = expiring::recover(options, store, chain.end(), shared)?;
         // Files of what is settled may be gone.
         let ranges = saved.iter().flat_map(|state| &state.above);
@@ -144,6 +149,7 @@ impl Lane {
             saved_to: AtomicU64::new(head.settled().watermark()),
             held: holding::Held::default(),
             done: Mutex::default(),
+            locked: Mutex::default(),
             moved: AtomicU64::new(1),
             kept_from: AtomicU64::new(u64::MAX),
             shelved_from: AtomicU64::new(if shared.keeps { 0 } else { u64::MAX }),
@@ -204,9 +210,27 @@ impl Lane {
                 }
             },
             Read::Hole { until } => self.lose(head, position, until),
+            Read::Locked { key, .. } => return Err(self.locked(position, key)),
             Read::End => {}
         }
         Ok(None)
+    }
+
+    /// The record at `position` is whole and sealed with a key that is not here: nothing is lost, and
+    /// nothing behind it leaves before it.
+    fn locked(&self, position: u64, key: KeyId) -> io::Error {
+        let mut locked = self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        if locked.replace((position, key)).is_none_or(|(_, before)| before != key) {
+            tracing::error!(lane = %self.name, %key, "records are sealed with a key that this agent does not have; they stay, and the lane waits for it: add it to [gateway] former_keys");
+        }
+        KeyMissing(key).into()
+    }
+
+    /// The key that a waiting record was found to need.
+    pub(super) fn missing_key(&self) -> Option<KeyId> {
+        let locked = *self.locked.lock().unwrap_or_else(PoisonError::into_inner);
+        let (position, key) = locked?;
+        self.head().waits(position).then_some(key)
     }
 
     fn lose(&self, head: &mut Head, from: u64, until: u64) {
@@ -235,6 +259,8 @@ impl Lane {
                     position += 1;
                 }
                 Read::Hole { until } => position = until,
+                // Nobody can say whose they are.
+                Read::Locked { key, .. } => return Err(self.locked(position, key)),
                 Read::End => break,
             }
         }
@@ -335,6 +361,9 @@ impl Lane {
         let came =
             if missing > 0 { self.dead.figures(&self.name).0.saturating_sub(dead) } else { 0 };
         let (dead, lost) = (dead + came.min(missing), missing.saturating_sub(came));
+        // Some are there and cannot be read for want of their key, whose they are neither.
+        let locked = lost.min(self.dead.locked());
+        let (dead, lost) = (dead + locked, lost - locked);
         // More letters than the lane has noted: a crash came before it could, so these records
         // wait again and are there twice.
         let twice = known.saturating_sub(tally.dead);
@@ -388,7 +417,7 @@ impl Lane {
                     }
                     position + 1
                 }
-                Read::Hole { until } => until,
+                Read::Hole { until } | Read::Locked { until, .. } => until,
                 Read::End => break,
             };
             position = self.head().next_waiting(position);
@@ -398,8 +427,13 @@ impl Lane {
 
     /// The record at `position`, settled or not, while its segment is still there.
     pub(super) fn stored_at(&self, position: u64) -> io::Result<Option<(Stamp, Stored<Record>)>> {
-        let Read::Pack(pack) = self.chain.read(position)? else {
-            return Ok(None);
+        let pack = match self.chain.read(position)? {
+            Read::Pack(pack) => pack,
+            Read::Locked { key, .. } if self.head().waits(position) => {
+                return Err(self.locked(position, key));
+            }
+            Read::Locked { key, .. } => return Err(KeyMissing(key).into()),
+            Read::Hole { .. } | Read::End => return Ok(None),
         };
         Ok(decode(&pack, position).map(|found| (self.stamp(&pack, position, &found), found.0)))
     }
@@ -426,9 +460,9 @@ fn decode(pack: &Pack, position: u64) -> Option<Found> {
 }
 
 /// How many records wait in a chain that is not opened as a lane.
-pub(super) fn waiting_in(store: Arc<dyn Store>) -> io::Result<u64> {
+pub(super) fn waiting_in(store: Arc<dyn Store>, keys: &Keys) -> io::Result<u64> {
     let saved: Option<LaneState> = state::decode(store.load_state()?)?;
-    let (chain, _) = Chain::recover(store, saved.as_ref().map(|s| s.end))?;
+    let (chain, _) = Chain::recover(store, keys.clone(), saved.as_ref().map(|s| s.end))?;
     let saved_thinned = saved.as_ref().map(|s| s.thinned.clone());
     let settled =
         saved.map_or(Settled::below(chain.first()), |s| Settled::restore(s.watermark, &s.above));

@@ -7,6 +7,7 @@
 //!   accepted before is the same record
 //! - `chain`: the numbered log below a lane, kept as segments; `pack`: what a segment holds;
 //!   `entry`: what a pack holds
+//! - `cipher`: the keys under which that is sealed
 //! - `store`: the seam to the disk: sled, or memory in tests
 //! - `lane`, `head`: which record may be sent next, and how those sent ended; `ranges`: what
 //!   is settled; `numbering`: the numbers records carry; `timeline`: when they were accepted;
@@ -24,6 +25,7 @@
 mod answers;
 mod api;
 mod chain;
+mod cipher;
 mod commit;
 mod dead;
 mod dropping;
@@ -62,9 +64,10 @@ mod untold;
 pub use answers::{Answered, Answers, Tag};
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, Lot, OpenError, Options, Ordering, Place, PurgeError, Receipt, Recovery, Resent,
-    Run, SettleError, Ticket, Turn, Walked, Whereabouts,
+    LaneOptions, Lot, OpenError, Options, Ordering, Packing, Place, PurgeError, Receipt, Recovery,
+    Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
+pub use cipher::{KEY_BYTES, KeyId, Keys};
 pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::api::{LaneOptions, OpenError, Options, Recovery};
 use super::chain::{Sealed, Tail};
+use super::cipher::KeyMissing;
 use super::commit::Committer;
 use super::dead::Dead;
 use super::format;
@@ -21,6 +22,7 @@ use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
 use super::limits::Gate;
 use super::lived::Lived;
+use super::pack::Packer;
 use super::quarantine;
 use super::store::Store;
 use super::store::anchor::Anchor;
@@ -117,12 +119,13 @@ pub(super) fn recover(
         gateway: options.gateway.clone(),
         stream: stream.id,
         dead: dead.clone(),
+        keys: options.packing.keys.clone(),
         clock: clock.clone(),
         changed,
         tell: options.tell,
         keeps: options.keep.is_some(),
     };
-    let ids = Arc::new(Ids::recover(stores.lanes.clone())?);
+    let ids = Arc::new(Ids::recover(stores.lanes.clone(), options.packing.keys.clone())?);
     let lanes = (stores.lanes.into_iter().zip(&options.lanes).enumerate())
         .map(|(index, (store, lane))| Lane::recover(lane, index, store, &shared).map(Arc::new))
         .collect::<io::Result<Vec<_>>>()?;
@@ -146,6 +149,7 @@ pub(super) fn recover(
             let newest = lane.numbering().newest();
             let tail = Tail::new(
                 lane.chain.clone(),
+                packer(options, &lane.name),
                 gate.segment_bytes(lane.index, options.segment_bytes),
                 newest.stream,
                 newest.base,
@@ -191,6 +195,12 @@ pub(super) fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
     Ok(())
 }
 
+/// How a lane's packs are made.
+fn packer(options: &Options, lane: &LaneName) -> Packer {
+    let packing = &options.packing;
+    Packer::new(packing.lz4.contains(lane), packing.keys.clone())
+}
+
 /// Reads the ids of segments that have no table: the newest after any stop, others after damage.
 /// Returns those whose table could not be written.
 fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
@@ -199,7 +209,13 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
         if end == first || ids.has_table(lane.index, first, end) {
             continue;
         }
-        unwritten.push(read_span(lane, ids, (first, end))?);
+        match read_span(lane, ids, (first, end)) {
+            Err(error) if KeyMissing::of(&error).is_some() => {
+                tracing::warn!(%error, lane = %lane.name, from = first, to = end - 1, "the ids of these records are not known until they can be read");
+                continue;
+            }
+            sealed => unwritten.push(sealed?),
+        }
         if let Err(error) = unwritten.write(ids, lane.index, now_ms) {
             tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
         }
@@ -247,5 +263,5 @@ fn waiting_in(options: &Options, name: &str, anchor: &Arc<Anchor>) -> Option<u64
     let folder = options.data_dir.join("lanes").join(name);
     let quarantine = quarantine::folder(&options.data_dir);
     let store = DiskStore::open(&folder, &quarantine, anchor.clone()).ok()?;
-    super::lane::waiting_in(Arc::new(store)).ok()
+    super::lane::waiting_in(Arc::new(store), &options.packing.keys).ok()
 }

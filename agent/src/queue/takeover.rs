@@ -14,7 +14,7 @@ use spillway_protocol::record::{IdOrigin, LaneName, Record};
 
 use super::api::{
     AppendError, DeadFilter, DeadLetter, Fate, GivenUp, LaneOptions, OpenError, Options, Ordering,
-    SettleError, Ticket,
+    Packing, SettleError, Ticket,
 };
 use super::entry::{Copied, Letter, Origin, Stored};
 use super::format::{self, Level, Site};
@@ -112,8 +112,9 @@ impl Takeover {
         let unordered = |lane: LaneOptions| LaneOptions { ordering: Ordering::None, ..lane };
         let lanes = all_lanes(&options).into_iter().map(unordered).collect();
         // Nothing is appended, and nothing that is settled has to stay.
-        let options =
-            Options { lanes, limits: Limits::default(), keep: None, tell: true, ..options };
+        let packing = Packing { keys: options.packing.keys.to_read(), ..Packing::default() };
+        let limits = Limits::default();
+        let options = Options { lanes, limits, packing, keep: None, tell: true, ..options };
         let site = Site { root: folder.clone(), newer: None };
         let (beside, recovery) =
             Queue::open_at(&options, site, into.lock().clone(), into.clock().clone())?;

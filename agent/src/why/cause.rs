@@ -49,12 +49,21 @@ pub(super) fn of_gateway(facts: &Gateway) -> Option<Cause> {
 pub(super) fn of_lane(gateway: &Gateway, lane: &Lane) -> Option<Cause> {
     let first = lane.first_send_in_s.map(|s| turn("RocketMQ can be reached again", s));
     first
+        .or_else(|| lane.missing_key.as_deref().map(locked))
         .or_else(|| held(lane).map(|hold| lane_held(lane, hold)))
         .or_else(|| degraded(lane))
         .or_else(|| lane.budget_stopped.then(|| too_little(gateway, lane)))
         .or_else(|| gateway.pace.paused_s.map(throttled))
         .or_else(|| lane.paused_s.map(paused))
         .or_else(|| lane.rests_s.map(|s| turn("a new day of [budget] has begun", s)))
+}
+
+fn locked(key: &str) -> Cause {
+    Cause::new(
+        State::Held,
+        format!("they are sealed with the key {key}, which the agent does not have"),
+        "add that key to [gateway] former_keys and restart the agent; until then everything is kept",
+    )
 }
 
 fn not_running(stopped: &Stopped) -> Cause {

@@ -88,6 +88,8 @@ pub struct Lane {
     pub first_send_in_s: Option<u64>,
     /// What of today's bytes it may use is used.
     pub budget_stopped: bool,
+    /// Id of a key that the agent does not have and the next record needs.
+    pub missing_key: Option<String>,
     /// Why it refuses new records.
     pub full: Option<String>,
     /// How it gives way.

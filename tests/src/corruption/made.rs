@@ -11,7 +11,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
 use spillway::clock::SystemClock;
 use spillway::queue::{
-    DeadFilter, Keep, LaneOptions, Lease, Limits, Options, Ordering, Queue, Receipt, Ticket,
+    DeadFilter, KEY_BYTES, Keep, Keys, LaneOptions, Lease, Limits, Options, Ordering, Packing,
+    Queue, Receipt, Ticket,
 };
 use spillway_protocol::record::{Draft, LaneName, RecordId};
 use tempfile::TempDir;
@@ -21,6 +22,8 @@ use crate::powercut::cut::scratch;
 
 /// Times that the queue is opened.
 const LIVES: u64 = 3;
+/// The key under which the records of some folders are sealed.
+pub const KEY: [u8; KEY_BYTES] = *b"0123456789ABCDEFGHIJKLMNOPQRSTUV";
 /// Rounds of work in each.
 const ROUNDS: u64 = 6;
 
@@ -55,12 +58,19 @@ pub struct Made {
     /// The host that it belongs to.
     pub host: String,
     keep: Option<Keep>,
+    packing: Packing,
     /// Of each lane, by number from 1.
     pub records: BTreeMap<&'static str, Vec<Known>>,
 }
 
 /// How to open a folder of these lanes.
-pub fn options(folder: &Path, host: &str, keep: Option<Keep>, seed: u64) -> Options {
+pub fn options(
+    folder: &Path,
+    host: &str,
+    keep: Option<Keep>,
+    packing: Packing,
+    seed: u64,
+) -> Options {
     let orders = [Ordering::None, Ordering::Key];
     let lane =
         |(name, ordering): (&str, _)| LaneOptions { name: self::lane(name), ordering, ttl: None };
@@ -75,8 +85,15 @@ pub fn options(folder: &Path, host: &str, keep: Option<Keep>, seed: u64) -> Opti
         waiting_bytes_max: 64 << 20,
         tell: true,
         keep,
+        packing,
         seed,
     }
+}
+
+/// What is done to records: nothing, or everything to those of the second lane.
+fn packing(sealed: bool) -> Packing {
+    let lz4 = LANES.into_iter().skip(1).filter(|_| sealed).map(lane).collect();
+    Packing { lz4, keys: Keys::new(Some(&KEY).filter(|_| sealed), []) }
 }
 
 /// A lane's name.
@@ -109,10 +126,11 @@ impl Made {
             stream: said("stream"),
             host: said("host"),
             keep: Some(keep).filter(|_| rng.random()),
+            packing: packing(rng.random()),
             records: LANES.map(|lane| (lane, Vec::new())).into(),
         };
         for life in 0..LIVES {
-            let options = options(&data, &made.host, made.keep, rng.next_u64());
+            let options = made.options(&data, rng.next_u64());
             let (queue, _) = Queue::open(options, Arc::new(SystemClock)).unwrap();
             (0..ROUNDS).for_each(|_| made.work(&queue, rng));
             if life == LIVES - 1 {
@@ -130,7 +148,7 @@ impl Made {
 
     /// Opens a copy.
     pub fn options(&self, data: &Path, seed: u64) -> Options {
-        options(data, &self.host, self.keep, seed)
+        options(data, &self.host, self.keep, self.packing.clone(), seed)
     }
 
     /// The record with a number, if there is one.

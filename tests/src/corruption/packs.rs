@@ -6,6 +6,7 @@ use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"\xF1SPW\r\n\x1A\x01";
 const HEADER_BYTES: usize = 56;
+const CODED_HEADER_BYTES: usize = 64;
 
 /// The positions whose entries are whole in the segments of a chain's folder.
 ///
@@ -53,12 +54,13 @@ fn whole_in(bytes: &[u8], nonce: u64) -> BTreeSet<u64> {
 /// The whole pack that `bytes` begin with.
 fn pack(bytes: &[u8], nonce: u64) -> Option<&[u8]> {
     let ours = bytes.starts_with(MAGIC) && u64_at(bytes, 16) == nonce;
-    let length = HEADER_BYTES + if ours { u32_at(bytes, 36) as usize } else { return None };
+    let header_bytes = if bytes.get(8) == Some(&2) { CODED_HEADER_BYTES } else { HEADER_BYTES };
+    let length = header_bytes + if ours { u32_at(bytes, 36) as usize } else { return None };
     let pack = bytes.get(..length)?;
     let mut sum = crc32fast::Hasher::new();
-    sum.update(&pack[..52]);
-    sum.update(&pack[HEADER_BYTES..]);
-    (sum.finalize() == u32_at(pack, 52)).then_some(pack)
+    sum.update(&pack[..header_bytes - 4]);
+    sum.update(&pack[header_bytes..]);
+    (sum.finalize() == u32_at(pack, header_bytes - 4)).then_some(pack)
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

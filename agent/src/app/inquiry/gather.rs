@@ -83,6 +83,7 @@ impl Inquiry {
             one_at_a_time: lane.order == Order::Lane && lane.bundle.is_none(),
             behind_lanes: self.behind(lane),
             is_first: budget::is_first(lane, &self.lanes),
+            missing_key: figures.missing_key.map(|key| key.to_string()),
             full: self.queue.limit(name).and_then(|limit| limit.full),
             ..facts::Lane::default()
         };

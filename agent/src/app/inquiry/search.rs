@@ -175,6 +175,7 @@ mod tests {
             waiting_bytes_max: 64 << 20,
             tell: true,
             keep: None,
+            packing: Default::default(),
             seed: 1,
         };
         let queue = Queue::open(options, Arc::new(SystemClock)).unwrap().0;

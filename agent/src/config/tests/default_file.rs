@@ -59,6 +59,8 @@ fn its_examples_are_valid_and_every_setting_is_in_it() {
     let setup = files
         .iter()
         .fold(setup, |setup, file| setup.file(file, "0123456789abcdef"))
+        .file("encryption_key", &"0123456789abcdef".repeat(4))
+        .file("former_key", &"fedcba9876543210".repeat(4))
         .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
     setup.good();
 

@@ -38,7 +38,7 @@ fn unknown_settings_are_named_with_what_was_probably_meant() {
     assert_eq!(
         lane_faults("[[lane]]\nname='a'\ntopic='t'\nprio = 1"),
         [
-            "spillway.toml:4: lane.a.prio: is not known; known here: batch, bundle, default, degrade, \
+            "spillway.toml:4: lane.a.prio: is not known; known here: batch, bundle, compress, default, degrade, \
           freshness, min_share, name, on_reject, order, priority, quota, tag, topic, ttl, weight, when_full"
         ]
     );

@@ -5,6 +5,7 @@ mod budget;
 mod client;
 mod control;
 mod default_file;
+mod encryption;
 mod faults;
 mod front;
 mod good;

@@ -4,31 +4,43 @@
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
-use super::Pack;
+use super::{Newest, Pack};
+use crate::queue::cipher::{KeyId, KeyMissing, Keys};
 use crate::queue::format::unsupported;
-use crate::queue::pack::{HEADER_BYTES, Header, Kind, entries, intact};
+use crate::queue::pack::{Header, Kind, Unopened, entries, headers, payload};
 use crate::queue::store::{PackRef, SegmentId, SegmentReader, Store};
 
 /// What a search for a position found.
 pub(in crate::queue) enum Found {
     At(Arc<Pack>),
+    /// It is whole up to `until`, and sealed with a key that is not here.
+    Locked {
+        key: KeyId,
+        until: u64,
+    },
     /// Not there; the next pack begins here.
     Before(u64),
     Nothing,
 }
 
-/// The last pack that is whole. A commit that was cut short may have left some parts of an entry
-/// behind it: that one never was.
+/// The packs of one position, as they lie on disk: whole, and with their headers.
+struct Whole {
+    packs: Vec<Vec<u8>>,
+    headers: Vec<Header>,
+}
+
+/// What the last pack that is whole knows, and the position after it. A commit that was cut short
+/// may have left some parts of an entry behind it: that one never was. Needs no key.
 pub(super) fn last_whole(
     reader: &dyn SegmentReader,
     id: SegmentId,
     packs: &[PackRef],
-) -> io::Result<Option<Arc<Pack>>> {
+) -> io::Result<Option<(Newest, u64)>> {
     for pack in packs.iter().rev() {
-        if let Found::At(pack) = pick(reader, id, packs, pack.first)? {
-            return Ok(Some(pack));
+        let whole = whole_at(reader, id, packs, pack.first)?;
+        if let Some(head) = whole.ok().and_then(|whole| whole.headers.first().copied()) {
+            let newest = Newest { stream: head.stream, base: head.base };
+            return Ok(Some((newest, head.end())));
         }
     }
     Ok(None)
@@ -40,47 +52,62 @@ pub(in crate::queue) fn pick(
     id: SegmentId,
     packs: &[PackRef],
     position: u64,
+    keys: &Keys,
 ) -> io::Result<Found> {
-    let from = packs.partition_point(|p| p.first + u64::from(p.count) <= position);
-    let Some(next) = packs.get(from) else {
-        return Ok(Found::Nothing);
+    let whole = match whole_at(reader, id, packs, position)? {
+        Ok(whole) => whole,
+        Err(found) => return Ok(found),
     };
-    if next.first > position {
-        return Ok(Found::Before(next.first));
-    }
-    let after = packs[from..]
-        .iter()
-        .find(|p| p.first > position)
-        .map_or(Found::Nothing, |p| Found::Before(p.first));
-    let same = packs[from..].iter().take_while(|p| p.first == next.first);
-    let bytes = same.map(|p| read_patiently(reader, p)).collect::<io::Result<Option<Vec<_>>>>()?;
-    let pack = bytes.and_then(|bytes| open(bytes, id.nonce));
-    Ok(pack.map_or(after, |pack| Found::At(Arc::new(pack))))
+    Ok(match open(whole, keys) {
+        Ok(pack) => Found::At(Arc::new(pack)),
+        Err((head, Unopened::Locked(KeyMissing(key)))) => Found::Locked { key, until: head.end() },
+        Err((head, Unopened::Damaged)) => after(packs, head.first),
+    })
 }
 
-/// Opens a pack, or joins the parts of one entry; `None` if anything is missing or damaged.
-fn open(packs: Vec<Vec<u8>>, nonce: u64) -> Option<Pack> {
-    let headers: Vec<Header> = packs
-        .iter()
-        .map(|p| Header::parse(p, nonce).filter(|_| intact(p)))
-        .collect::<Option<_>>()?;
-    let head = *headers.first()?;
-    let pack = |entries| Pack { first: head.first, stream: head.stream, base: head.base, entries };
-    match head.kind {
+/// The packs that hold `position`, or else what there is instead.
+fn whole_at(
+    reader: &dyn SegmentReader,
+    id: SegmentId,
+    packs: &[PackRef],
+    position: u64,
+) -> io::Result<Result<Whole, Found>> {
+    let from = packs.partition_point(|p| p.first + u64::from(p.count) <= position);
+    let Some(next) = packs.get(from) else {
+        return Ok(Err(Found::Nothing));
+    };
+    if next.first > position {
+        return Ok(Err(Found::Before(next.first)));
+    }
+    let same = packs[from..].iter().take_while(|p| p.first == next.first);
+    let bytes = same.map(|p| read_patiently(reader, p)).collect::<io::Result<Option<Vec<_>>>>()?;
+    let whole = bytes.and_then(|packs| {
+        let headers = headers(&packs, id.nonce)?;
+        Some(Whole { packs, headers })
+    });
+    Ok(whole.ok_or_else(|| after(packs, next.first)))
+}
+
+/// Where it goes on behind the packs at `first`.
+fn after(packs: &[PackRef], first: u64) -> Found {
+    let next = packs.iter().find(|p| p.first > first);
+    next.map_or(Found::Nothing, |p| Found::Before(p.first))
+}
+
+/// Opens a pack, or joins the parts of one entry.
+fn open(whole: Whole, keys: &Keys) -> Result<Pack, (Header, Unopened)> {
+    let Whole { packs, headers } = whole;
+    let head = headers[0];
+    let payload = payload(packs, &headers, keys).map_err(|why| (head, why))?;
+    let entries = match head.kind {
         Kind::Entries => {
-            let bytes = Bytes::from(packs.into_iter().next()?);
-            let found = entries(&bytes[HEADER_BYTES..])
-                .map(|entry| bytes.slice_ref(entry))
-                .collect::<Vec<_>>();
-            (found.len() == head.count as usize).then(|| pack(found))
+            entries(&payload).map(|entry| payload.slice_ref(entry)).collect::<Vec<_>>()
         }
-        Kind::Part { parts, .. } => {
-            let whole = headers.len() == usize::from(parts)
-                && headers.iter().zip(0..).all(|(h, part)| h.kind == Kind::Part { part, parts });
-            whole.then(|| {
-                pack(vec![packs.iter().flat_map(|p| &p[HEADER_BYTES..]).copied().collect()])
-            })
-        }
+        Kind::Part { .. } => vec![payload],
+    };
+    match entries.len() == head.count as usize {
+        true => Ok(Pack { first: head.first, stream: head.stream, base: head.base, entries }),
+        false => Err((head, Unopened::Damaged)),
     }
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLo
 use bytes::Bytes;
 use spillway_protocol::message::StreamId;
 
+use super::cipher::{KeyId, Keys};
 use super::ranges::Settled;
 use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
@@ -31,6 +32,7 @@ const EMPTY_BYTES_MAX: u64 = 64 * 1024;
 /// The readable side.
 pub(super) struct Chain {
     store: Arc<dyn Store>,
+    keys: Keys,
     /// By first position.
     segments: RwLock<BTreeMap<u64, Segment>>,
     /// The position after the last durable one.
@@ -94,6 +96,13 @@ pub(super) enum Read {
         /// The next position that may hold something.
         until: u64,
     },
+    /// Records that are whole, but sealed with a key that is not here, up to `until`.
+    Locked {
+        /// The key.
+        key: KeyId,
+        /// The position after them.
+        until: u64,
+    },
     /// Nothing yet.
     End,
 }
@@ -110,6 +119,7 @@ impl Chain {
     /// segments reach less far, the difference is a hole. Reads the newest segment only.
     pub(super) fn recover(
         store: Arc<dyn Store>,
+        keys: Keys,
         saved_end: Option<u64>,
     ) -> io::Result<(Self, Option<Newest>)> {
         let mut segments: BTreeMap<u64, Segment> = BTreeMap::new();
@@ -123,6 +133,7 @@ impl Chain {
         }
         let chain = Self {
             store,
+            keys,
             segments: RwLock::new(segments),
             end: AtomicU64::new(saved_end.unwrap_or(1)),
             cache: Mutex::default(),
@@ -141,14 +152,14 @@ impl Chain {
             Err(error) if is_damage(&error) => None,
             result => result?,
         };
-        let found = last.as_ref().map_or(id.first, |pack| pack.end());
+        let found = last.map_or(id.first, |(_, end)| end);
         let end = found.max(saved_end.unwrap_or(1));
         self.end.store(end, Ordering::Release);
         if end == id.first {
             self.discard(id)?;
         }
         match last {
-            Some(pack) => Ok(Some(newest(&pack))),
+            Some((newest, _)) => Ok(Some(newest)),
             // The state knows the streams; without one, the segments before this have to tell.
             None if saved_end.is_none() => self.newest_before(id),
             None => Ok(None),
@@ -163,15 +174,16 @@ impl Chain {
             match self.read_newest(id) {
                 Err(error) if is_damage(&error) => {}
                 Err(error) => return Err(error),
-                Ok(Some(pack)) => return Ok(Some(newest(&pack))),
+                Ok(Some((newest, _))) => return Ok(Some(newest)),
                 Ok(None) => {}
             }
         }
         Ok(None)
     }
 
-    /// The last whole pack of the newest segment, after making sure that all of it is durable.
-    fn read_newest(&self, id: SegmentId) -> io::Result<Option<Arc<Pack>>> {
+    /// What the last whole pack of the newest segment knows, and the position after it, after making
+    /// sure that all of it is durable.
+    fn read_newest(&self, id: SegmentId) -> io::Result<Option<(Newest, u64)>> {
         self.store.sync(id)?;
         let (reader, packs) = self.sealed(id)?;
         last_whole(reader.as_ref(), id, &packs)
@@ -225,8 +237,11 @@ impl Chain {
                 self.lock_cache().keep_pack(pack.clone());
                 Ok(Read::Pack(pack))
             }
+            Ok(Found::Locked { key, until }) if until <= limit => Ok(Read::Locked { key, until }),
             Ok(Found::Before(next)) => self.hole(id, position, next.min(limit)),
-            Ok(Found::At(_) | Found::Nothing) => self.hole(id, position, limit),
+            Ok(Found::At(_) | Found::Locked { .. } | Found::Nothing) => {
+                self.hole(id, position, limit)
+            }
             Err(e) if is_damage(&e) => self.hole(id, position, limit),
             Err(e) => Err(e),
         }
@@ -264,16 +279,16 @@ impl Chain {
 
     fn find(&self, id: SegmentId, position: u64) -> io::Result<Found> {
         if let Some((reader, packs)) = self.live(id, position) {
-            if let Ok(found) = pick(reader.as_ref(), id, &packs, position) {
+            if let Ok(found) = pick(reader.as_ref(), id, &packs, position, &self.keys) {
                 return Ok(found);
             }
             // Sealed meanwhile, or sled fails: the file has everything. It may yet grow, so what
             // is found is not kept.
             let reader = self.store.open(id)?;
-            return pick(reader.as_ref(), id, &reader.scan()?, position);
+            return pick(reader.as_ref(), id, &reader.scan()?, position, &self.keys);
         }
         let (reader, packs) = self.sealed(id)?;
-        pick(reader.as_ref(), id, &packs, position)
+        pick(reader.as_ref(), id, &packs, position, &self.keys)
     }
 
     /// The live segment's packs around `position`: few, since one entry has few parts.
@@ -312,10 +327,6 @@ impl Chain {
     fn lock_cache(&self) -> std::sync::MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn newest(pack: &Pack) -> Newest {
-    Newest { stream: pack.stream, base: pack.base }
 }
 
 #[cfg(test)]

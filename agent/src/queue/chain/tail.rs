@@ -9,11 +9,14 @@ use rand::rngs::StdRng;
 use spillway_protocol::message::StreamId;
 
 use super::{Chain, Live, Segment};
-use crate::queue::pack::{Origin, Packed, pack};
+use crate::queue::pack::{Origin, Packed, Packer};
 use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
 
 /// What a segment's files take up before anything is in it.
 const EMPTY_BYTES: u64 = 16 * 1024;
+/// A segment is closed at so many times its bytes of entries, however small they were packed: their
+/// ids are in memory until then.
+const RAW_TIMES: u64 = 2;
 /// Of the payload, one part in so many comes on top: headers, alignment, the index.
 const OVERHEAD: u64 = 8;
 
@@ -23,7 +26,10 @@ pub(in crate::queue) struct Tail {
     writer: Option<(SegmentId, Box<dyn SegmentWriter>)>,
     /// Bytes written to the open segment.
     payload_bytes: u64,
+    /// Bytes of the entries in it.
+    raw_bytes: u64,
     segment_bytes: u64,
+    packer: Packer,
     stream: StreamId,
     base: u64,
     rng: StdRng,
@@ -40,9 +46,11 @@ pub(in crate::queue) struct Sealed {
 }
 
 impl Tail {
-    /// Appends to `chain` entries of `stream`; a segment is closed at `segment_bytes` of payload.
+    /// Appends to `chain` entries of `stream`, as `packer` packs them; a segment is closed at
+    /// `segment_bytes` of payload.
     pub(in crate::queue) fn new(
         chain: Arc<Chain>,
+        packer: Packer,
         segment_bytes: u64,
         stream: StreamId,
         base: u64,
@@ -52,7 +60,9 @@ impl Tail {
             chain,
             writer: None,
             payload_bytes: 0,
+            raw_bytes: 0,
             segment_bytes,
+            packer,
             stream,
             base,
             rng,
@@ -89,11 +99,12 @@ impl Tail {
             return Err(io::Error::other("no segment is open"));
         };
         let origin = Origin { nonce: id.nonce, stream: self.stream, base: self.base };
-        let packs = pack(entries, first, origin);
+        let packs = self.packer.pack(entries, first, origin)?;
         let refs = packs.iter().map(|pack| Ok(reference(pack, writer.insert(&pack.bytes)?)));
         let refs = refs.collect::<io::Result<Vec<_>>>()?;
         writer.sync()?;
         self.payload_bytes += refs.iter().map(|pack| u64::from(pack.bytes)).sum::<u64>();
+        self.raw_bytes += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
         Ok(refs)
     }
 
@@ -109,7 +120,7 @@ impl Tail {
         let live = Live { reader: writer.reader(), packs: Vec::new() };
         self.chain.write_segments().insert(first, Segment::new(id, Some(live)));
         self.writer = Some((id, writer));
-        self.payload_bytes = 0;
+        (self.payload_bytes, self.raw_bytes) = (0, 0);
         Ok(())
     }
 
@@ -168,7 +179,9 @@ impl Tail {
     /// Closes the open segment if it is full (or, with `force`, whatever it holds). The next
     /// append begins another one.
     pub(in crate::queue) fn seal(&mut self, force: bool) -> Option<Sealed> {
-        if !force && self.payload_bytes < self.segment_bytes {
+        let full = self.payload_bytes >= self.segment_bytes
+            || self.raw_bytes >= self.segment_bytes.saturating_mul(RAW_TIMES);
+        if !force && !full {
             return None;
         }
         let (id, writer) = self.writer.take()?;

@@ -2,6 +2,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::*;
+use crate::queue::pack::Packer;
 use crate::queue::store::faulty::{Fault, Faults, Faulty};
 use crate::queue::store::memory::MemoryStore;
 
@@ -15,12 +16,12 @@ fn recover_with(
     faults: &Faults,
 ) -> (Arc<Chain>, Tail) {
     let store = Faulty::new(Arc::new(store.clone()), faults.clone());
-    let (chain, newest) = Chain::recover(Arc::new(store), saved_end).unwrap();
+    let (chain, newest) = Chain::recover(Arc::new(store), Keys::default(), saved_end).unwrap();
     let chain = Arc::new(chain);
     let base = newest.map_or(0, |n| n.base);
     // Another run draws other nonces.
     let rng = StdRng::seed_from_u64(chain.end());
-    let tail = Tail::new(chain.clone(), 2_000, StreamId(1), base, rng);
+    let tail = Tail::new(chain.clone(), Packer::default(), 2_000, StreamId(1), base, rng);
     (chain, tail)
 }
 
@@ -51,6 +52,7 @@ fn contents(chain: &Chain, from: u64) -> Vec<(u64, Option<usize>)> {
                 found.extend((position..until).map(|p| (p, None)));
                 position = until;
             }
+            Read::Locked { .. } => panic!("no key is needed"),
             Read::End => return found,
         }
     }
@@ -150,7 +152,8 @@ fn an_empty_newest_segment_does_not_make_numbers_begin_anew() {
     // Two runs that ended before anything was durable in their segment, or a state was saved.
     for nonce in 7..9 {
         store.create(SegmentId { first: 4, nonce }).unwrap();
-        let (chain, newest) = Chain::recover(Arc::new(store.clone()), None).unwrap();
+        let (chain, newest) =
+            Chain::recover(Arc::new(store.clone()), Keys::default(), None).unwrap();
         assert_eq!((chain.end(), newest), (4, Some(Newest { stream: StreamId(1), base: 0 })));
     }
 }

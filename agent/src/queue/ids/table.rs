@@ -1,23 +1,29 @@
 //! The ids of one sealed segment: a sorted file, and a filter in memory.
 //!
 //! File `ids-END-MS` (hex): magic 8 (its last byte is the version), CRC-32 of the rest 4, the
-//! [`Times`] 24, then rows of 32 bytes sorted by id. In any later version the CRC is that of the
-//! magic and the rest, so that a flipped bit is not taken for a version. The CRC is checked when
-//! the agent starts, or soon after: what is older than the newest 4 MiB is read beside the work,
-//! and searched without a filter until then. A search reads only the few rows where the id would
-//! be: a damaged row is not found, or differs in its body.
+//! [`Times`] 24, then rows of 32 bytes sorted by id. With a key the version is 3, the key's id (4)
+//! stands before the rows, and they are as [`mask`](super::mask) says. In any later version the CRC
+//! is that of the magic and the rest, so that a flipped bit is not taken for a version. The CRC is
+//! checked when the agent starts, or soon after: what is older than the newest 4 MiB is read beside
+//! the work, and searched without a filter until then. A search reads only the few rows where the
+//! id would be: a damaged row is not found, or differs in its body.
 
 use std::io;
 
-use super::{IdHash, Key};
+use super::IdHash;
+use super::mask::{Sought, cover};
+use crate::queue::cipher::{KeyId, Keys};
 use crate::queue::format::unsupported;
 use crate::queue::store::Store;
 
 const MAGIC: [u8; 8] = *b"SPWIDS\x00\x02";
+/// Of a table under a key.
+const KEYED: [u8; 8] = *b"SPWIDS\x00\x03";
 const VERSION_AT: usize = MAGIC.len() - 1;
 const CRC_BYTES: usize = 4;
 const TIMES_BYTES: usize = 24;
-/// Bytes before the rows.
+const KEY_ID_BYTES: usize = 4;
+/// Bytes before the rows, or before the key's id.
 const HEAD_BYTES: usize = MAGIC.len() + CRC_BYTES + TIMES_BYTES;
 const ROW_BYTES: usize = 32;
 /// Rows that a search reads at a time. Where an id lies is known from its hash to about the square
@@ -80,6 +86,8 @@ pub(super) struct Table {
     pub(super) sealed_ms: u64,
     /// Ids in it.
     pub(super) len: u64,
+    /// Under which it was written.
+    key: Option<KeyId>,
     times: Times,
     /// `None`: only its first bytes are read yet.
     filter: Option<Vec<u64>>,
@@ -93,16 +101,22 @@ impl Table {
         times: Times,
         end: u64,
         sealed_ms: u64,
+        keys: &Keys,
     ) -> io::Result<Self> {
+        // None is needed where there is nothing to hide.
+        let key = keys.current().filter(|_| !rows.is_empty());
+        key.into_iter().for_each(|key| cover(&mut rows, key));
         rows.sort_by_key(|row| row.id);
         let name = format!("{PREFIX}{end:016x}-{sealed_ms:016x}");
-        store.save_file(&name, &render(&rows, times))?;
-        Ok(Self::describe(name, end, sealed_ms, &rows, times))
+        let content = Content { rows, times, key: key.map(|key| key.id) };
+        store.save_file(&name, &content.render())?;
+        Ok(Self::describe(name, end, sealed_ms, &content))
     }
 
     /// Forgets its ids, but not that its segment was read for them.
     pub(super) fn empty(&mut self, store: &dyn Store) -> io::Result<()> {
-        *self = Self::save(store, Vec::new(), Times::NONE, self.end, self.sealed_ms)?;
+        *self =
+            Self::save(store, Vec::new(), Times::NONE, self.end, self.sealed_ms, &Keys::default())?;
         Ok(())
     }
 
@@ -125,20 +139,24 @@ impl Table {
     /// What the first bytes of a table say.
     fn look(store: &dyn Store, name: &str) -> io::Result<Option<Self>> {
         let Some((end, sealed_ms)) = parse_name(name) else { return Ok(None) };
-        let mut head = [0; HEAD_BYTES];
         let size = store.file_bytes(name)?;
-        let read = whole(store.read_file(name, 0, &mut head))?;
-        if later(&head[..MAGIC.len()]).is_some()
+        let mut head = [0; HEAD_BYTES + KEY_ID_BYTES];
+        let there = usize::try_from(size).map_or(head.len(), |size| size.min(head.len()));
+        let head = &mut head[..there];
+        let read = whole(store.read_file(name, 0, head))?;
+        if later(head).is_some()
             && let Some(version) = newer(&store.load_file(name)?)
         {
             return Err(unsupported(name, version));
         }
-        let parsed = read.and_then(|()| parse_head(&head, size));
+        let parsed = read.and_then(|()| parse_head(head, size));
         if parsed.is_none() {
             passed_over(name);
         }
         let name = name.to_owned();
-        Ok(parsed.map(|(len, times)| Self { name, end, sealed_ms, len, times, filter: None }))
+        let table =
+            |(len, times, key)| Self { name, end, sealed_ms, len, key, times, filter: None };
+        Ok(parsed.map(table))
     }
 
     /// Whether all of it was read.
@@ -148,44 +166,55 @@ impl Table {
 
     /// Reads all of it; `None` if it is damaged.
     pub(super) fn read(&self, store: &dyn Store) -> io::Result<Option<Self>> {
-        let parsed = whole(store.load_file(&self.name))?.and_then(|bytes| parse(&bytes));
+        let parsed = whole(store.load_file(&self.name))?.and_then(|bytes| Content::parse(&bytes));
         if parsed.is_none() {
             passed_over(&self.name);
         }
-        let describe = |(rows, times): (Vec<Row>, Times)| {
-            Self::describe(self.name.clone(), self.end, self.sealed_ms, &rows, times)
-        };
+        let describe =
+            |content| Self::describe(self.name.clone(), self.end, self.sealed_ms, &content);
         Ok(parsed.map(describe))
     }
 
     /// The same, as known so far.
     pub(super) fn unread(&self) -> Self {
-        let Self { end, sealed_ms, len, times, .. } = *self;
-        Self { name: self.name.clone(), end, sealed_ms, len, times, filter: None }
+        let Self { end, sealed_ms, len, key, times, .. } = *self;
+        Self { name: self.name.clone(), end, sealed_ms, len, key, times, filter: None }
     }
 
     /// The row of an id, read from the file if times and filter let it through.
-    pub(super) fn find(&self, store: &dyn Store, key: &Key) -> io::Result<Option<Row>> {
-        if !self.times.may_hold(key.made_ms) || !self.may_hold(&key.hash) {
+    pub(super) fn find(
+        &self,
+        store: &dyn Store,
+        sought: &mut Sought<'_>,
+    ) -> io::Result<Option<Row>> {
+        if !self.times.may_hold(sought.made_ms) {
             return Ok(None);
         }
+        let Some((id, mix)) = sought.under(self.key).filter(|(id, _)| self.may_hold(id)) else {
+            return Ok(None);
+        };
+        let found = self.search(store, &id)?;
+        Ok(found.map(|row| Row { body: row.body ^ mix, ..row }))
+    }
+
+    fn search(&self, store: &dyn Store, id: &IdHash) -> io::Result<Option<Row>> {
         let (mut low, mut high) = (0, self.len);
-        let mut from = expected(&key.hash, self.len).saturating_sub(SEARCH_ROWS / 2);
+        let mut from = expected(id, self.len).saturating_sub(SEARCH_ROWS / 2);
         while low < high {
             from = from.clamp(low, high.saturating_sub(SEARCH_ROWS).max(low));
             let to = high.min(from + SEARCH_ROWS);
             let rows = self.rows(store, from, to)?;
             match (rows.first(), rows.last()) {
-                (Some(first), _) if key.hash < first.id => {
+                (Some(first), _) if *id < first.id => {
                     high = from;
                     from = from.saturating_sub(SEARCH_ROWS);
                 }
-                (_, Some(last)) if key.hash > last.id => {
+                (_, Some(last)) if *id > last.id => {
                     low = to;
                     from = to;
                 }
                 _ => {
-                    let found = rows.binary_search_by_key(&key.hash, |row| row.id);
+                    let found = rows.binary_search_by_key(id, |row| row.id);
                     return Ok(found.ok().map(|at| rows[at]));
                 }
             }
@@ -196,11 +225,13 @@ impl Table {
     #[allow(clippy::cast_possible_truncation)] // at most SEARCH_ROWS
     fn rows(&self, store: &dyn Store, from: u64, to: u64) -> io::Result<Vec<Row>> {
         let mut bytes = vec![0; (to - from) as usize * ROW_BYTES];
-        store.read_file(&self.name, HEAD_BYTES as u64 + from * ROW_BYTES as u64, &mut bytes)?;
+        let head_bytes = HEAD_BYTES + if self.key.is_some() { KEY_ID_BYTES } else { 0 };
+        store.read_file(&self.name, head_bytes as u64 + from * ROW_BYTES as u64, &mut bytes)?;
         Ok(bytes.chunks_exact(ROW_BYTES).filter_map(row).collect())
     }
 
-    fn describe(name: String, end: u64, sealed_ms: u64, rows: &[Row], times: Times) -> Self {
+    fn describe(name: String, end: u64, sealed_ms: u64, content: &Content) -> Self {
+        let Content { rows, times, key } = content;
         let words = (rows.len() * FILTER_BITS_PER_ID).div_ceil(64).max(1);
         let (len, mut filter) = (rows.len() as u64, vec![0; words]);
         for row in rows {
@@ -208,7 +239,8 @@ impl Table {
                 filter[bit / 64] |= 1 << (bit % 64);
             }
         }
-        Self { name, end, sealed_ms, len, times, filter: Some(filter) }
+        let (times, key) = (*times, *key);
+        Self { name, end, sealed_ms, len, key, times, filter: Some(filter) }
     }
 
     fn may_hold(&self, id: &IdHash) -> bool {
@@ -249,30 +281,63 @@ fn expected(hash: &IdHash, len: u64) -> u64 {
     ((u128::from(beginning) * u128::from(len)) >> 64) as u64
 }
 
-fn render(rows: &[Row], times: Times) -> Vec<u8> {
-    let mut body = Vec::with_capacity(TIMES_BYTES + rows.len() * ROW_BYTES);
-    for number in [times.first_ms, times.last_ms, times.untimed] {
-        body.extend(number.to_le_bytes());
+/// What stands in a table's file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
+    rows: Vec<Row>,
+    times: Times,
+    key: Option<KeyId>,
+}
+
+impl Content {
+    fn render(&self) -> Vec<u8> {
+        let Self { rows, times, key } = self;
+        let mut body = Vec::with_capacity(TIMES_BYTES + KEY_ID_BYTES + rows.len() * ROW_BYTES);
+        for number in [times.first_ms, times.last_ms, times.untimed] {
+            body.extend(number.to_le_bytes());
+        }
+        body.extend(key.iter().flat_map(|key| key.0.to_le_bytes()));
+        for row in rows {
+            body.extend(row.id);
+            body.extend(row.body.to_le_bytes());
+            body.extend(row.position.to_le_bytes());
+        }
+        let mut bytes = if key.is_some() { KEYED } else { MAGIC }.to_vec();
+        bytes.extend(crc32fast::hash(&body).to_le_bytes());
+        bytes.extend(body);
+        bytes
     }
-    for row in rows {
-        body.extend(row.id);
-        body.extend(row.body.to_le_bytes());
-        body.extend(row.position.to_le_bytes());
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (magic, bytes) = bytes.split_first_chunk()?;
+        let (crc, body) = bytes.split_at_checked(CRC_BYTES)?;
+        if crc != crc32fast::hash(body).to_le_bytes() {
+            return None;
+        }
+        let (times, rows) = body.split_at_checked(TIMES_BYTES)?;
+        let times = parse_times(times)?;
+        let (key, rows) = match *magic {
+            MAGIC => (None, rows),
+            KEYED => {
+                let (key, rows) = rows.split_first_chunk()?;
+                (Some(KeyId(u32::from_le_bytes(*key))), rows)
+            }
+            _ => return None,
+        };
+        let (rows, rest) = rows.as_chunks::<ROW_BYTES>();
+        let rows = rows.iter().map(|bytes| row(bytes)).collect::<Option<_>>()?;
+        rest.is_empty().then_some(Self { rows, times, key })
     }
-    let mut bytes = MAGIC.to_vec();
-    bytes.extend(crc32fast::hash(&body).to_le_bytes());
-    bytes.extend(body);
-    bytes
 }
 
 /// Whether these are the bytes of a table that something happened to.
 pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
-    parse(bytes).is_none() && newer(bytes).is_none()
+    Content::parse(bytes).is_none() && newer(bytes).is_none()
 }
 
 /// The version of a table that a newer agent wrote.
 pub(in crate::queue) fn newer(bytes: &[u8]) -> Option<u8> {
-    let version = later(bytes.get(..MAGIC.len())?)?;
+    let version = later(bytes)?;
     let (crc, body) = bytes[MAGIC.len()..].split_at_checked(CRC_BYTES)?;
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&bytes[..MAGIC.len()]);
@@ -280,10 +345,10 @@ pub(in crate::queue) fn newer(bytes: &[u8]) -> Option<u8> {
     (crc == hasher.finalize().to_le_bytes()).then_some(version)
 }
 
-/// The version that a magic names, if it is later than ours.
-fn later(magic: &[u8]) -> Option<u8> {
-    let version = magic[VERSION_AT];
-    (magic[..VERSION_AT] == MAGIC[..VERSION_AT] && version > MAGIC[VERSION_AT]).then_some(version)
+/// The version that a table's first bytes name, if it is later than ours.
+fn later(head: &[u8]) -> Option<u8> {
+    let (version, name) = head.get(..MAGIC.len())?.split_last()?;
+    (*name == MAGIC[..VERSION_AT] && *version > KEYED[VERSION_AT]).then_some(*version)
 }
 
 /// An error if one of a store's tables is newer. Of the others it reads no more than the magic.
@@ -301,31 +366,26 @@ pub(in crate::queue) fn known(store: &dyn Store) -> io::Result<()> {
     Ok(())
 }
 
-fn parse(bytes: &[u8]) -> Option<(Vec<Row>, Times)> {
-    let body = bytes.strip_prefix(&MAGIC)?;
-    let (crc, body) = body.split_at_checked(CRC_BYTES)?;
-    if crc != crc32fast::hash(body).to_le_bytes() {
-        return None;
-    }
-    let (times, rows) = body.split_at_checked(TIMES_BYTES)?;
-    let times = parse_times(times)?;
-    let (rows, rest) = rows.as_chunks::<ROW_BYTES>();
-    rest.is_empty()
-        .then(|| rows.iter().map(|bytes| row(bytes)).collect::<Option<_>>())?
-        .map(|rows| (rows, times))
-}
-
 fn parse_times(bytes: &[u8]) -> Option<Times> {
     let mut numbers = bytes.chunks_exact(8).filter_map(u64_of);
     Some(Times { first_ms: numbers.next()?, last_ms: numbers.next()?, untimed: numbers.next()? })
 }
 
-/// How many ids a table of `size` bytes has that begins so, and their times.
-fn parse_head(head: &[u8; HEAD_BYTES], size: u64) -> Option<(u64, Times)> {
-    let times = head.strip_prefix(&MAGIC)?.get(CRC_BYTES..)?;
-    let rows = size.checked_sub(HEAD_BYTES as u64)?;
+/// How many ids a table of `size` bytes has that begins so, their times, and its key.
+fn parse_head(head: &[u8], size: u64) -> Option<(u64, Times, Option<KeyId>)> {
+    let (magic, rest) = head.split_first_chunk()?;
+    let (times, rest) = rest.get(CRC_BYTES..)?.split_at_checked(TIMES_BYTES)?;
+    let (key, before) = match *magic {
+        MAGIC => (None, HEAD_BYTES),
+        KEYED => {
+            let key = rest.first_chunk()?;
+            (Some(KeyId(u32::from_le_bytes(*key))), HEAD_BYTES + KEY_ID_BYTES)
+        }
+        _ => return None,
+    };
+    let rows = size.checked_sub(before as u64)?;
     let len = rows.is_multiple_of(ROW_BYTES as u64).then_some(rows / ROW_BYTES as u64)?;
-    Some((len, parse_times(times)?))
+    Some((len, parse_times(times)?, key))
 }
 
 fn row(bytes: &[u8]) -> Option<Row> {
@@ -347,13 +407,16 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
 
 /// Reads any bytes, for fuzzing.
 pub(in crate::queue) fn fuzz(bytes: &[u8]) {
-    let mut table = MAGIC.to_vec();
-    table.extend(crc32fast::hash(bytes).to_le_bytes());
-    table.extend(bytes);
-    for bytes in [bytes, &table] {
-        let _ = newer(bytes);
-        if let Some((rows, times)) = parse(bytes) {
-            assert_eq!(render(&rows, times), bytes);
+    let table = |magic: [u8; 8]| {
+        let mut table = magic.to_vec();
+        table.extend(crc32fast::hash(bytes).to_le_bytes());
+        table.extend(bytes);
+        table
+    };
+    for bytes in [bytes, &table(MAGIC), &table(KEYED)] {
+        let _ = (newer(bytes), parse_head(bytes, bytes.len() as u64));
+        if let Some(content) = Content::parse(bytes) {
+            assert_eq!(content.render(), bytes);
         }
     }
     let _ = parse_name(&String::from_utf8_lossy(bytes));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::queue::cipher::Keys;
 use crate::queue::store::memory::MemoryStore;
 
 fn print(id: u32, body: u64) -> Print {
@@ -21,7 +22,8 @@ fn fresh() -> (MemoryStore, Ids) {
 }
 
 fn recover(store: &MemoryStore) -> Ids {
-    Ids::recover(vec![Arc::new(store.clone()), Arc::new(MemoryStore::default())]).unwrap()
+    Ids::recover(vec![Arc::new(store.clone()), Arc::new(MemoryStore::default())], Keys::default())
+        .unwrap()
 }
 
 fn store_ids(ids: &Ids, from: u32, to: u32) {
@@ -150,4 +152,58 @@ fn tables_beyond_the_newest_are_searched_before_they_are_read_and_read_one_by_on
     assert_eq!(ids.read_one().unwrap(), None);
     assert!(!ids.has_table(0, 1, u64::from(each)));
     assert_eq!(ids.seen(&print(120_000, 1)).unwrap(), Seen::Same { lane: 0, position: 120_000 });
+}
+
+const KEY: [u8; 32] = [1; 32];
+const LATER: [u8; 32] = [2; 32];
+
+fn under(store: &MemoryStore, keys: Keys) -> Ids {
+    Ids::recover(vec![Arc::new(store.clone())], keys).unwrap()
+}
+
+#[test]
+fn under_a_key_ids_are_found_by_who_has_it_and_their_hashes_stand_nowhere() {
+    let store = MemoryStore::default();
+    let ids = under(&store, Keys::new(Some(&KEY), []));
+    store_ids(&ids, 1, 2_000);
+    ids.seal(0, 1, 2_000, 7).unwrap();
+    let later = under(&store, Keys::new(Some(&LATER), [&KEY]));
+    store_ids(&later, 2_000, 2_010);
+    later.seal(0, 2_000, 2_010, 8).unwrap();
+    let [both, one, none] =
+        [Keys::new(None, [&KEY, &LATER]), Keys::new(Some(&LATER), []), Keys::default()]
+            .map(|keys| under(&store, keys));
+    for id in (1..2_010).step_by(67).chain([1_999, 2_009]) {
+        let seen = Seen::Same { lane: 0, position: u64::from(id) };
+        assert_eq!(both.seen(&print(id, 1)).unwrap(), seen);
+        let other = Seen::Other { lane: 0, position: u64::from(id) };
+        assert_eq!(both.seen(&print(id, 2)).unwrap(), other);
+        let known = if id < 2_000 { Seen::New } else { seen };
+        assert_eq!(one.seen(&print(id, 1)).unwrap(), known);
+        assert_eq!(none.seen(&print(id, 1)).unwrap(), Seen::New);
+    }
+    assert!(none.has_table(0, 1, 2_000), "its segment need not be read for that");
+    for name in store.files("ids-").unwrap() {
+        let bytes = store.load_file(&name).unwrap();
+        assert!(!is_damaged(&bytes));
+        for id in 1..2_010 {
+            let hash = print(id, 1).key.hash;
+            assert!(!bytes.windows(8).any(|part| part == &hash[..8]), "{id}");
+        }
+    }
+}
+
+#[test]
+fn golden_bytes_of_a_table_under_a_key() {
+    let store = MemoryStore::default();
+    let ids = under(&store, Keys::new(Some(&KEY), []));
+    store_ids(&ids, 1, 2);
+    ids.seal(0, 1, 2, 7).unwrap();
+    let bytes = store.load_file(&store.files("ids-").unwrap()[0]).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    // Made by a program of its own, as the pack formats' are.
+    let golden = "535057494453000324df93eeffffffffffffffff000000000000000001000000\
+                  00000000c3ffc5253655d142a173a789b3cf14d2a576028b7ae483540ac604b8\
+                  0100000000000000";
+    assert_eq!(hex, golden);
 }

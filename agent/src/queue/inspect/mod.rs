@@ -4,6 +4,7 @@
 
 mod segment;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 use super::api::{
     DeadFilter, DeadLetter, Entry, LaneFigures, LaneOptions, OpenError, Options, Ordering,
 };
+use super::cipher::KeyId;
 use super::dead::Dead;
 use super::format::{self, Standing};
 use super::identity::{self, Lock};
@@ -55,6 +57,8 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Positions between them that wait and cannot be read, the second of each exclusive.
     pub lost: Vec<(u64, u64)>,
+    /// Positions between them that wait and are sealed with a key that is not here.
+    pub locked: Vec<Locked>,
     /// Where the next page begins, if there may be one.
     pub next: Option<u64>,
 }
@@ -66,8 +70,21 @@ pub struct Checked {
     pub records: u64,
     /// Positions that wait and cannot be read, the second of each exclusive.
     pub lost: Vec<(u64, u64)>,
+    /// Records that are whole, and sealed with a key that is not here.
+    pub locked: BTreeMap<KeyId, u64>,
     /// Where to go on: the time was over.
     pub next: Option<u64>,
+}
+
+/// Positions, the second exclusive, that are sealed with a key that is not here.
+pub type Locked = ((u64, u64), KeyId);
+
+/// Adds to `all` what follows it or stands by itself.
+pub(super) fn lock_out(all: &mut Vec<Locked>, ((from, to), key): Locked) {
+    match all.last_mut() {
+        Some(((_, end), known)) if *end == from && *known == key => *end = to,
+        _ => all.push(((from, to), key)),
+    }
 }
 
 /// See the module.
@@ -122,6 +139,7 @@ impl Inspection {
             gateway: options.gateway.clone(),
             stream,
             dead: Arc::new(dead),
+            keys: options.packing.keys.clone(),
             clock,
             changed: watch::Sender::new(0),
             tell: options.tell,
@@ -181,6 +199,11 @@ impl Inspection {
     /// The disk's. Damage is none.
     pub fn check_letters(&self) -> io::Result<(u64, Vec<u64>)> {
         self.dead.check()
+    }
+
+    /// How many dead letters are sealed with a key that is not here, and which one.
+    pub fn locked_letters(&self) -> Option<(u64, KeyId)> {
+        self.dead.locked_by()
     }
 
     /// Saved states and tables of ids that are damaged, by lane, each of which has a substitute; and

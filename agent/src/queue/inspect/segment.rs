@@ -8,7 +8,9 @@ use std::sync::Arc;
 use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record};
 
+use super::{Locked, lock_out};
 use crate::queue::chain::{Found, Pack, pick};
+use crate::queue::cipher::Keys;
 use crate::queue::entry::{self, Letter, Stored};
 use crate::queue::store::disk::open_sealed;
 use crate::queue::store::{PackRef, SegmentId, SegmentReader};
@@ -38,6 +40,7 @@ pub struct Segment {
     id: SegmentId,
     reader: Arc<dyn SegmentReader>,
     packs: Vec<PackRef>,
+    keys: Keys,
 }
 
 /// What was whole at one position.
@@ -52,29 +55,36 @@ pub struct Content {
 }
 
 impl Segment {
-    /// Reads where in the folder's file something is whole.
+    /// Reads where in the folder's file something is whole; `keys` open what is sealed.
     ///
     /// # Errors
     /// See [`SegmentError`].
-    pub fn open(folder: &Path) -> Result<Self, SegmentError> {
+    pub fn open(folder: &Path, keys: Keys) -> Result<Self, SegmentError> {
         let (lane, id) = named(folder).ok_or_else(|| SegmentError::Name(folder.to_owned()))?;
         let failed = |source| SegmentError::Io { path: folder.to_owned(), source };
         let reader = open_sealed(folder, id.nonce).map_err(failed)?;
         let packs = reader.scan().map_err(failed)?;
-        Ok(Self { lane, id, reader, packs })
+        Ok(Self { lane, id, reader, packs, keys })
     }
 
-    /// Shows `visit` everything that is whole, in its order; ends with its first error.
+    /// Shows `visit` everything that is whole, in its order; ends with its first error. Returns
+    /// where there is more, sealed with keys that are not here: first positions, those after the
+    /// last, and the key.
     ///
     /// # Errors
     /// The disk's, or that of `visit`.
     pub fn walk<E: From<io::Error>>(
         &self,
         mut visit: impl FnMut(Content) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<Vec<Locked>, E> {
+        let mut locked = Vec::new();
         // The parts of a large entry begin at the same position.
         for same in self.packs.chunk_by(|one, other| one.first == other.first) {
-            let found = pick(self.reader.as_ref(), self.id, &self.packs, same[0].first)?;
+            let first = same[0].first;
+            let found = pick(self.reader.as_ref(), self.id, &self.packs, first, &self.keys)?;
+            if let Found::Locked { key, until } = found {
+                lock_out(&mut locked, ((first, until), key));
+            }
             let Found::At(pack) = found else { continue };
             for position in pack.first..pack.end() {
                 if let Some(content) = self.content(&pack, position) {
@@ -82,7 +92,7 @@ impl Segment {
                 }
             }
         }
-        Ok(())
+        Ok(locked)
     }
 
     fn content(&self, pack: &Pack, position: u64) -> Option<Content> {

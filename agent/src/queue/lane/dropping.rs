@@ -99,7 +99,8 @@ impl Lane {
                     position + 1
                 }
                 Read::Hole { until } => until,
-                Read::End => break,
+                // How old they are is not known.
+                Read::Locked { .. } | Read::End => break,
             };
             position = self.head().next_waiting(position);
         }

@@ -72,7 +72,7 @@ impl Lane {
                     None => (position + 1, false),
                 },
                 Read::Hole { until } => (until, false),
-                Read::End => break,
+                Read::Locked { .. } | Read::End => break,
             };
             if old {
                 open = Some((open.map_or(position, |(from, _)| from), next));

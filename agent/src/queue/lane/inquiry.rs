@@ -66,7 +66,7 @@ impl Lane {
                     }
                     self.next_of(waiting, position + 1)
                 }
-                Read::Hole { until } => self.next_of(waiting, until),
+                Read::Hole { until } | Read::Locked { until, .. } => self.next_of(waiting, until),
                 Read::End => None,
             };
         }

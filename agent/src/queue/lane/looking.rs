@@ -7,11 +7,12 @@ use tokio::time::Instant;
 use super::{Lane, decode};
 use crate::queue::api::{Entry, LaneFigures};
 use crate::queue::chain::Read;
-use crate::queue::inspect::{Checked, Page, Room};
+use crate::queue::inspect::{Checked, Page, Room, lock_out};
 
 impl Lane {
     /// See [`LaneFigures`].
     pub(in crate::queue) fn figures(&self) -> LaneFigures {
+        let missing_key = self.missing_key();
         LaneFigures {
             accounts: self.accounts(),
             oldest_accepted_ms: self.oldest_accepted_ms(),
@@ -19,6 +20,7 @@ impl Lane {
             live_bytes: self.live_bytes(),
             disk_bytes: self.chain.disk_bytes(),
             in_flight: self.head().in_flight(),
+            missing_key,
         }
     }
 
@@ -45,6 +47,11 @@ impl Lane {
                 }
                 Read::Hole { until } => {
                     page.lost.extend(self.waiting_between(position, until));
+                    until
+                }
+                Read::Locked { key, until } => {
+                    let waiting = self.waiting_between(position, until);
+                    waiting.into_iter().for_each(|range| lock_out(&mut page.locked, (range, key)));
                     until
                 }
                 Read::End => return Ok(page),
@@ -78,6 +85,10 @@ impl Lane {
                 }
                 Read::Hole { until } => {
                     checked.lost.extend(self.waiting_between(position, until));
+                    until
+                }
+                Read::Locked { key, until } => {
+                    *checked.locked.entry(key).or_default() += until - position;
                     until
                 }
                 Read::End => return Ok(checked),

@@ -7,6 +7,7 @@ mod inquiry;
 mod limits;
 mod model;
 mod purging;
+mod sealing;
 mod shelf;
 mod start;
 
@@ -24,7 +25,7 @@ use crate::clock::SystemClock;
 /// Every opening draws other nonces.
 static SEED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
 
-fn options(folder: &Path, ordering: Ordering) -> Options {
+pub(super) fn options(folder: &Path, ordering: Ordering) -> Options {
     let lane = |name| LaneOptions { name: LaneName::parse(name).unwrap(), ordering, ttl: None };
     Options {
         data_dir: folder.to_owned(),
@@ -37,6 +38,7 @@ fn options(folder: &Path, ordering: Ordering) -> Options {
         waiting_bytes_max: 64 << 20,
         tell: true,
         keep: None,
+        packing: Default::default(),
         seed: SEED.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
     }
 }

@@ -7,9 +7,10 @@ mod ground;
 mod world;
 
 use proptest::prelude::*;
+use spillway_protocol::record::LaneName;
 
 use crate::queue::store::faulty::Fault;
-use crate::queue::{Lease, Ordering, Run};
+use crate::queue::{KEY_BYTES, Keys, Lease, Ordering, Packing, Run};
 use ground::Ground;
 use world::World;
 
@@ -95,8 +96,14 @@ fn ordering() -> impl Strategy<Value = Ordering> {
     prop::sample::select(vec![Ordering::None, Ordering::Key, Ordering::Lane])
 }
 
-fn play(ground: Ground, ordering: Ordering, actions: &[Action]) {
-    let mut world = World::new(ground, ordering);
+/// Everything that can be done to records is done.
+fn sealed() -> Packing {
+    let lz4 = vec![LaneName::parse("a").unwrap()];
+    Packing { lz4, keys: Keys::new(Some(&[7; KEY_BYTES]), []) }
+}
+
+fn play(ground: Ground, ordering: Ordering, packing: Packing, actions: &[Action]) {
+    let mut world = World::packed(ground, ordering, packing);
     actions.iter().for_each(|action| world.run(action));
     world.finish();
 }
@@ -107,7 +114,15 @@ proptest! {
         actions in prop::collection::vec(action(), 1..60),
         ordering in ordering(),
     ) {
-        play(Ground::memory(), ordering, &actions);
+        play(Ground::memory(), ordering, Packing::default(), &actions);
+    }
+
+    #[test]
+    fn nothing_is_lost_of_what_is_compressed_and_sealed(
+        actions in prop::collection::vec(action(), 1..60),
+        ordering in ordering(),
+    ) {
+        play(Ground::memory(), ordering, sealed(), &actions);
     }
 }
 
@@ -117,7 +132,8 @@ proptest! {
     fn nothing_acknowledged_is_lost_on_sled_either(
         actions in prop::collection::vec(action(), 1..40),
         ordering in ordering(),
+        packing in prop::sample::select(vec![Packing::default(), sealed()]),
     ) {
-        play(Ground::disk(), ordering, &actions);
+        play(Ground::disk(), ordering, packing, &actions);
     }
 }

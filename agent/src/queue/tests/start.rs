@@ -52,11 +52,15 @@ fn start_with_a_backlog() {
     let stores =
         show("stores", begun, recover::stores(&options_in(&folder), &lock.anchor).unwrap());
     let begun = Instant::now();
-    let ids = show("ids", begun, Ids::recover(stores.lanes.clone()).unwrap());
+    let ids = show("ids", begun, Ids::recover(stores.lanes.clone(), Keys::default()).unwrap());
     while ids.read_one().unwrap().is_some() {}
     show("ids, all of their tables", begun, drop(ids));
     let begun = Instant::now();
-    drop(show("chain", begun, Chain::recover(stores.lanes[0].clone(), None).unwrap()));
+    drop(show(
+        "chain",
+        begun,
+        Chain::recover(stores.lanes[0].clone(), Keys::default(), None).unwrap(),
+    ));
     drop(lock);
     let begun = Instant::now();
     let queue = Queue::open(options_in(&folder), Arc::new(SystemClock)).unwrap().0;

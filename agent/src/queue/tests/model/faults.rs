@@ -1,6 +1,6 @@
 //! A day in which every operation of the disk fails once, or is the last of the process.
 
-use super::{Action, Fault, Ground, Ordering, World};
+use super::{Action, Fault, Ground, Ordering, Packing, World, sealed};
 
 /// All that a queue does, starts among it, with entries of several packs.
 fn day() -> Vec<Action> {
@@ -52,10 +52,11 @@ fn every_operation(
     ground: fn() -> Ground,
     fault: Fault,
     ordering: Ordering,
+    packing: &Packing,
     day: &[Action],
 ) -> u64 {
     for nth in 0.. {
-        let mut world = World::new(ground(), ordering);
+        let mut world = World::packed(ground(), ordering, packing.clone());
         world.faults.set(nth, fault);
         day.iter().for_each(|action| world.run(action));
         let over = world.faults.clear();
@@ -70,10 +71,13 @@ fn every_operation(
 #[test]
 fn every_operation_of_the_disk_may_fail_or_be_the_last() {
     for fault in [Fault::Before, Fault::After, Fault::Death] {
-        let operations = every_operation(Ground::memory, fault, Ordering::Key, &day());
-        assert!(operations > 100, "{operations} with {fault:?}");
-        let behind = day_behind_one_that_is_held();
-        let operations = every_operation(Ground::memory, fault, Ordering::Key, &behind);
+        for packing in [Packing::default(), sealed()] {
+            let operations =
+                every_operation(Ground::memory, fault, Ordering::Key, &packing, &day());
+            assert!(operations > 100, "{operations} with {fault:?}");
+        }
+        let (packing, behind) = (Packing::default(), day_behind_one_that_is_held());
+        let operations = every_operation(Ground::memory, fault, Ordering::Key, &packing, &behind);
         assert!(operations > 60, "{operations} with {fault:?}");
     }
 }
@@ -81,10 +85,10 @@ fn every_operation_of_the_disk_may_fail_or_be_the_last() {
 #[test]
 fn every_operation_on_sled_may_fail_or_be_the_last() {
     for fault in [Fault::Before, Fault::After, Fault::Death] {
-        let operations = every_operation(Ground::disk, fault, Ordering::None, &day());
+        let operations = every_operation(Ground::disk, fault, Ordering::None, &sealed(), &day());
         assert!(operations > 100, "{operations} with {fault:?}");
-        let behind = day_behind_one_that_is_held();
-        let operations = every_operation(Ground::disk, fault, Ordering::None, &behind);
+        let (packing, behind) = (Packing::default(), day_behind_one_that_is_held());
+        let operations = every_operation(Ground::disk, fault, Ordering::None, &packing, &behind);
         assert!(operations > 60, "{operations} with {fault:?}");
     }
 }

@@ -28,7 +28,8 @@ use crate::queue::recover::{Parts, recover};
 use crate::queue::store::faulty::Faults;
 use crate::queue::submission::{Answer, Submission, To, Waiting};
 use crate::queue::{
-    DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Place, Run, keeper,
+    DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Packing, Place,
+    Run, keeper,
 };
 
 /// Age at which records are given up.
@@ -50,6 +51,7 @@ impl WallClock for HandClock {
 
 pub(super) struct World {
     ordering: Ordering,
+    packing: Packing,
     pub(super) ground: Ground,
     pub(super) faults: Faults,
     /// None while it starts.
@@ -78,8 +80,13 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(ground: Ground, ordering: Ordering) -> Self {
+        Self::packed(ground, ordering, Packing::default())
+    }
+
+    pub(super) fn packed(ground: Ground, ordering: Ordering, packing: Packing) -> Self {
         let mut world = Self {
             ordering,
+            packing,
             ground,
             faults: Faults::default(),
             parts: None,
@@ -270,6 +277,7 @@ impl World {
             waiting_bytes_max: 64 << 20,
             keep: None,
             tell: true,
+            packing: self.packing.clone(),
             seed: self.starts,
         };
         let stores = self.ground.stores(&options, &self.faults);
