@@ -338,6 +338,9 @@ async fn what_a_newer_agent_wrote_stays_as_it_is_and_records_are_taken_in_beside
         for words in ["status", "check"] {
             assert!(gateway.said(words).await.contains("ALARM"), "{file}: {words}");
         }
+        let doctor = gateway.command("check --connect").await;
+        let said = String::from_utf8(doctor.stdout).unwrap();
+        assert!(said.contains("BAD   format: "), "{said}");
         let check = gateway.command("status --check").await;
         assert_eq!(check.status.code(), Some(2), "{file}");
         let refused = gateway.command("upgrade --commit").await;

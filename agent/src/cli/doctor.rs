@@ -12,6 +12,7 @@ use super::{Exit, output};
 use crate::app;
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Order};
+use crate::queue;
 use crate::upstream::{Finding, Upstream, Verdict};
 
 /// Syncs that are timed; the slowest of few says enough of a bad card.
@@ -23,7 +24,8 @@ const SLOW_SYNC: Duration = Duration::from_millis(100);
 pub(super) async fn examine(config: &Config) -> Exit {
     let mut findings = vec![clock()];
     let folder = config.gateway.data_dir.clone();
-    let disk = tokio::task::spawn_blocking(move || disk(&folder)).await;
+    let disk = move || disk(&folder).into_iter().chain(format(&folder)).collect::<Vec<_>>();
+    let disk = tokio::task::spawn_blocking(disk).await;
     findings.extend(disk.unwrap_or_default());
     findings.extend(far_end(config).await);
     findings.iter().for_each(|finding| output::out(&line(finding)));
@@ -82,6 +84,16 @@ fn disk(folder: &Path) -> Vec<Finding> {
             vec![finding(subject, Verdict::Bad, detail)]
         }
     }
+}
+
+/// What a newer agent wrote there, which this one leaves alone.
+fn format(folder: &Path) -> Option<Finding> {
+    let newer = queue::standing(folder).ok()??.newer?;
+    let detail = format!(
+        "{newer}: what waits there stays, records go to a folder beside; install the newer agent \
+         again"
+    );
+    Some(finding("format", Verdict::Bad, detail))
 }
 
 fn sync_times(folder: &Path) -> std::io::Result<Vec<Duration>> {
