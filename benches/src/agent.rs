@@ -23,6 +23,9 @@ const UNBOUNDED: &str = "[drain]\nadaptive = false\nrecords_per_second = 1000000
                          bytes_per_second = \"1 GiB\"\nreconnect_spread = \"0s\"\n\
                          [backoff]\ninitial = \"100ms\"\nmax = \"100ms\"\n";
 
+/// Of a lane that is to drain as fast as it can.
+const BUNDLES: &str = "bundle = { records = 512, bytes = \"128 KiB\", compress = \"none\" }\n";
+
 /// How an agent is configured.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -31,6 +34,8 @@ pub struct Setup {
     upstream: Option<String>,
     /// Topic and more settings of the first lane.
     lane: Option<(String, String)>,
+    /// More settings of every lane.
+    lanes_settings: &'static str,
     id: String,
     /// `[drain]` and `[backoff]`.
     drain: &'static str,
@@ -45,6 +50,7 @@ impl Setup {
             lanes,
             upstream: None,
             lane: None,
+            lanes_settings: "",
             id: "gw-bench".to_owned(),
             drain: UNBOUNDED,
             sections: String::new(),
@@ -55,6 +61,11 @@ impl Setup {
     pub fn with_lane(mut self, topic: &str, settings: &str) -> Self {
         self.lane = Some((topic.to_owned(), settings.to_owned()));
         self
+    }
+
+    /// With lanes that drain as fast as they can: many records in a message.
+    pub fn bundling(self) -> Self {
+        Self { lanes_settings: BUNDLES, ..self }
     }
 
     /// With an id of its own, and the pace that every agent has by default.
@@ -104,6 +115,7 @@ impl Setup {
             text += &format!("[[lane]]\nname = \"{name}\"\ntopic = \"{topic}\"\n");
             text += own.map_or("", |(_, settings)| settings);
             text += "\n";
+            text += self.lanes_settings;
             text += if lane == 0 { "default = true\n" } else { "" };
         }
         text += &self.sections;

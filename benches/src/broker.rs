@@ -59,7 +59,7 @@ impl Broker {
 }
 
 /// The lines of `[upstream]` that lead to a broker by way of `endpoint`.
-pub(crate) fn upstream(endpoint: &str) -> String {
+pub fn upstream(endpoint: &str) -> String {
     format!(
         "transport = \"http\"\nendpoint = \"{endpoint}\"\ninstance_id = \"{INSTANCE}\"\n\
          access_key_id = \"{ACCESS_KEY}\"\naccess_key_secret = \"{SECRET}\"\n"

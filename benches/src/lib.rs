@@ -8,20 +8,33 @@
 pub mod agent;
 pub mod broker;
 pub mod centre;
+pub mod engine;
 pub mod far;
 pub mod figure;
 pub mod fleet;
+pub mod flushes;
 pub mod folder;
+pub mod frames;
 pub mod http;
 pub mod load;
 pub mod machine;
+pub mod nats;
+pub mod packs;
 pub mod peer;
 pub mod process;
+pub mod pump;
 pub mod queue;
 pub mod raw;
 pub mod record;
+pub mod redis;
 pub mod relay;
+pub mod rivals;
+pub mod sink;
+pub mod space;
 pub mod tonic_loop;
+
+/// What a server of a benchmark prints once it serves.
+pub const READY: &str = "ready";
 
 /// Why a benchmark cannot go on.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

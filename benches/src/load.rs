@@ -24,7 +24,7 @@ pub enum Until {
 
 impl Until {
     /// The part of one of `parts` connections.
-    fn part(self, parts: u64) -> Self {
+    pub(crate) fn part(self, parts: u64) -> Self {
         match self {
             Self::Records(records) => Self::Records(records.div_ceil(parts)),
             time @ Self::Time(_) => time,

@@ -11,6 +11,8 @@ pub struct Usage {
     pub resident_kib: u64,
     /// The same, with what several processes share divided among them.
     pub proportional_kib: u64,
+    /// Resident memory that is the process's own: no file's, nobody else's.
+    pub anonymous_kib: u64,
     /// The most that was ever resident.
     pub peak_kib: u64,
     /// User and system time, in clock ticks.
@@ -49,6 +51,7 @@ impl Usage {
         Ok(Self {
             resident_kib: field(&status, "VmRSS:"),
             proportional_kib: field(&memory, "Pss:"),
+            anonymous_kib: field(&memory, "Anonymous:"),
             peak_kib: field(&status, "VmHWM:"),
             ticks: tick(11) + tick(12),
             waits,

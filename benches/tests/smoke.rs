@@ -24,7 +24,34 @@ const MACHINE_ROWS: usize = 5;
 
 #[test]
 fn intake_measures_everything_at_every_group() {
-    assert_eq!(rows(env!("CARGO_BIN_EXE_intake"), &[]), MACHINE_ROWS + 4 * 5);
+    assert_eq!(rows(env!("CARGO_BIN_EXE_intake"), &[]), MACHINE_ROWS + 4 * 6);
+}
+
+#[test]
+fn peers_measures_everybody_that_needs_no_download() {
+    let only = ["--only", "client,sqlite,sled,redis"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_peers"), &only), MACHINE_ROWS + 6);
+}
+
+#[test]
+fn space_measures_each_kind_of_records_full_and_drained() {
+    let only = ["--only", "256,1024,telemetry"];
+    assert_eq!(rows(env!("CARGO_BIN_EXE_space"), &only), MACHINE_ROWS + 3);
+}
+
+#[test]
+fn restart_measures_one_lane_and_four() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_restart"), &[]), MACHINE_ROWS + 2);
+}
+
+#[test]
+fn resident_measures_idle_busy_and_full_agents() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_resident"), &[]), MACHINE_ROWS + 4 + 4);
+}
+
+#[test]
+fn damage_is_done_in_every_way() {
+    assert_eq!(rows(env!("CARGO_BIN_EXE_damage"), &[]), MACHINE_ROWS + 6);
 }
 
 #[test]

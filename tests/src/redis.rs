@@ -4,6 +4,8 @@
 //!
 //! Starting and ending block the thread.
 
+use std::path::{Path, PathBuf};
+
 use ::redis::aio::MultiplexedConnection;
 use tempfile::TempDir;
 
@@ -13,7 +15,10 @@ use crate::server::Server;
 /// See the module. It is killed when this is dropped.
 #[derive(Debug)]
 pub struct Redis {
-    dir: TempDir,
+    dir: PathBuf,
+    /// Where nobody gave a folder.
+    _made: Option<TempDir>,
+    settings: Vec<String>,
     port: u16,
     running: Option<Server>,
 }
@@ -21,26 +26,26 @@ pub struct Redis {
 impl Redis {
     /// A running, empty server.
     pub fn start() -> Self {
-        let dir = tempfile::Builder::new().prefix("redis-").tempdir().unwrap();
-        let mut server = Self { dir, port: port::free(), running: None };
+        let made = tempfile::Builder::new().prefix("redis-").tempdir().unwrap();
+        let server = Self::start_with(made.path(), &["--save", "", "--appendonly", "no"]);
+        Self { _made: Some(made), ..server }
+    }
+
+    /// The same with settings of the caller's, and with what they make it write in `dir`.
+    pub fn start_with(dir: &Path, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&word| word.to_owned()).collect();
+        let dir = dir.to_owned();
+        let mut server = Self { dir, _made: None, settings, port: port::free(), running: None };
         server.restart();
         server
     }
 
     /// Starts it again after its end, with the same port; it is empty again.
     pub fn restart(&mut self) {
-        let arguments = [
-            "--port",
-            &self.port.to_string(),
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-            "--appendonly",
-            "no",
-        ]
-        .map(str::to_owned);
-        let (dir, program) = (self.dir.path(), "redis-check-rdb");
+        let port = self.port.to_string();
+        let own = ["--port", &port, "--bind", "127.0.0.1"].map(str::to_owned);
+        let arguments = [&own, &self.settings[..]].concat();
+        let (dir, program) = (&self.dir, "redis-check-rdb");
         self.running = Some(Server::start(dir, "redis-server", program, &arguments, self.port));
     }
 

@@ -8,7 +8,7 @@ use spillway_benches::agent::Setup;
 use spillway_benches::figure::{Rounds, Run, number, table};
 use spillway_benches::load::Until;
 use spillway_benches::record::{Bodies, encoded_bytes};
-use spillway_benches::{Error, folder::folder, load, machine, queue, raw};
+use spillway_benches::{Error, folder::folder, frames, load, machine, queue, raw};
 
 /// Durable intake: records a second and waits, beside raw append and fdatasync.
 #[derive(Debug, Parser)]
@@ -25,7 +25,7 @@ struct Args {
     /// Bytes of a body
     #[arg(long, default_value_t = 256)]
     body_bytes: usize,
-    /// Only these turns: raw, queue, socket, deep, ndjson
+    /// Only these turns: raw, queue, lean, socket, deep, ndjson
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Folder on the disk to measure
@@ -41,14 +41,16 @@ struct Args {
 enum Subject {
     Raw,
     Queue,
+    Lean,
     Socket,
     Deep,
     Ndjson,
 }
 
-const SUBJECTS: [(Subject, &str); 5] = [
+const SUBJECTS: [(Subject, &str); 6] = [
     (Subject::Raw, "raw append + fdatasync"),
     (Subject::Queue, "queue alone"),
+    (Subject::Lean, "socket, frames encoded beforehand"),
     (Subject::Socket, "socket, frames"),
     (Subject::Deep, "socket, frames, twice as many outstanding"),
     (Subject::Ndjson, "socket, HTTP NDJSON"),
@@ -59,6 +61,7 @@ impl Subject {
         match self {
             Self::Raw => "raw",
             Self::Queue => "queue",
+            Self::Lean => "lean",
             Self::Socket => "socket",
             Self::Deep => "deep",
             Self::Ndjson => "ndjson",
@@ -105,6 +108,11 @@ impl Bench {
         match subject {
             Subject::Raw => raw::append(&self.folder, group, self.record_bytes, time),
             Subject::Queue => queue::load(&self.queue, bodies, group, until).await,
+            Subject::Lean => {
+                let parts = load::split(group);
+                let connections = vec![None; parts.len()];
+                frames::load(socket, bodies, (parts[0], &connections), until)
+            }
             Subject::Socket => load::binary(socket, bodies, group, until).await,
             Subject::Deep => load::binary(socket, bodies, 2 * group, until).await,
             Subject::Ndjson => load::ndjson(socket, bodies, group, until).await,
@@ -122,15 +130,16 @@ impl Bench {
         let raw = subjects.iter().position(|(subject, _)| *subject == Subject::Raw);
         let row = |(at, (_, name)): (usize, &(Subject, &str))| {
             let figures_of = &figures[at];
-            let ratio = raw.map_or_else(Rounds::default, |raw| {
-                figures_of.per_second.over(&figures[raw].per_second)
-            });
+            let over = |of: fn(&Figures) -> &Rounds| {
+                raw.map_or_else(Rounds::default, |raw| of(figures_of).over(of(&figures[raw])))
+            };
             vec![
                 group.to_string(),
                 (*name).to_owned(),
                 figures_of.per_second.show(0),
-                ratio.show(2),
+                over(|figures| &figures.per_second).show(2),
                 figures_of.p50_us.show(0),
+                over(|figures| &figures.p50_us).show(2),
                 figures_of.p99_us.show(0),
             ]
         };
@@ -176,7 +185,7 @@ async fn run(args: Args, folder: &Path) -> Result<(), Error> {
         bench.args.body_bytes,
         number(record_bytes as f64, 0)
     );
-    table(&["outstanding", "", "records/s", "÷ raw", "p50 µs", "p99 µs"], &rows);
+    table(&["outstanding", "", "records/s", "÷ raw", "p50 µs", "p50 ÷ raw", "p99 µs"], &rows);
     bench.queue.0.close();
     agent.stop()
 }

@@ -1,0 +1,71 @@
+//! Packs as they lie in a segment's file, read by somebody who knows only how they are written down
+//! (`agent/src/queue/pack.rs`): which records are where.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+const MAGIC: &[u8] = b"\xF1SPW\r\n\x1A\x01";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 56;
+/// In front of each entry.
+const LENGTH_BYTES: usize = 4;
+
+/// One pack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// Where its bytes are in the file.
+    pub bytes: Range<usize>,
+    /// Positions of its records.
+    pub positions: Range<u64>,
+}
+
+impl Pack {
+    /// Bytes of its records.
+    pub fn entry_bytes(&self) -> u64 {
+        let overhead = HEADER_BYTES as u64 + LENGTH_BYTES as u64 * self.records();
+        self.bytes.len() as u64 - overhead
+    }
+
+    /// How many records it has.
+    pub fn records(&self) -> u64 {
+        self.positions.end - self.positions.start
+    }
+}
+
+/// All packs of a file of which nothing is damaged.
+///
+/// # Errors
+/// If they are of another version.
+pub fn packs(file: &[u8]) -> Result<Vec<Pack>, Error> {
+    let mut packs = Vec::new();
+    let mut at = 0;
+    while let Some(found) = file[at..].windows(MAGIC.len()).position(|bytes| bytes == MAGIC) {
+        let from = at + found;
+        let head = file.get(from..from + HEADER_BYTES).ok_or("half a pack")?;
+        if head[8] != VERSION {
+            return Err(format!("packs of version {}; this reads {VERSION}", head[8]).into());
+        }
+        let number = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|nth| head[at + nth]));
+        let first = u64::from(number(24)) | u64::from(number(28)) << 32;
+        at = from + HEADER_BYTES + number(36) as usize;
+        packs.push(Pack { bytes: from..at, positions: first..first + u64::from(number(32)) });
+    }
+    Ok(packs)
+}
+
+/// The segments' files of a lane, oldest first.
+///
+/// # Errors
+/// If its folder cannot be read.
+pub fn files(lane: &Path) -> Result<Vec<PathBuf>, Error> {
+    let names =
+        fs::read_dir(lane)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, Error>>()?;
+    let is_segment = |path: &PathBuf| path.to_string_lossy().contains("/seg-");
+    let mut files: Vec<_> =
+        names.into_iter().filter(is_segment).map(|path| path.join("db")).collect();
+    files.sort();
+    Ok(files)
+}
