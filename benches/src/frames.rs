@@ -133,3 +133,48 @@ pub fn load(
     let connections = lanes.iter().map(&mut connection).collect::<Result<Vec<_>, Error>>()?;
     pump::load(connections, Window { slots: outstanding, records: 1 }, until)
 }
+
+#[cfg(test)]
+mod tests {
+    use spillway_protocol::local::{Code, Level, Receipt, Refusal};
+    use spillway_protocol::message::StreamId;
+    use spillway_protocol::record::{LaneName, MessageKey, RecordId};
+
+    use super::*;
+
+    fn answer(correlation: u64, result: Result<Receipt, Refusal>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let answer = ToClient::Answer { correlation, result: result.map(Into::into) };
+        frame::put(VERSION, &answer, &mut bytes).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn each_request_is_a_record_of_its_own_and_each_answer_its_slots() {
+        let mut frames = Frames::new(&mut Bodies::new(64), 3, None).unwrap();
+        let mut ids = std::collections::HashSet::new();
+        for slot in [2, 2, 0] {
+            let mut out = Vec::new();
+            frames.request(slot, &mut out);
+            let ToAgent::Append(append) = frame::read(VERSION, &out[LENGTH_BYTES..]).unwrap();
+            assert_eq!(append.correlation, FIRST + slot as u64);
+            assert!(ids.insert(append.id));
+        }
+        let id = RecordId::from(Uuid::nil());
+        let receipt = Receipt {
+            key: MessageKey::parse(id.as_str()).unwrap(),
+            id,
+            lane: LaneName::parse("lane-0").unwrap(),
+            stream: StreamId(1),
+            seq: 1,
+            level: Level::Disk,
+            duplicate: false,
+        };
+        let stored = answer(FIRST + 2, Ok(receipt));
+        assert_eq!(frames.answer(&stored[..stored.len() - 1]).unwrap(), None);
+        let heard = frames.answer(&stored).unwrap();
+        assert_eq!(heard, Some(Answer { bytes: stored.len(), slot: Some(2) }));
+        let refused = answer(FIRST, Err(Refusal::new(Code::DiskFull, "full")));
+        assert!(frames.answer(&refused).is_err());
+    }
+}

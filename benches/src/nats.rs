@@ -61,10 +61,7 @@ impl Nats {
             "name": "S", "subjects": ["s"], "storage": "file", "retention": "limits",
             "allow_atomic": true,
         });
-        self.ask("$JS.API.STREAM.CREATE.S", &config.to_string())
-    }
-
-    fn ask(&self, subject: &str, text: &str) -> Result<(), Error> {
+        let (subject, text) = ("$JS.API.STREAM.CREATE.S", config.to_string());
         let request = format!("PUB {subject} {INBOX}0 {}\r\n{text}\r\n", text.len()).into_bytes();
         let asking = Publish { requests: vec![request] };
         let once = Window { slots: 1, records: 1 };
@@ -72,8 +69,7 @@ impl Nats {
         Ok(())
     }
 
-    /// Publishes from two connections with `outstanding` each, one by one or so many in a batch,
-    /// and empties the stream then.
+    /// Publishes from two connections with `outstanding` each, one by one or so many in a batch.
     ///
     /// # Errors
     /// The first record that was not stored.
@@ -94,9 +90,7 @@ impl Nats {
             Ok((self.connect()?, Publish { requests: requests.collect() }))
         };
         let connections = (0..2).map(&mut connect).collect::<Result<Vec<_>, Error>>()?;
-        let run = pump::load(connections, Window { slots, records: records as u64 }, until)?;
-        self.ask("$JS.API.STREAM.PURGE.S", "")?;
-        Ok(run)
+        pump::load(connections, Window { slots, records: records as u64 }, until)
     }
 
     /// A connection on which the answers are listened to.
@@ -187,5 +181,22 @@ impl Dialect for Publish {
             return Err(String::from_utf8_lossy(said).into_owned().into());
         }
         Ok(Some(Answer { bytes: all, slot: slot.and_then(|slot| slot.parse().ok()) }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_names_its_slot_and_an_error_ends_the_load() {
+        let mut publish = Publish { requests: Vec::new() };
+        let mut answer = |bytes: &[u8]| publish.answer(bytes);
+        assert_eq!(answer(b"MSG _I.7 1 2\r\n{").unwrap(), None);
+        let whole = answer(b"MSG _I.7 1 2\r\n{}\r\nMSG").unwrap();
+        assert_eq!(whole, Some(Answer { bytes: 18, slot: Some(7) }));
+        assert_eq!(answer(b"PING\r\n").unwrap(), Some(Answer { bytes: 6, slot: None }));
+        assert!(answer(b"MSG _I.0 1 12\r\n{\"error\":{}}\r\n").is_err());
+        assert!(answer(b"-ERR 'x'\r\n").is_err());
     }
 }

@@ -69,3 +69,21 @@ pub fn files(lane: &Path) -> Result<Vec<PathBuf>, Error> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_are_found_wherever_they_lie() {
+        let mut pack = vec![0; HEADER_BYTES + 20];
+        pack[..8].copy_from_slice(MAGIC);
+        (pack[8], pack[24], pack[32], pack[36]) = (VERSION, 7, 2, 20);
+        let file = [&[1; 5][..], &pack, &[0; 3], &pack].concat();
+        let found = packs(&file).unwrap();
+        assert_eq!(found[0], Pack { bytes: 5..81, positions: 7..9 });
+        assert_eq!((found.len(), found[1].bytes.start, found[0].entry_bytes()), (2, 84, 12));
+        pack[8] += 1;
+        assert!(packs(&pack).is_err());
+    }
+}

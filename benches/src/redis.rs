@@ -36,7 +36,7 @@ impl Streams {
         Self { _server: server, socket }
     }
 
-    /// Adds to one stream from two connections with `outstanding` each, and removes it then.
+    /// Adds to one stream from two connections with `outstanding` each.
     ///
     /// # Errors
     /// The first record that was not added.
@@ -44,11 +44,7 @@ impl Streams {
         let mut bodies = bodies.clone();
         let mut connect = |_| Ok((self.connect()?, Resp::new(&mut bodies, outstanding)));
         let connections = (0..2).map(&mut connect).collect::<Result<Vec<_>, Error>>()?;
-        let run = pump::load(connections, Window { slots: outstanding, records: 1 }, until)?;
-        let removal = Resp { commands: vec![(command(&[b"DEL", b"s"]), 0)], ..Resp::default() };
-        let once = Window { slots: 1, records: 1 };
-        pump::load(vec![(self.connect()?, removal)], once, Until::Records(0))?;
-        Ok(run)
+        pump::load(connections, Window { slots: outstanding, records: 1 }, until)
     }
 
     fn connect(&self) -> Result<UnixStream, Error> {
@@ -57,7 +53,7 @@ impl Streams {
 }
 
 /// Redis' protocol. Answers come in the order of the commands.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Resp {
     /// By slot, and where its id is.
     commands: Vec<(Vec<u8>, usize)>,
@@ -74,7 +70,7 @@ impl Resp {
             let at = bytes.windows(ID_BYTES).position(|window| window == mark).unwrap_or(0);
             (bytes, at)
         });
-        Self { commands: commands.collect(), ..Self::default() }
+        Self { commands: commands.collect(), used: VecDeque::new() }
     }
 }
 
@@ -91,9 +87,7 @@ fn command(words: &[&[u8]]) -> Vec<u8> {
 impl Dialect for Resp {
     fn request(&mut self, slot: usize, out: &mut Vec<u8>) {
         let (command, at) = &mut self.commands[slot];
-        if let Some(id) = command.get_mut(*at..*at + ID_BYTES).filter(|_| *at > 0) {
-            Uuid::now_v7().hyphenated().encode_lower(id);
-        }
+        Uuid::now_v7().hyphenated().encode_lower(&mut command[*at..*at + ID_BYTES]);
         out.extend_from_slice(command);
         self.used.push_back(slot);
     }
@@ -106,7 +100,6 @@ impl Dialect for Resp {
                 Some(id) => line.len() + id.len(),
                 None => return Ok(None),
             },
-            Some(b':') => line.len(),
             _ => return Err(String::from_utf8_lossy(line).into_owned().into()),
         };
         Ok(Some(Answer { bytes: all, slot: self.used.pop_front() }))
@@ -117,4 +110,22 @@ impl Dialect for Resp {
 pub(crate) fn line(bytes: &[u8]) -> Option<&[u8]> {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n")?;
     bytes.get(..end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_come_in_the_order_of_the_commands_and_errors_end_the_load() {
+        let mut resp = Resp::new(&mut Bodies::new(9), 2);
+        let mut out = Vec::new();
+        [1, 0].iter().for_each(|&slot| resp.request(slot, &mut out));
+        assert!(out.starts_with(b"*7\r\n$4\r\nXADD\r\n"));
+        let answers = b"$3\r\n1-0\r\n$3\r\n1-1\r\n";
+        assert_eq!(resp.answer(&answers[..8]).unwrap(), None);
+        assert_eq!(resp.answer(answers).unwrap(), Some(Answer { bytes: 9, slot: Some(1) }));
+        assert_eq!(resp.answer(&answers[9..]).unwrap(), Some(Answer { bytes: 9, slot: Some(0) }));
+        assert!(resp.answer(b"-ERR full\r\n").is_err());
+    }
 }
