@@ -19,7 +19,7 @@ use crate::record::Bodies;
 use crate::redis::line;
 
 const START_MAX: Duration = Duration::from_secs(20);
-/// Where answers go: the slot's number stands behind it.
+/// Where answers go: behind it the connection's number and the slot's.
 const INBOX: &str = "_I.";
 
 /// A running server; killed when dropped.
@@ -62,10 +62,10 @@ impl Nats {
             "allow_atomic": true,
         });
         let (subject, text) = ("$JS.API.STREAM.CREATE.S", config.to_string());
-        let request = format!("PUB {subject} {INBOX}0 {}\r\n{text}\r\n", text.len()).into_bytes();
+        let request = format!("PUB {subject} {INBOX}0.0 {}\r\n{text}\r\n", text.len()).into_bytes();
         let asking = Publish { requests: vec![request] };
         let once = Window { slots: 1, records: 1 };
-        pump::load(vec![(self.connect()?, asking)], once, Until::Records(0))?;
+        pump::load(vec![(self.connect(0)?, asking)], once, Until::Records(0))?;
         Ok(())
     }
 
@@ -85,16 +85,16 @@ impl Nats {
         let mut connect = |nth: usize| {
             let requests = (0..slots).map(|slot| match batches {
                 true => batch(&mut bodies, nth, records),
-                false => single(&mut bodies, slot),
+                false => single(&mut bodies, nth, slot),
             });
-            Ok((self.connect()?, Publish { requests: requests.collect() }))
+            Ok((self.connect(nth)?, Publish { requests: requests.collect() }))
         };
         let connections = (0..2).map(&mut connect).collect::<Result<Vec<_>, Error>>()?;
         pump::load(connections, Window { slots, records: records as u64 }, until)
     }
 
     /// A connection on which the answers are listened to.
-    fn connect(&self) -> Result<TcpStream, Error> {
+    fn connect(&self, nth: usize) -> Result<TcpStream, Error> {
         let begun = Instant::now();
         let mut stream = loop {
             match TcpStream::connect(("127.0.0.1", self.port)) {
@@ -105,7 +105,7 @@ impl Nats {
         };
         stream.set_nodelay(true)?;
         let hello = r#"CONNECT {"verbose":false,"pedantic":false,"headers":true}"#;
-        write!(stream, "{hello}\r\nSUB {INBOX}* 1\r\nPING\r\n")?;
+        write!(stream, "{hello}\r\nSUB {INBOX}{nth}.* 1\r\nPING\r\n")?;
         let (mut come, mut part) = (Vec::new(), [0; 4096]);
         while !come.ends_with(b"PONG\r\n") {
             let read = stream.read(&mut part)?;
@@ -126,23 +126,23 @@ impl Drop for Nats {
     }
 }
 
-fn single(bodies: &mut Bodies, slot: usize) -> Vec<u8> {
+fn single(bodies: &mut Bodies, connection: usize, slot: usize) -> Vec<u8> {
     let body = bodies.next_body();
-    let mut bytes = format!("PUB s {INBOX}{slot} {}\r\n", body.len()).into_bytes();
+    let mut bytes = format!("PUB s {INBOX}{connection}.{slot} {}\r\n", body.len()).into_bytes();
     bytes.extend_from_slice(&body);
     bytes.extend_from_slice(b"\r\n");
     bytes
 }
 
-/// A batch that is stored as a whole, and answered once. One connection has one under way, so its
-/// name may be used again.
-fn batch(bodies: &mut Bodies, name: usize, records: usize) -> Vec<u8> {
+/// A batch that is stored as a whole, and answered once. A connection has one under way, so the
+/// batch is called after it.
+fn batch(bodies: &mut Bodies, connection: usize, records: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for nth in 1..=records {
         let body = bodies.next_body();
         let mut head =
-            format!("NATS/1.0\r\nNats-Batch-Id: b{name}\r\nNats-Batch-Sequence: {nth}\r\n");
-        let reply = if nth == records { format!("{INBOX}0 ") } else { String::new() };
+            format!("NATS/1.0\r\nNats-Batch-Id: b{connection}\r\nNats-Batch-Sequence: {nth}\r\n");
+        let reply = if nth == records { format!("{INBOX}{connection}.0 ") } else { String::new() };
         head += if nth == records { "Nats-Batch-Commit: 1\r\n\r\n" } else { "\r\n" };
         let (head_bytes, all_bytes) = (head.len(), head.len() + body.len());
         bytes.extend(format!("HPUB s {reply}{head_bytes} {all_bytes}\r\n{head}").into_bytes());
@@ -173,14 +173,14 @@ impl Dialect for Publish {
             }
             _ => return Err(text.to_owned().into()),
         }
-        let slot = words.next().and_then(|subject| subject.strip_prefix(INBOX));
+        let slot = words.next().and_then(|subject| subject.strip_prefix(INBOX)?.split_once('.'));
         let length: usize = words.next_back().ok_or("a message without a length")?.parse()?;
         let all = line.len() + length + 2;
         let Some(said) = bytes.get(line.len()..all) else { return Ok(None) };
         if said.windows(7).any(|word| word == b"\"error\"") {
             return Err(String::from_utf8_lossy(said).into_owned().into());
         }
-        Ok(Some(Answer { bytes: all, slot: slot.and_then(|slot| slot.parse().ok()) }))
+        Ok(Some(Answer { bytes: all, slot: slot.and_then(|(_, slot)| slot.parse().ok()) }))
     }
 }
 
@@ -192,11 +192,11 @@ mod tests {
     fn an_answer_names_its_slot_and_an_error_ends_the_load() {
         let mut publish = Publish { requests: Vec::new() };
         let mut answer = |bytes: &[u8]| publish.answer(bytes);
-        assert_eq!(answer(b"MSG _I.7 1 2\r\n{").unwrap(), None);
-        let whole = answer(b"MSG _I.7 1 2\r\n{}\r\nMSG").unwrap();
-        assert_eq!(whole, Some(Answer { bytes: 18, slot: Some(7) }));
+        assert_eq!(answer(b"MSG _I.1.7 1 2\r\n{").unwrap(), None);
+        let whole = answer(b"MSG _I.1.7 1 2\r\n{}\r\nMSG").unwrap();
+        assert_eq!(whole, Some(Answer { bytes: 20, slot: Some(7) }));
         assert_eq!(answer(b"PING\r\n").unwrap(), Some(Answer { bytes: 6, slot: None }));
-        assert!(answer(b"MSG _I.0 1 12\r\n{\"error\":{}}\r\n").is_err());
+        assert!(answer(b"MSG _I.0.0 1 12\r\n{\"error\":{}}\r\n").is_err());
         assert!(answer(b"-ERR 'x'\r\n").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! What a queue writes and holds on disk for what it was given, full and drained.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use spillway_benches::agent::{Agent, Setup};
@@ -16,6 +16,8 @@ use spillway_benches::{Error, folder, frames, machine};
 
 /// Outstanding on each of two connections.
 const OUTSTANDING: usize = 512;
+/// As long as these texts are by themselves: what fills one up would compress to nothing.
+const TELEMETRY_BYTES: usize = 213;
 /// How long the disk may take to lie still.
 const SETTLED_MAX: Duration = Duration::from_secs(60);
 /// Between two looks at it.
@@ -87,10 +89,10 @@ impl Records {
         let (name, bodies, settings) = match word {
             "256" => ("256 bytes of text", Bodies::new(256), ""),
             "1024" => ("1 KiB of text", Bodies::new(1024), ""),
-            "telemetry" => ("300 bytes of JSON telemetry", Bodies::telemetry(300), ""),
+            "telemetry" => ("213 bytes of JSON telemetry", Bodies::telemetry(TELEMETRY_BYTES), ""),
             "lz4" => (
-                "300 bytes of JSON telemetry, compress = \"lz4\"",
-                Bodies::telemetry(300),
+                "213 bytes of JSON telemetry, compress = \"lz4\"",
+                Bodies::telemetry(TELEMETRY_BYTES),
                 "compress = \"lz4\"\n",
             ),
             _ => return Err(format!("{word}: no such records").into()),
@@ -110,13 +112,14 @@ impl Records {
     async fn row(&self, folder: &Path, live_bytes: u64) -> Result<Vec<String>, Error> {
         let encoded = self.encoded_bytes(&folder.join("e"))?;
         let records = live_bytes.div_ceil(encoded);
-        let payload = (records * encoded) as f64;
         let own = folder.join("w");
         let setup = self.setup(&own);
         let agent = setup.start()?;
         let before = Usage::of(agent.pid())?.written_bytes;
         let load = (OUTSTANDING, &[None, None][..]);
-        frames::load(agent.socket(), &self.bodies, load, Until::Records(records))?;
+        let until = Until::Records(records);
+        let records = frames::load(agent.socket(), &self.bodies, load, until)?.records;
+        let payload = (records * encoded) as f64;
         let full = still(&setup.data_dir()).await?;
         let written = Usage::of(agent.pid())?.written_bytes - before;
         agent.stop()?;
@@ -168,21 +171,22 @@ async fn drained(setup: &Setup) -> Result<Held, Error> {
 }
 
 async fn wait_until_empty(agent: &Agent) -> Result<(), Error> {
-    let mut before = u64::MAX;
+    let (mut before, mut moved) = (u64::MAX, Instant::now());
     loop {
         let waiting = agent.status().await?.lanes.iter().map(|lane| lane.waiting).sum();
         match waiting {
             0 => return Ok(()),
-            waiting if waiting == before => return Err("the drain stands still".into()),
-            waiting => before = waiting,
+            waiting if waiting < before => (before, moved) = (waiting, Instant::now()),
+            _ if moved.elapsed() > SETTLED_MAX => return Err("the drain stands still".into()),
+            _ => {}
         }
-        tokio::time::sleep(10 * LOOK).await;
+        tokio::time::sleep(LOOK).await;
     }
 }
 
 /// What is held once nothing comes or goes any more.
 async fn still(folder: &Path) -> Result<Held, Error> {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let mut before = Held::of(folder)?;
     loop {
         tokio::time::sleep(LOOK).await;
