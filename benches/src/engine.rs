@@ -10,8 +10,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use futures::future::{BoxFuture, pending};
 use spillway::intake::{Intaking, LaneInfo, Storing};
-use spillway::queue::{AppendError, Ordering, Place, Receipt};
+use spillway::queue::{Answers, AppendError, Ordering, Place, Receipt, Tag};
 use spillway_protocol::local::status::{Configuration, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId, Topic};
@@ -34,7 +35,22 @@ pub trait Engine: Send {
 
 struct Submission {
     record: Record,
-    answer: oneshot::Sender<Result<Receipt, AppendError>>,
+    answer: Answer,
+}
+
+/// Who is answered.
+enum Answer {
+    One(oneshot::Sender<Result<Receipt, AppendError>>),
+    Many(Answers, Tag),
+}
+
+impl Answer {
+    fn send(self, result: Result<Receipt, AppendError>) {
+        match self {
+            Self::One(sender) => drop(sender.send(result)),
+            Self::Many(answers, tag) => answers.put(tag, result),
+        }
+    }
 }
 
 /// An [`Engine`] behind the intake. It knows no repeats, and cannot say where a record is.
@@ -86,7 +102,7 @@ impl Committer {
                     Err(error) => Err(AppendError::Disk(error.clone())),
                 };
                 // Who has hung up gets no answer.
-                drop(answer.send(result));
+                answer.send(result);
             }
             self.next += outstanding as u64;
         }
@@ -124,11 +140,18 @@ fn gather(
 impl Intaking for Behind {
     fn submit(&self, _lane: &LaneName, record: Record) -> Storing {
         let (answer, answered) = oneshot::channel();
-        let sent = self.inbox.send(Submission { record, answer });
+        let sent = self.inbox.send(Submission { record, answer: Answer::One(answer) });
         Box::pin(async move {
             sent.map_err(|_| AppendError::Stopping)?;
             answered.await.unwrap_or(Err(AppendError::Stopping))
         })
+    }
+
+    fn submit_to(&self, _lane: &LaneName, record: Record, answers: &Answers, tag: Tag) {
+        let answer = Answer::Many(answers.clone(), tag);
+        if let Err(closed) = self.inbox.send(Submission { record, answer }) {
+            closed.0.answer.send(Err(AppendError::Stopping));
+        }
     }
 
     fn lanes(&self) -> Arc<[LaneInfo]> {
@@ -145,6 +168,11 @@ impl Intaking for Behind {
 
     fn find_seq(&self, _lane: &LaneName, _stream: StreamId, _seq: u64) -> Place {
         Place::Unknown
+    }
+
+    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, Place> {
+        // Nothing is sent from here.
+        Box::pin(pending())
     }
 
     fn status(&self) -> Status {
@@ -172,6 +200,7 @@ fn status() -> Status {
         own: None,
         control: None,
         quarantine: Default::default(),
+        format: Default::default(),
         rates: Rates::default(),
         pace: Pace::default(),
         drained_in_s: None,

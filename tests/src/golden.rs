@@ -45,7 +45,7 @@ pub fn lane(name: &str) -> LaneName {
 pub fn lanes() -> Vec<LaneOptions> {
     let lanes =
         [("critical", Ordering::None), ("bulk", Ordering::Key), ("_resend", Ordering::None)];
-    lanes.map(|(name, ordering)| LaneOptions { name: lane(name), ordering }).into()
+    lanes.map(|(name, ordering)| LaneOptions { name: lane(name), ordering, ttl: None }).into()
 }
 
 /// Record `n` of a lane: those of `critical` have ids of their app, and the 20th is larger than a

@@ -157,8 +157,7 @@ async fn hostile_clients_disturb_nobody_and_leave_nothing_behind() {
     let queue = open(&dir.path().join("data"));
     let (listener, _file) = socket::bind(&path, 0o600).await.unwrap();
     let topic = Topic::parse("t").unwrap();
-    let lanes =
-        [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None, ttl: None }];
+    let lanes = [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None }];
     let queued = Queued::new(queue.clone(), lanes, || unreachable!("nobody asks for the status"));
     let intake = Intake::new(Arc::new(queued), Options::default(), || {
         RecordId::parse(uuid::Uuid::now_v7().to_string()).unwrap()

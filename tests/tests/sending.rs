@@ -88,7 +88,6 @@ impl Intaking for Behind {
                 last_error: None,
                 hint: None,
                 freshness: None,
-                ttl: None,
                 degraded: None,
                 limit: None,
             }],

@@ -40,6 +40,7 @@ fn options(folder: &Path) -> Options {
         waiting_bytes_max: 64 << 20,
         tell: true,
         keep: Some(Keep { bytes: 64 << 20, time_ms: u64::MAX }),
+        packing: Default::default(),
         seed: 7,
     }
 }
