@@ -170,7 +170,7 @@ impl Intaking for Behind {
         Place::Unknown
     }
 
-    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, Place> {
+    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {
         // Nothing is sent from here.
         Box::pin(pending())
     }

@@ -50,7 +50,7 @@ impl Intaking for Behind {
         self.0.find_seq(lane, stream, seq)
     }
 
-    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, Place> {
+    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {
         // Nothing is sent from this queue.
         pending().boxed()
     }

@@ -138,13 +138,19 @@ fn newer_packs(segment: &Path) {
         let magic = b"\xF1SPW\r\n\x1A\x01";
         let places: Vec<usize> =
             (0..bytes.len()).filter(|at| bytes[*at..].starts_with(magic)).collect();
+        let (mut out, mut copied) = (Vec::new(), 0);
         for at in places {
             let length = u32::from_le_bytes(bytes[at + 36..at + 40].try_into().unwrap()) as usize;
-            let pack = &mut bytes[at..at + 56 + length];
+            let (header, payload) = (&bytes[at..at + 52], &bytes[at + 56..at + 56 + length]);
+            let mut pack = [header, &[0; 12], payload].concat();
             pack[8] = 99;
-            let sum = crc32fast::hash(&[&pack[..52], &pack[56..]].concat());
-            pack[52..56].copy_from_slice(&sum.to_le_bytes());
+            let sum = crc32fast::hash(&[&pack[..60], &pack[64..]].concat());
+            pack[60..64].copy_from_slice(&sum.to_le_bytes());
+            out.extend([&bytes[copied..at], &pack].concat());
+            copied = at + 56 + length;
         }
+        out.extend(&bytes[copied..]);
+        *bytes = out;
     });
 }
 

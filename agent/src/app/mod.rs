@@ -315,6 +315,17 @@ pub fn open_queue(
     Queue::open(queue_options(config), clock.clone())
 }
 
+/// The same, only to raise the level of its folder: also where its records are to be sealed once
+/// that is done.
+pub fn open_queue_to_commit(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Queue, Recovery), OpenError> {
+    let mut options = queue_options(config);
+    options.packing.keys = options.packing.keys.to_read();
+    Queue::open(options, clock.clone())
+}
+
 /// The same, to look into while no agent runs. Writes nothing.
 pub fn inspect_queue(config: &Config, clock: &Arc<dyn WallClock>) -> Result<Inspection, OpenError> {
     Inspection::open(&queue_options(config), clock.clone())

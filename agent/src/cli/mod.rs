@@ -176,8 +176,15 @@ impl ControlAt {
     }
 
     async fn connect(&self) -> Result<client::Client, Failure> {
+        self.connect_by(app::open_queue).await
+    }
+
+    /// The same; of a stopped agent the queue is opened by `open`.
+    async fn connect_by(&self, open: offline::Opening) -> Result<client::Client, Failure> {
         match self.agent().await {
-            Err(gone) if self.is_stopped(&gone) => offline::connect(&self.file.config, gone).await,
+            Err(gone) if self.is_stopped(&gone) => {
+                offline::connect(&self.file.config, gone, open).await
+            }
             connected => connected,
         }
     }

@@ -13,9 +13,9 @@ use super::client::Client;
 use super::{Exit, Failure, output};
 use crate::app;
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{self, Surroundings};
+use crate::config::{self, Config, Surroundings};
 use crate::control::{self, Desk};
-use crate::queue::OpenError;
+use crate::queue::{OpenError, Queue, Recovery};
 
 /// Connects to the queue that `file` describes, to look into it only. `gone` says that no agent
 /// answers, which is the failure where there is no queue either, or where an agent holds it after all.
@@ -30,8 +30,11 @@ pub(super) async fn look(file: &Path, gone: Failure) -> Result<Client, Failure> 
     serve(opened(opening, gone).await?, &folder).await
 }
 
+/// How a queue is opened to be changed.
+pub(super) type Opening = fn(&Config, &Arc<dyn WallClock>) -> Result<(Queue, Recovery), OpenError>;
+
 /// Connects to the queue that `file` describes, to change it; `gone` as above.
-pub(super) async fn connect(file: &Path, gone: Failure) -> Result<Client, Failure> {
+pub(super) async fn connect(file: &Path, gone: Failure, open: Opening) -> Result<Client, Failure> {
     let Ok((config, _)) = config::load(file, &Surroundings::of_process()) else { return Err(gone) };
     let folder = config.gateway.data_dir.clone();
     if !folder.join("identity").exists() {
@@ -41,7 +44,7 @@ pub(super) async fn connect(file: &Path, gone: Failure) -> Result<Client, Failur
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let opening = move || {
         let active = app::last_active(&config);
-        let (queue, _) = app::open_queue(&config, &clock)?;
+        let (queue, _) = open(&config, &clock)?;
         Ok(app::stopped_desk(queue, &config, clock, active))
     };
     serve(opened(opening, gone).await?, &folder).await

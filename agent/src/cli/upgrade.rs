@@ -5,6 +5,7 @@ use clap::Args;
 
 use super::exit::finish;
 use super::{ControlAt, Exit, Failure, output};
+use crate::app;
 use crate::control::api::{Format, Upgrade};
 
 /// Arguments of `upgrade`.
@@ -27,7 +28,8 @@ pub(super) async fn run(args: Arguments) -> Exit {
 async fn upgrade(args: Arguments) -> Result<String, Failure> {
     let answer = match args.commit {
         true => {
-            args.at.connect().await?.post("/v1/upgrade", "application/json", Bytes::new()).await?
+            let mut client = args.at.connect_by(app::open_queue_to_commit).await?;
+            client.post("/v1/upgrade", "application/json", Bytes::new()).await?
         }
         false => args.at.look().await?.get("/v1/upgrade").await?,
     };

@@ -159,14 +159,10 @@ impl Intaking for Fake {
         }
     }
 
-    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place> {
-        let (lane, mut broker) = (lane.clone(), self.broker.subscribe());
+    fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {
+        let mut broker = self.broker.subscribe();
         Box::pin(async move {
-            let took = broker.wait_for(Option::is_some).await.is_ok_and(|took| *took == Some(true));
-            match took {
-                true => Place::Delivered { lane, stream, seq },
-                false => Place::Dead { lane, stream, seq },
-            }
+            broker.wait_for(Option::is_some).await.is_ok_and(|took| *took == Some(true))
         })
     }
 

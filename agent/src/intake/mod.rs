@@ -81,8 +81,8 @@ pub trait Intaking: Send + Sync + 'static {
     /// Where the record with this number is.
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place;
 
-    /// Where the record with this number is, once it does not wait any more.
-    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place>;
+    /// Ends once the record with this number does not wait any more: whether RocketMQ has it.
+    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, bool>;
 
     /// The agent's state.
     fn status(&self) -> Status;

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId};
-use tokio::task::spawn_blocking;
 
 use super::{Intaking, LaneInfo, Storing};
 use crate::queue::{Answers, Place, Queue, Tag};
@@ -54,15 +53,11 @@ impl Intaking for Queued {
         self.queue.find_seq(lane, stream, seq)
     }
 
-    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, Place> {
-        let (queue, lane) = (self.queue.clone(), lane.clone());
-        Box::pin(async move {
-            if let Some(settling) = queue.settling(&lane, stream, seq) {
-                settling.await;
-            }
-            let looked = spawn_blocking(move || queue.find_seq(&lane, stream, seq)).await;
-            looked.unwrap_or(Place::Unknown)
-        })
+    fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, bool> {
+        match self.queue.settling(lane, stream, seq) {
+            Some(settling) => Box::pin(settling),
+            None => Box::pin(ready(false)),
+        }
     }
 
     fn status(&self) -> Status {

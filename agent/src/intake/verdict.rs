@@ -4,12 +4,12 @@ use futures::future::BoxFuture;
 use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use spillway_protocol::message::xml_safe;
 use spillway_protocol::record::{BODY_MAX_BASE64, Record};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Held, RECORD_BYTES, overloaded};
 use super::{Intake, LaneInfo, Storing, routing};
-use crate::queue::{AppendError, Place, Receipt as Stored};
+use crate::queue::{AppendError, Receipt as Stored};
 
 /// Longest topic of the MQ HTTP API, in bytes.
 const HTTP_TOPIC_MAX: usize = 64;
@@ -100,16 +100,13 @@ impl Intake {
     ) -> Reaching {
         let (intake, came) = (self.clone(), Instant::now());
         Box::pin(async move {
-            let stored = timeout(intake.options.commit_max, storing).await;
+            let stored = timeout_at(came + intake.options.commit_max, storing).await;
             let receipt = intake.own_receipt(verdict(stored.map_err(|_| stalled())?))?;
             held.resize(RECORD_BYTES);
             let settled = intake.queue.settled(&receipt.lane, receipt.stream, receipt.seq);
             let level = tokio::select! {
                 biased;
-                place = settled => match place {
-                    Place::Delivered { .. } => Level::Broker,
-                    _ => Level::Disk,
-                },
+                delivered = settled => if delivered { Level::Broker } else { Level::Disk },
                 () = stop.cancelled() => Level::Disk,
                 () = sleep_until(came + intake.options.broker_max) => Level::Disk,
             };

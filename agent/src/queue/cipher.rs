@@ -110,7 +110,7 @@ impl Keys {
     }
 
     /// The same ones, of which none seals.
-    pub(super) fn to_read(&self) -> Self {
+    pub fn to_read(&self) -> Self {
         let all = self.0.current.iter().chain(&self.0.former).cloned().collect();
         Self(Arc::new(Inner { current: None, former: all }))
     }

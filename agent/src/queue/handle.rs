@@ -278,8 +278,8 @@ impl Queue {
         position.map_or(Place::Unknown, |position| lane.place(position))
     }
 
-    /// Ends once the record with this number does not wait any more, whatever became of it; `None`
-    /// if it is not known.
+    /// Ends once the record with this number does not wait any more, and says whether it was
+    /// delivered; `None` if it is not known.
     pub fn settling(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<Settling> {
         let lane = self.lane(lane)?;
         let position = self.position(&lane.name, stream, seq)?;

@@ -65,6 +65,15 @@ pub(super) enum Seen {
     Pending,
 }
 
+/// A table of which not all can be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Damaged {
+    pub(super) lane: usize,
+    /// The position after its segment's last.
+    pub(super) end: u64,
+    name: String,
+}
+
 /// What was known of ids before they were noted again.
 pub(super) struct Before(Vec<Option<Known>>);
 
@@ -192,7 +201,8 @@ impl Ids {
             ids.durable = ids.durable.max(end);
             return;
         }
-        for ((print, _), before) in rows.iter().zip(before.0) {
+        // Backwards: an id that is there twice was first unknown.
+        for ((print, _), before) in rows.iter().zip(before.0).rev() {
             ids.open.remove(print.id());
             ids.open.extend(before.map(|known| (*print.id(), known)));
         }
@@ -219,9 +229,9 @@ impl Ids {
         Ok(())
     }
 
-    /// Reads one of the tables that were only looked at, in full. `None`: there are no more. `Some`
-    /// of a lane and an end: the table of that segment is damaged and gone.
-    pub(super) fn read_one(&self) -> io::Result<Option<Option<(usize, u64)>>> {
+    /// Reads one of the tables that were only looked at, in full. `None`: there are no more. One that
+    /// is damaged is searched as far as it can be until [`Ids::replace`].
+    pub(super) fn read_one(&self) -> io::Result<Option<Option<Damaged>>> {
         let next =
             |ids: &LaneIds| ids.tables.iter().rev().find(|t| !t.is_read()).map(Table::unread);
         let found = self
@@ -239,12 +249,27 @@ impl Ids {
         };
         match read? {
             Some(read) => tables[nth] = read,
-            None => {
-                tables.remove(nth);
-                return Ok(Some(Some((lane, table.end))));
-            }
+            None => return Ok(Some(Some(Damaged { lane, end: table.end, name: table.name }))),
         }
         Ok(Some(None))
+    }
+
+    /// Removes a damaged table; one that was made anew of the same segment takes its place.
+    pub(super) fn replace(&self, damaged: &Damaged) -> io::Result<()> {
+        let ids = &mut self.lock()[damaged.lane];
+        let Some(nth) = ids.tables.iter().position(|table| table.name == damaged.name) else {
+            return Ok(());
+        };
+        ids.store.remove_file(&damaged.name)?;
+        let anew = |table: &Table| table.end == damaged.end && table.name != damaged.name;
+        match ids.tables.iter().rposition(anew) {
+            Some(at) => {
+                let table = ids.tables.remove(at);
+                ids.tables[nth] = table;
+            }
+            None => drop(ids.tables.remove(nth)),
+        }
+        Ok(())
     }
 
     /// Whether a table covers the segment from `first` on, which ends at `end` or before: those that

@@ -80,8 +80,9 @@ fn read_tables(lanes: &[Arc<Lane>], ids: &Ids, faults: &mut Repeated) -> bool {
         let read = ids.read_one().and_then(|read| match read {
             None => Ok(false),
             Some(None) => Ok(true),
-            Some(Some((lane, end))) => {
-                recover::read_ids_again(&lanes[lane], ids, end).map(|()| true)
+            Some(Some(damaged)) => {
+                recover::read_ids_again(&lanes[damaged.lane], ids, damaged.end)?;
+                ids.replace(&damaged).map(|()| true)
             }
         });
         match read {

@@ -289,7 +289,7 @@ impl Lane {
             self.give_up(&mut head, (position, position + 1), end, self.now_ms());
         }
         drop(head);
-        self.watchers.wake(position, position + 1);
+        self.watchers.wake(position, position + 1, end == End::Delivered, |_| false);
         self.touch();
     }
 
@@ -302,7 +302,7 @@ impl Lane {
 
     /// Notes what the far side has to hear of these positions.
     fn give_up(&self, head: &mut Head, (from, to): (u64, u64), end: End, at_ms: u64) {
-        self.watchers.wake(from, to);
+        self.watchers.wake(from, to, false, |position| head.waits(position));
         let Some(fate) = end.fate() else { return };
         for (StreamId(stream), from, to) in self.numbering.spans(from, to) {
             head.untold.add(Grave { fate, stream, from, to, first_ms: at_ms, last_ms: at_ms });

@@ -2,6 +2,7 @@
 //! What is there is settled: it may go, oldest first, where it becomes too much.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -50,6 +51,24 @@ pub(super) fn tidy(folder: &Path, keep_bytes: u64) {
             }
         }
     }
+}
+
+/// Moves what lies in one data folder's to another's, which keeps no more than it may.
+pub(super) fn take_over(from_data_dir: &Path, to_data_dir: &Path) -> io::Result<()> {
+    let to = folder(to_data_dir);
+    for (_, path, _) in segments(&folder(from_data_dir)) {
+        let name = path.file_name().unwrap_or_default();
+        let mut target = to.join(name);
+        for nth in 1.. {
+            if !target.exists() {
+                break;
+            }
+            target = to.join(format!("{}.{nth}", name.to_string_lossy()));
+        }
+        fs::rename(path, target)?;
+    }
+    tidy(&to, KEEP_BYTES);
+    Ok(())
 }
 
 /// When each was put there, its folder and its bytes.

@@ -183,7 +183,12 @@ pub(super) fn bury_again(lane: &Lane, dead: &Dead) -> io::Result<()> {
         }
         let Some(letter) = dead.read(number)? else { continue };
         // Should the lane have begun anew since, another record stands there now.
-        let same = match lane.stored_at(position)? {
+        let stored = match lane.stored_at(position) {
+            // Its key is not here: it is held anyway.
+            Err(error) if KeyMissing::of(&error).is_some() => None,
+            stored => stored?,
+        };
+        let same = match stored {
             Some((_, stored)) => letter.stored.record.id == stored.record.id,
             // It is damaged there, and not lost for all that.
             None => lane.numbering().number(position) == (StreamId(letter.stream), letter.seq),
@@ -242,8 +247,12 @@ fn read_span(lane: &Lane, ids: &Ids, (first, end): (u64, u64)) -> io::Result<Sea
 pub(super) fn read_ids_again(lane: &Lane, ids: &Ids, end: u64) -> io::Result<()> {
     let span = lane.chain.spans().into_iter().find(|(first, limit)| *first < end && end <= *limit);
     let Some((first, _)) = span else { return Ok(()) };
-    let Sealed { first, end } = read_span(lane, ids, (first, end))?;
-    ids.seal(lane.index, first, end, lane.now_ms())
+    match read_span(lane, ids, (first, end)) {
+        // Nobody can say what was in it.
+        Err(error) if KeyMissing::of(&error).is_some() => Ok(()),
+        Err(error) => Err(error),
+        Ok(Sealed { first, end }) => ids.seal(lane.index, first, end, lane.now_ms()),
+    }
 }
 
 /// Lanes that have a folder but are not configured: their records stay, and are told of.

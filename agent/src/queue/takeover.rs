@@ -16,12 +16,14 @@ use super::api::{
     AppendError, DeadFilter, DeadLetter, Fate, GivenUp, LaneOptions, OpenError, Options, Ordering,
     Packing, SettleError, Ticket,
 };
+use super::cipher::KeyId;
 use super::entry::{Copied, Letter, Origin, Stored};
-use super::format::{self, Level, Site};
+use super::format::{self, Feature, Level, Site};
 use super::handle::Queue;
 use super::inspect::all_lanes;
 use super::lease::Lease;
 use super::limits::Limits;
+use super::quarantine;
 use super::store::disk::sync;
 
 /// Records that are taken over at once.
@@ -59,12 +61,24 @@ pub enum TakeoverError {
         waiting: u64,
     },
     /// They cannot be read at this moment.
-    #[error("{waiting} records of lane {lane} cannot be read; see that the disk works")]
+    #[error(
+        "{waiting} records of lane {lane} cannot be read; see that the disk works and their key is there"
+    )]
     Unread {
         /// The lane.
         lane: LaneName,
         /// How many.
         waiting: u64,
+    },
+    /// Their key is not here.
+    #[error(
+        "{letters} dead letters are sealed with the key {key}; add it to [gateway] former_keys"
+    )]
+    Locked {
+        /// How many.
+        letters: u64,
+        /// The key.
+        key: KeyId,
     },
     /// Somebody said so.
     #[error("it was broken off, and goes on at the next start")]
@@ -112,7 +126,10 @@ impl Takeover {
         let unordered = |lane: LaneOptions| LaneOptions { ordering: Ordering::None, ..lane };
         let lanes = all_lanes(&options).into_iter().map(unordered).collect();
         // Nothing is appended, and nothing that is settled has to stay.
-        let packing = Packing { keys: options.packing.keys.to_read(), ..Packing::default() };
+        let keys = &options.packing.keys;
+        let seals = format::level_of(&folder).is_some_and(|l| l.allows(Feature::Encryption));
+        let keys = if seals { keys.clone() } else { keys.to_read() };
+        let packing = Packing { keys, ..Packing::default() };
         let limits = Limits::default();
         let options = Options { lanes, limits, packing, keep: None, tell: true, ..options };
         let site = Site { root: folder.clone(), newer: None };
@@ -231,11 +248,20 @@ impl Takeover {
                 return Err(TakeoverError::Unread { lane, waiting });
             }
         }
+        let dead = self.beside.dead();
+        if let Some((letters, key)) = dead.locked_by() {
+            return Err(TakeoverError::Locked { letters, key });
+        }
+        // What is to be told is what is saved.
+        self.beside.save()?;
         self.into.dead().bequeath(&self.beside.untold()).map_err(|source| self.io(source))?;
-        for letter in self.beside.dead_list(&DeadFilter::default()) {
+        let letters = dead.list(&DeadFilter::default()).map_err(|source| self.io(source))?;
+        for letter in letters {
             self.into.dead().adopt(&adopted(letter))?;
         }
         self.beside.close();
+        quarantine::take_over(&self.folder, self.into.folder().data_dir())
+            .map_err(|source| self.io(source))?;
         self.remove().map_err(|source| self.io(source))
     }
 

@@ -78,8 +78,9 @@ impl Chain {
 
     /// The closed segments that lie wholly in `from..to`, with where the next one begins.
     pub(in crate::queue) fn within(&self, from: u64, to: u64) -> Vec<(SegmentId, u64)> {
-        let end = self.end();
         let segments = self.read_segments();
+        // Under their lock: else one that was closed meanwhile would seem to end earlier.
+        let end = self.end();
         let mut inside = segments.range(from..to.max(from)).peekable();
         let mut found = Vec::new();
         while let Some((_, segment)) = inside.next() {

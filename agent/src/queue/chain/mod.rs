@@ -260,7 +260,10 @@ impl Chain {
         if let Some(end) = self.absent_until(position) {
             return Ok(Read::Hole { until: until.min(end) });
         }
-        self.known(id)?;
+        // A look at all of it, once.
+        if !self.read_segments().get(&id.first).is_some_and(|segment| segment.damaged) {
+            self.known(id)?;
+        }
         self.mark_damaged(id.first);
         Ok(Read::Hole { until })
     }

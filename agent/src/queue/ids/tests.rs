@@ -148,8 +148,18 @@ fn tables_beyond_the_newest_are_searched_before_they_are_read_and_read_one_by_on
     bytes[1000] ^= 1;
     store.save_file(&oldest, &bytes).unwrap();
     assert_eq!(ids.read_one().unwrap(), Some(None));
-    assert_eq!(ids.read_one().unwrap(), Some(Some((0, u64::from(each)))));
+    let damaged = ids.read_one().unwrap().unwrap().unwrap();
+    assert_eq!((damaged.lane, damaged.end), (0, u64::from(each)));
+    assert!(ids.has_table(0, 1, damaged.end), "until there is another");
+    store_ids(&ids, 0, each);
+    ids.seal(0, 0, damaged.end, 9).unwrap();
+    ids.replace(&damaged).unwrap();
+    known(&ids);
     assert_eq!(ids.read_one().unwrap(), None);
+    assert_eq!(store.files("ids-").unwrap().len(), 4);
+    known(&recover(&store));
+    store.remove_file(&store.files("ids-").unwrap()[0]).unwrap();
+    let ids = recover(&store);
     assert!(!ids.has_table(0, 1, u64::from(each)));
     assert_eq!(ids.seen(&print(120_000, 1)).unwrap(), Seen::Same { lane: 0, position: 120_000 });
 }
@@ -206,4 +216,18 @@ fn golden_bytes_of_a_table_under_a_key() {
                   00000000c3ffc5253655d142a173a789b3cf14d2a576028b7ae483540ac604b8\
                   0100000000000000";
     assert_eq!(hex, golden);
+}
+
+#[test]
+fn of_a_group_that_failed_nothing_is_known_also_if_an_id_was_there_twice() {
+    let (_, ids) = fresh();
+    let rows = [(print(7, 1), 5), (print(7, 2), 6)];
+    let before = ids.begin(0, &rows);
+    ids.finish(0, &rows, before, false);
+    // Others take those positions.
+    store_ids(&ids, 100, 103);
+    let later = [(print(8, 1), 5)];
+    let before = ids.begin(0, &later);
+    ids.finish(0, &later, before, true);
+    assert_eq!(ids.seen(&print(7, 1)).unwrap(), Seen::New);
 }

@@ -48,7 +48,9 @@ impl Lane {
         let (done, again) = self.done_ahead(&saved);
         saved.again = again;
         *self.done_list() = done;
-        self.remove(&saved)
+        let removed = self.remove(&saved);
+        saved.again |= removed.is_err();
+        removed
     }
 
     /// Removes what was kept for a resend and is released. Returns what was put aside.
@@ -62,15 +64,16 @@ impl Lane {
             true => self.chain.remove_below(to)?,
             false => Vec::new(),
         };
-        let mut going = std::mem::take(&mut *self.done_list());
+        // Until they are gone they count as what they are.
+        let done = self.done_list().clone();
         // From then on each state has to know that they are settled.
         let goes =
             |&(id, end): &(SegmentId, u64)| end <= released && self.head().pin(id.first, end);
-        let kept = going.extract_if(.., |segment| !goes(segment)).collect();
-        *self.done_list() = kept;
+        let (going, kept): (Done, Done) = done.into_iter().partition(goes);
         for (id, end) in going {
             aside.extend(self.chain.remove_settled(id, end)?);
         }
+        *self.done_list() = kept;
         Ok(aside)
     }
 
