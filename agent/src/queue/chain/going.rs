@@ -11,19 +11,8 @@ impl Chain {
     /// Removes the segments that lie wholly below `position`; damaged ones are put aside. What
     /// cannot be removed now stays and is tried again at the next call.
     pub(in crate::queue) fn remove_below(&self, position: u64) -> io::Result<Vec<PathBuf>> {
-        let end = self.end();
-        let mut aside = Vec::new();
-        for (first, limit) in self.spans() {
-            let last = limit == end;
-            let done = self
-                .read_segments()
-                .get(&first)
-                .filter(|s| limit <= position && !(last && s.live.is_some()))
-                .map(|s| (s.id, s.damaged));
-            let Some((id, damaged)) = done else { break };
-            aside.extend(self.take_away(id, damaged)?);
-        }
-        Ok(aside)
+        let done = self.below(position).into_iter();
+        done.filter_map(|(id, _)| self.take_away(id).transpose()).collect()
     }
 
     /// Removes a closed segment of which all up to `end` is settled for good, though something before
@@ -35,11 +24,13 @@ impl Chain {
     ) -> io::Result<Option<PathBuf>> {
         // Before it is gone: who reads there finds no damage.
         self.note_absent(id.first, end);
-        let damaged = self.read_segments().get(&id.first).filter(|s| s.id == id).map(|s| s.damaged);
-        damaged.map_or(Ok(None), |damaged| self.take_away(id, damaged))
+        self.take_away(id)
     }
 
-    fn take_away(&self, id: SegmentId, damaged: bool) -> io::Result<Option<PathBuf>> {
+    /// Removes a segment, or puts it aside; one that is not there is removed already.
+    fn take_away(&self, id: SegmentId) -> io::Result<Option<PathBuf>> {
+        let found = self.read_segments().get(&id.first).filter(|s| s.id == id).map(|s| s.damaged);
+        let Some(damaged) = found else { return Ok(None) };
         let aside = match damaged {
             true => Some(self.store.quarantine(id)?),
             false => {
