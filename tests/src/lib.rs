@@ -28,6 +28,7 @@ pub mod otlp;
 pub mod page;
 pub mod port;
 pub mod powercut;
+pub mod prometheus;
 pub mod random;
 pub mod redis;
 pub mod relay;
