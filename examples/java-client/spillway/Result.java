@@ -1,0 +1,4 @@
+package spillway;
+
+/** What became of one of many records. */
+public sealed interface Result permits Receipt, Refusal {}
