@@ -19,6 +19,7 @@ pub mod gateway;
 pub mod golden;
 pub mod http;
 pub mod kill;
+pub mod language;
 pub mod ledger;
 pub mod mariadb;
 pub mod mount;
