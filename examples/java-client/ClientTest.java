@@ -227,10 +227,11 @@ public final class ClientTest {
         try (Other other = new Other("silence"); Client client = new Client(other.path);
             Client hasty = new Client(other.path, Duration.ofMillis(200), (error, wait) -> {})) {
             failure(Unanswered.class, () -> hasty.send(NewRecord.of("x")));
-            Thread.currentThread().interrupt();
+            other.asked = Thread.currentThread()::interrupt;
             failure(Unanswered.class, () -> client.send(NewRecord.of("x")));
+            hold(Thread.currentThread().isInterrupted(), "the interrupt is still to be seen");
             failure(InterruptedException.class, () -> client.sendUntilStored(NewRecord.of("x"), PATIENCE));
-            hold(!Thread.interrupted(), "the interrupt was handed on");
+            hold(!Thread.interrupted(), "it was handed on");
         }
     }
 
@@ -263,6 +264,7 @@ public final class ClientTest {
         final Path path = Files.createTempDirectory("spillway").resolve("socket");
         private final ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
         private final List<SocketChannel> kept = new CopyOnWriteArrayList<>();
+        volatile Runnable asked = () -> {};
 
         Other(String answer) throws Exception {
             server.bind(UnixDomainSocketAddress.of(path));
@@ -277,6 +279,7 @@ public final class ClientTest {
                     SocketChannel channel = server.accept();
                     kept.add(channel);
                     channel.read(ByteBuffer.allocate(65536));
+                    asked.run();
                     if (!answer.equals("silence")) {
                         channel.write(ByteBuffer.wrap(answer.getBytes(StandardCharsets.UTF_8)));
                         channel.close();

@@ -6,7 +6,8 @@
  *     const receipt = await client.sendUntilStored(new Record("36.6", { key: "bed-7" }));
  *
  * A record has its id from the start, so sending the same `Record` again, after whatever error,
- * never makes it two. Any number of calls may be under way on one `Client`.
+ * never makes it two. Any number of calls may be under way on one `Client`; those have no order
+ * among them.
  *
  * @module
  */
@@ -270,7 +271,7 @@ export class Client {
     return parse((await this.#exchange("GET", "/v1/status")).text);
   }
 
-  /** Closes all connections; what is under way is `Unanswered`. */
+  /** Closes all connections. The client can still be used. */
   close() {
     this.#agent.destroy();
   }

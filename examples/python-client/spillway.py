@@ -4,7 +4,8 @@
         receipt = client.send_until_stored(Record("36.6", key="bed-7"))
 
 A record has its id from the start, so sending the same `Record` again, after whatever error, never
-makes it two. A `Client` may be used by all threads of a program, also after a fork.
+makes it two. A `Client` may be used by all threads of a program, also after a fork; calls that are
+under way at the same time have no order among them.
 """
 
 from __future__ import annotations

@@ -106,7 +106,11 @@ class WithAgent(Case):
         self.assertEqual(len({receipt.seq for receipt in receipts}), 160)
         child = os.fork()
         if child == 0:
-            os._exit(0 if self.client.send(Record("of a child")).seq else 1)
+            try:
+                self.client.send(Record("of a child"))
+                os._exit(0)
+            finally:
+                os._exit(1)
         for n in range(40):
             self.client.send(Record(f"of the parent, {n}"))
         self.assertEqual(os.waitpid(child, 0)[1], 0)

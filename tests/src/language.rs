@@ -136,6 +136,20 @@ impl Sample {
         self.readings.send(text).unwrap();
     }
 
+    /// Waits until it has stored so many.
+    pub async fn until_stored(&mut self, count: usize) {
+        let found = timeout(PATIENCE, self.receipts.wait_for(|lines| lines.len() >= count)).await;
+        let waits = self.waits.borrow();
+        let stored = matches!(found, Ok(Ok(_)));
+        assert!(stored, "{count} are not stored; ended: {}; it said {waits:#?}", found.is_ok());
+    }
+
+    /// Waits until what it said of its waits is as wanted.
+    pub async fn until_waiting(&mut self, wanted: impl Fn(&[String]) -> bool) {
+        let found = timeout(PATIENCE, self.waits.wait_for(|lines| wanted(lines))).await;
+        found.expect("it does not wait").expect("it has ended");
+    }
+
     /// Ends its input; it has to end by itself, without a complaint.
     pub async fn finish(self) {
         let Self { mut child, readings, .. } = self;
@@ -158,15 +172,6 @@ fn writer(mut pipe: ChildStdin) -> mpsc::UnboundedSender<String> {
     give
 }
 
-/// Waits until the lines are as wanted.
-pub async fn until(
-    said: &mut watch::Receiver<Vec<String>>,
-    wanted: impl Fn(&[String]) -> bool,
-) -> Vec<String> {
-    let found = timeout(PATIENCE, said.wait_for(|lines| wanted(lines))).await;
-    found.expect("in vain").expect("the sample has ended").clone()
-}
-
 /// Gathers the lines of a pipe.
 fn lines(pipe: impl AsyncRead + Send + Unpin + 'static) -> watch::Receiver<Vec<String>> {
     let (tell, said) = watch::channel(Vec::new());
@@ -175,8 +180,6 @@ fn lines(pipe: impl AsyncRead + Send + Unpin + 'static) -> watch::Receiver<Vec<S
         while let Ok(Some(line)) = lines.next_line().await {
             tell.send_modify(|said| said.push(line));
         }
-        // What was said can still be read.
-        tell.closed().await;
     });
     said
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use spillway::broker::Stored;
 use spillway_tests::arrival::Arrival;
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, lane};
-use spillway_tests::language::{Built, Language, Sample, until};
+use spillway_tests::language::{Built, Language, Sample};
 use spillway_tests::oracle;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional};
+use tokio::net::{UnixListener, UnixStream};
 
 const PATIENCE: Duration = Duration::from_secs(180);
 /// Readings for each sample in each round.
@@ -22,6 +24,8 @@ const ROUNDS: usize = 4;
 /// So many records in one request, of every second sample.
 const BATCH: usize = 20;
 const BEDS: usize = 5;
+/// Answers that are lost.
+const LOST: usize = 2;
 
 fn settings(broker: &HttpBroker, lanes: &str) -> String {
     format!(
@@ -131,8 +135,7 @@ impl App {
     }
 
     async fn until_stored(&mut self) {
-        let wanted = self.given.len();
-        until(&mut self.sample.receipts, |lines| lines.len() >= wanted).await;
+        self.sample.until_stored(self.given.len()).await;
     }
 
     /// Every value arrived as one record, the one that the sample was told of; in order by its bed.
@@ -170,12 +173,30 @@ async fn apps(gateway: &Gateway) -> Vec<(Built, App)> {
     apps
 }
 
+/// Connections that died with an agent which is back are no reason to wait.
+async fn restart_while_idle(gateway: &mut Gateway, apps: &mut [(Built, App)]) {
+    for restart in [true, false] {
+        for (_, app) in &mut *apps {
+            app.feed();
+        }
+        for (_, app) in &mut *apps {
+            app.until_stored().await;
+            assert_eq!(*app.sample.waits.borrow(), [""; 0], "{} {}", app.lane, app.mode);
+        }
+        if restart {
+            gateway.kill();
+            gateway.start_ready().await;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_while_the_agent_is_killed() {
     let broker = HttpBroker::start().await;
     let mut gateway = Gateway::new(&settings(&broker, &lanes("order = \"key\"")));
     gateway.start_ready().await;
     let mut apps = apps(&gateway).await;
+    restart_while_idle(&mut gateway, &mut apps).await;
     for round in 1..=ROUNDS {
         for (_, app) in &mut apps {
             app.feed();
@@ -183,7 +204,7 @@ async fn nothing_is_lost_or_doubled_while_the_agent_is_killed() {
         // Somewhere within the round of this one.
         let (_, app) = &mut apps[round];
         let begun = app.given.len() - ROUND;
-        until(&mut app.sample.receipts, |lines| lines.len() > begun + BATCH / 2).await;
+        app.sample.until_stored(begun + BATCH / 2).await;
         gateway.kill();
         gateway.start_ready().await;
         for (_, app) in &mut apps {
@@ -194,7 +215,7 @@ async fn nothing_is_lost_or_doubled_while_the_agent_is_killed() {
     for (_, app) in &mut apps {
         let before = app.sample.waits.borrow().len();
         app.feed();
-        until(&mut app.sample.waits, |lines| lines.len() > before).await;
+        app.sample.until_waiting(|lines| lines.len() > before).await;
     }
     gateway.start_ready().await;
     for (_, app) in &mut apps {
@@ -230,7 +251,7 @@ async fn a_full_lane_is_waited_for() {
         samples.push((built, sample));
     }
     for (_, sample) in &mut samples {
-        until(&mut sample.waits, |lines| lines.iter().any(|line| line.contains("disk_full"))).await;
+        sample.until_waiting(|lines| lines.iter().any(|line| line.contains("disk_full"))).await;
     }
     broker.restart().await;
     for (_, sample) in samples {
@@ -242,4 +263,49 @@ async fn a_full_lane_is_waited_for() {
     let body = |arrival: &Arrival| String::from_utf8(arrival.body.to_vec()).unwrap();
     assert_eq!(arrived.iter().map(body).collect::<BTreeSet<_>>(), given);
     oracle::assert_none("missing numbers", &oracle::gaps(&arrived));
+}
+
+/// Stands between an app and the agent, and keeps the first answers to itself.
+async fn lose_answers(listener: UnixListener, agent: PathBuf) {
+    for connection in 0.. {
+        let (mut app, _) = listener.accept().await.unwrap();
+        let mut agent = UnixStream::connect(&agent).await.unwrap();
+        if connection < LOST {
+            let (mut asked, mut asking) = app.split();
+            let (mut answer, mut request) = agent.split();
+            tokio::select! {
+                _ = copy(&mut asked, &mut request) => panic!("the app did not wait"),
+                first = answer.read_u8() => drop(first.unwrap()),
+            }
+            asking.shutdown().await.unwrap();
+        } else {
+            tokio::spawn(async move { copy_bidirectional(&mut app, &mut agent).await });
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_lost_doubles_nothing() {
+    let broker = HttpBroker::start().await;
+    let mut gateway = Gateway::new(&settings(&broker, &lanes("")));
+    gateway.start_ready().await;
+    for language in Language::ALL {
+        let built = language.built().await;
+        for (batch, path) in [(1, "one"), (2, "two")] {
+            let path = gateway.file(&format!("{path}-{}", language.name()));
+            let listener = UnixListener::bind(&path).unwrap();
+            let between = tokio::spawn(lose_answers(listener, gateway.socket()));
+            let mut sample = built.sample(&path, language.name(), batch);
+            sample.feed(&["bed-7 36.6".to_owned(), "bed-8 36.7".to_owned()]);
+            sample.until_stored(2).await;
+            sample.until_waiting(|lines| lines.len() >= LOST).await;
+            assert_eq!(sample.waits.borrow().len(), LOST);
+            sample.finish().await;
+            between.abort();
+        }
+    }
+    let status = gateway.until_delivered(PATIENCE).await;
+    for language in Language::ALL {
+        assert_eq!(lane(&status, language.name()).accepted, 4, "{language:?}");
+    }
 }

@@ -21,7 +21,8 @@ import java.util.function.BiConsumer;
  *     Receipt receipt = client.sendUntilStored(NewRecord.of("36.6").withKey("bed-7"), Client.FOR_EVER);
  * }</pre>
  *
- * One client may be used by all threads of a program; each call under way has a connection of its own.
+ * One client may be used by all threads of a program. Each call under way has a connection of its own,
+ * so those at the same time have no order among them.
  * An interrupt ends a call: it throws, with the thread's interrupt status set or as
  * {@link InterruptedException}.
  */
