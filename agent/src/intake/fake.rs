@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, pending};
 use spillway_protocol::local::status::{Configuration, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{IdOrigin, LaneName, MessageKey, Record, RecordId, Topic};
@@ -27,6 +27,8 @@ pub(super) struct Fake {
     disk: watch::Sender<bool>,
     /// Records reach the "broker" while this says what becomes of them.
     broker: watch::Sender<Option<bool>>,
+    /// Records of this lane never reach it.
+    pub(super) stuck: Mutex<Option<LaneName>>,
     /// The next submits fail with this.
     pub(super) failing: Mutex<Option<AppendError>>,
     /// A record with this body makes the session panic.
@@ -48,6 +50,7 @@ impl Fake {
             stored: Mutex::default(),
             disk: watch::channel(true).0,
             broker: watch::channel(None).0,
+            stuck: Mutex::default(),
             failing: Mutex::default(),
             panics: AtomicBool::new(false),
         })
@@ -119,6 +122,9 @@ impl Intaking for Fake {
             panic!("asked for by the test");
         }
         let answer = self.store(lane, record);
+        if self.stuck.lock().unwrap().as_ref() == Some(lane) {
+            return Box::pin(pending());
+        }
         let mut disk = self.disk.subscribe();
         Box::pin(async move {
             disk.wait_for(|works| *works).await.map_err(|_| AppendError::Stopping)?;
@@ -188,6 +194,7 @@ impl Intaking for Fake {
             format: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
+            open_files: Default::default(),
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,

@@ -90,8 +90,8 @@ impl Intake {
         }
     }
 
-    /// Waits for the disk and then for RocketMQ: for `broker_max` from now on, and not beyond the
-    /// agent's stop. While it waits for the latter, the record costs no more than its answer.
+    /// Waits for the disk and then for RocketMQ, as [`Self::deliver`] does. While it waits for the
+    /// latter, the record costs no more than its answer.
     pub(super) fn reach(
         &self,
         storing: Storing,
@@ -103,12 +103,26 @@ impl Intake {
             let stored = timeout_at(came + intake.options.commit_max, storing).await;
             let receipt = intake.own_receipt(verdict(stored.map_err(|_| stalled())?))?;
             held.resize(RECORD_BYTES);
-            let settled = intake.queue.settled(&receipt.lane, receipt.stream, receipt.seq);
+            intake.deliver(receipt, came, stop).await
+        })
+    }
+
+    /// Waits for RocketMQ to have what is on disk: for `broker_max` from when it came, and not beyond
+    /// the agent's stop.
+    pub(super) fn deliver(
+        &self,
+        receipt: Receipt,
+        came: Instant,
+        stop: CancellationToken,
+    ) -> Reaching {
+        let settled = self.queue.settled(&receipt.lane, receipt.stream, receipt.seq);
+        let late = came + self.options.broker_max;
+        Box::pin(async move {
             let level = tokio::select! {
                 biased;
                 delivered = settled => if delivered { Level::Broker } else { Level::Disk },
                 () = stop.cancelled() => Level::Disk,
-                () = sleep_until(came + intake.options.broker_max) => Level::Disk,
+                () = sleep_until(late) => Level::Disk,
             };
             Ok(Receipt { level, ..receipt })
         })

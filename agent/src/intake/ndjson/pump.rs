@@ -1,6 +1,7 @@
 //! Reads lines, submits them in order, and hands on their answers in order.
 
 use std::collections::{HashSet, VecDeque};
+use std::mem::replace;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -9,7 +10,7 @@ use hyper::body::Incoming;
 use spillway_protocol::local::json::{self, JSON_MAX, KnownKey};
 use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use spillway_protocol::record::{IdOrigin, RecordId};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Writer;
@@ -17,30 +18,43 @@ use super::chains::{Chain, Chains};
 use super::lines::{Line, Lines};
 use crate::intake::admission::{Held, RECORD_BYTES, overloaded};
 use crate::intake::verdict::{Proven, Reaching, stalled, stopping, verdict};
-use crate::intake::{Intake, Storing};
-use crate::queue::Place;
+use crate::intake::Intake;
+use crate::queue::{Answered, Answers, Place, Tag};
 
 /// Most lines without an answer yet; beyond it the disk is waited for, never the client.
 const PENDING_MAX: usize = 4096;
 
-/// A line's answer to come, in the order of the lines.
+/// A line without an answer yet, in the order of the lines.
 enum Slot {
-    Storing {
-        storing: Storing,
-        deadline: Instant,
-        chain: Chain,
-        held: Held,
-    },
-    /// To reach RocketMQ, too.
+    Storing(Waiting),
+    /// On disk, and to reach RocketMQ, too.
     Reaching {
         reaching: Reaching,
-        chain: Chain,
-        bytes: usize,
+        _held: Held,
     },
+    Settled(Result<Receipt, Refusal>),
     Refused {
         refusal: Refusal,
         times: u64,
     },
+}
+
+/// A record that waits for the disk.
+struct Waiting {
+    came: Instant,
+    level: Level,
+    chain: Chain,
+    /// The app's own.
+    id: Option<RecordId>,
+    held: Held,
+}
+
+/// What those that are pending have waited for.
+enum Event {
+    Stored(Vec<Answered>),
+    Reached(Result<Receipt, Refusal>),
+    /// The disk has not answered in time.
+    Stalled,
 }
 
 pub(super) struct Pump {
@@ -51,8 +65,15 @@ pub(super) struct Pump {
     /// For the line under way.
     line_held: Held,
     pending: VecDeque<Slot>,
+    /// The first of them is the nth slot of the request.
+    first: u64,
+    /// No slot before this one waits for the disk.
+    storing_from: u64,
+    /// From the disk, by the number of the slot.
+    stored: Answers,
+    /// What the pending hold.
     pending_bytes: usize,
-    /// The apps' own ids among the pending.
+    /// The apps' own ids among those that wait for the disk.
     pending_ids: HashSet<RecordId>,
     chains: Chains,
     /// Everything from here on is refused with this.
@@ -68,6 +89,9 @@ impl Pump {
             answers,
             lines: Lines::new(JSON_MAX),
             pending: VecDeque::new(),
+            first: 0,
+            storing_from: 0,
+            stored: Answers::default(),
             pending_bytes: 0,
             pending_ids: HashSet::new(),
             chains: Chains::default(),
@@ -84,8 +108,8 @@ impl Pump {
             let waiting = !self.pending.is_empty();
             let next = tokio::select! {
                 biased;
-                answer = head(&mut self.pending), if waiting => {
-                    self.settle_head(answer);
+                event = self.event(), if waiting => {
+                    self.note(event);
                     continue;
                 }
                 next = timeout(idle_max, body.frame()) => next,
@@ -143,7 +167,7 @@ impl Pump {
     async fn check_room(&mut self) {
         // An answer that has come is smaller than one that is to come.
         while !self.has_room() && !self.pending.is_empty() {
-            self.settle_next().await;
+            self.progress().await;
         }
         if self.closed.is_none() {
             if self.stop.is_cancelled() {
@@ -197,6 +221,8 @@ impl Pump {
     async fn submit(&mut self, proven: Proven, mut held: Held) {
         let Proven { lane, record, level } = proven;
         let chain = Chain::new(&lane, record.order_key.as_ref());
+        // Of those before it in its order all must be known that is.
+        self.reap();
         if self.chains.bars(&chain) {
             self.chains.bar(chain);
             return self.refuse(not_attempted());
@@ -208,29 +234,21 @@ impl Pump {
         // Those behind it in its order must know what becomes of it.
         let wait = chain.is_bound() && self.may_be_refused(&record.id, record.id_origin);
         held.resize(record.size_bytes() + RECORD_BYTES);
-        if record.id_origin == IdOrigin::App {
-            self.pending_ids.insert(record.id.clone());
-        }
+        let id = (record.id_origin == IdOrigin::App).then(|| record.id.clone());
+        self.pending_ids.extend(id.clone());
         self.pending_bytes += held.bytes();
-        let storing = self.intake.queue.submit(&lane.name, record);
-        self.pending.push_back(match level {
-            Level::Disk => {
-                let deadline = Instant::now() + self.intake.options.commit_max;
-                Slot::Storing { storing, deadline, chain, held }
-            }
-            Level::Broker => {
-                let bytes = held.bytes();
-                let reaching = self.intake.reach(storing, held, self.stop.clone());
-                Slot::Reaching { reaching, chain, bytes }
-            }
-        });
-        if wait {
-            self.settle_all().await;
+        let nth = self.first + self.pending.len() as u64;
+        let tag = Tag { correlation: nth, bytes: held.bytes() };
+        let waiting = Waiting { came: Instant::now(), level, chain, id, held };
+        self.pending.push_back(Slot::Storing(waiting));
+        self.intake.queue.submit_to(&lane.name, record, &self.stored, tag);
+        while wait && matches!(self.slot(nth), Some(Slot::Storing(_))) {
+            self.progress().await;
         }
         while self.pending.len() > PENDING_MAX
             || self.pending_bytes > self.intake.options.memory_bytes / 4
         {
-            self.settle_next().await;
+            self.progress().await;
         }
     }
 
@@ -247,7 +265,7 @@ impl Pump {
             match self.intake.budget.try_hold(bytes) {
                 Some(held) => return Some(held),
                 None if self.pending.is_empty() => return None,
-                None => self.settle_next().await,
+                None => self.progress().await,
             }
         }
     }
@@ -260,73 +278,112 @@ impl Pump {
         }
     }
 
-    /// Hands on what has been answered already.
+    /// Notes what has been answered already.
     fn reap(&mut self) {
-        while let Some(slot) = self.pending.front_mut() {
-            let answer = match slot {
-                Slot::Refused { refusal, .. } => Err(refusal.clone()),
-                Slot::Storing { storing, .. } => match storing.now_or_never() {
-                    Some(answer) => verdict(answer),
-                    None => return,
-                },
-                Slot::Reaching { reaching, .. } => match reaching.now_or_never() {
-                    Some(answer) => answer,
-                    None => return,
-                },
-            };
-            self.settle_head(answer);
+        if let Some(answers) = self.stored.next().now_or_never() {
+            self.note(Event::Stored(answers));
+        }
+        while let Some(Slot::Reaching { reaching, .. }) = self.pending.front_mut() {
+            let Some(answer) = reaching.now_or_never() else { return };
+            self.note(Event::Reached(answer));
         }
     }
 
     async fn settle_all(&mut self) {
         while !self.pending.is_empty() {
-            self.settle_next().await;
+            self.progress().await;
         }
     }
 
-    async fn settle_next(&mut self) {
-        let answer = head(&mut self.pending).await;
-        self.settle_head(answer);
+    async fn progress(&mut self) {
+        let event = self.event().await;
+        self.note(event);
     }
 
-    fn settle_head(&mut self, answer: Result<Receipt, Refusal>) {
-        match self.pending.pop_front() {
-            None => {}
-            Some(Slot::Refused { refusal, times }) => self.answers.refuse(refusal, times),
-            Some(Slot::Storing { chain, held, .. }) => {
-                self.pending_bytes -= held.bytes();
-                let answer = self.intake.own_receipt(answer);
-                self.answer(chain, answer);
+    /// What happens next to those that are pending; never, if there are none. All wait for the disk
+    /// at the same time: only then is it known which may not be followed, and their memory free.
+    async fn event(&mut self) -> Event {
+        let oldest = self.oldest_storing().map(|waiting| waiting.came);
+        let commit_by = oldest.unwrap_or_else(Instant::now) + self.intake.options.commit_max;
+        let reached = match self.pending.front_mut() {
+            Some(Slot::Reaching { reaching, .. }) => reaching.left_future(),
+            _ => std::future::pending().right_future(),
+        };
+        tokio::select! {
+            biased;
+            answers = self.stored.next(), if oldest.is_some() => Event::Stored(answers),
+            answer = reached => Event::Reached(answer),
+            () = sleep_until(commit_by), if oldest.is_some() => Event::Stalled,
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Stored(answers) => {
+                for (tag, answer) in answers {
+                    self.settle(tag.correlation, verdict(answer));
+                }
             }
-            Some(Slot::Reaching { chain, bytes, .. }) => {
-                self.pending_bytes -= bytes;
-                self.answer(chain, answer);
+            Event::Stalled => self.settle(self.storing_from, Err(stalled())),
+            Event::Reached(answer) => {
+                if let Some(slot @ Slot::Reaching { .. }) = self.pending.front_mut() {
+                    self.pending_bytes -= RECORD_BYTES;
+                    *slot = Slot::Settled(answer);
+                }
             }
         }
-        if self.pending.is_empty() {
-            self.pending_ids.clear();
+        self.hand_on();
+    }
+
+    /// What the disk says of the nth slot, if that still waits for it.
+    fn settle(&mut self, nth: u64, answer: Result<Receipt, Refusal>) {
+        let answer = self.intake.own_receipt(answer);
+        let Some(slot @ Slot::Storing(_)) = self.slot(nth) else { return };
+        let Slot::Storing(waiting) = replace(slot, Slot::Settled(answer.clone())) else { return };
+        let Waiting { came, level, chain, id, mut held } = waiting;
+        self.pending_bytes -= held.bytes();
+        if let Some(id) = id {
+            self.pending_ids.remove(&id);
+        }
+        match answer {
+            Err(_) => self.chains.bar(chain),
+            Ok(receipt) if level == Level::Broker => {
+                let reaching = self.intake.deliver(receipt, came, self.stop.clone());
+                held.resize(RECORD_BYTES);
+                self.pending_bytes += RECORD_BYTES;
+                if let Some(slot) = self.slot(nth) {
+                    *slot = Slot::Reaching { reaching, _held: held };
+                }
+            }
+            Ok(_) => {}
         }
     }
 
-    fn answer(&mut self, chain: Chain, answer: Result<Receipt, Refusal>) {
-        if answer.is_err() {
-            self.chains.bar(chain);
+    /// Hands on the answers that are there, as far as their order allows.
+    fn hand_on(&mut self) {
+        while let Some(Slot::Settled(_) | Slot::Refused { .. }) = self.pending.front() {
+            self.first += 1;
+            match self.pending.pop_front() {
+                Some(Slot::Settled(answer)) => self.answers.put(answer),
+                Some(Slot::Refused { refusal, times }) => self.answers.refuse(refusal, times),
+                _ => {}
+            }
         }
-        self.answers.put(answer);
     }
-}
 
-/// What became of the first line that is pending; never, if there is none.
-async fn head(pending: &mut VecDeque<Slot>) -> Result<Receipt, Refusal> {
-    match pending.front_mut() {
-        None => std::future::pending().await,
-        Some(Slot::Refused { refusal, .. }) => Err(refusal.clone()),
-        Some(Slot::Storing { storing, deadline, .. }) => match timeout_at(*deadline, storing).await
-        {
-            Ok(answer) => verdict(answer),
-            Err(_) => Err(stalled()),
-        },
-        Some(Slot::Reaching { reaching, .. }) => reaching.await,
+    fn slot(&mut self, nth: u64) -> Option<&mut Slot> {
+        self.pending.get_mut(usize::try_from(nth.checked_sub(self.first)?).ok()?)
+    }
+
+    fn oldest_storing(&mut self) -> Option<&Waiting> {
+        self.storing_from = self.storing_from.max(self.first);
+        while !matches!(self.slot(self.storing_from)?, Slot::Storing(_)) {
+            self.storing_from += 1;
+        }
+        match self.slot(self.storing_from)? {
+            Slot::Storing(waiting) => Some(waiting),
+            _ => None,
+        }
     }
 }
 

@@ -103,3 +103,53 @@ async fn the_waits_of_all_lines_are_one() {
     assert!(reply.lines().iter().all(|line| line["level"] == "disk"));
     assert!(begun.elapsed() < Duration::from_secs(30), "not one after the other");
 }
+
+/// Begins a request of these lines.
+async fn begin(rig: &Rig, text: &str) -> UnixStream {
+    let mut stream = rig.connect().await;
+    stream.write_all(&post(LINES, text.as_bytes(), "")).await.unwrap();
+    stream
+}
+
+async fn stored(rig: &Rig, count: usize) {
+    let all = async {
+        while rig.fake.bodies().len() < count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let timeout = tokio::time::timeout(Duration::from_secs(10), all).await;
+    assert!(timeout.is_ok(), "{} of {count} are stored", rig.fake.bodies().len());
+}
+
+#[tokio::test]
+async fn lines_behind_one_that_waits_cost_no_more_than_their_answers() {
+    let rig = Rig::plain().await;
+    let line = |level| format!("{{\"body\":\"{}\",\"level\":\"{level}\"}}\n", "x".repeat(500_000));
+    let text = line("broker") + &line("broker").repeat(3) + &line("disk").repeat(3);
+    let mut stream = begin(&rig, &text).await;
+    stored(&rig, 7).await;
+    rig.settle(100_000).await;
+    rig.stop.cancel();
+    assert_eq!(Reply::read(&mut stream).await.lines().len(), 7);
+}
+
+#[tokio::test]
+async fn a_line_whose_id_is_known_waits_for_the_disk_only() {
+    let rig = Rig::plain().await;
+    rig.post(JSON, br#"{"body":"1","id":"x"}"#).await;
+    let text = r#"{"body":"2","level":"broker"}
+        {"body":"1","id":"x","order_key":"k"}
+        {"body":"3","order_key":"k"}
+        {"body":"other","id":"x","order_key":"k"}
+        {"body":"4","order_key":"k"}
+        {"body":"5"}"#;
+    let mut stream = begin(&rig, text).await;
+    stored(&rig, 4).await;
+    assert_eq!(rig.fake.bodies(), ["1", "2", "3", "5"]);
+    rig.fake.set_broker(true);
+    let reply = Reply::read(&mut stream).await;
+    let lines = reply.lines();
+    let codes = lines.iter().map(|line| line["error"]["code"].to_string());
+    let reused = ["null", "null", "null", "\"id_reused\"", "\"not_attempted\"", "null"];
+    assert_eq!(codes.collect::<Vec<_>>(), reused);
+}

@@ -190,3 +190,23 @@ async fn a_slow_disk_slows_the_client_instead_of_refusing_it() {
     let ((), all) = tokio::join!(write, read);
     assert_eq!((all.matches("\"seq\"").count(), all.matches("error").count()), (100, 0));
 }
+
+#[tokio::test]
+async fn a_refusal_is_heeded_while_another_lane_is_slow() {
+    let rig = Rig::plain().await;
+    rig.post(JSON, br#"{"body":"1","id":"x"}"#).await;
+    *rig.fake.stuck.lock().unwrap() = Some(crate::intake::fake::lane("laned", crate::queue::Ordering::Lane).name);
+    let mut stream = rig.connect().await;
+    let text = r#"{"body":"slow","lane":"laned"}
+        {"body":"other","id":"x","order_key":"k"}
+        {"body":"2","order_key":"k"}
+        {"body":"3"}"#;
+    stream.write_all(&post(LINES, text.as_bytes(), "")).await.unwrap();
+    let stored = async {
+        while rig.fake.bodies().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), stored).await.is_ok());
+    assert_eq!(rig.fake.bodies(), ["1", "slow", "3"]);
+}
