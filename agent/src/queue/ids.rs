@@ -89,6 +89,8 @@ struct LaneIds {
     /// Positions below it are durable.
     durable: u64,
     tables: Vec<Table>,
+    /// Ends and names of those that were damaged at the start.
+    damaged: Vec<(u64, String)>,
 }
 
 #[derive(Clone, Copy)]
@@ -147,10 +149,10 @@ impl Ids {
     /// Takes up the tables of lanes `0..`, in the order of `stores`.
     pub(super) fn recover(stores: Vec<Arc<dyn Store>>, keys: Keys) -> io::Result<Self> {
         let lane = |store: Arc<dyn Store>| {
-            let tables = Table::load_all(store.as_ref())?;
+            let (tables, damaged) = Table::load_all(store.as_ref())?;
             let durable = tables.iter().map(|table| table.end).max().unwrap_or(0);
             let open = ByIdHash::default();
-            Ok(LaneIds { store, keys: keys.clone(), open, durable, tables })
+            Ok(LaneIds { store, keys: keys.clone(), open, durable, tables, damaged })
         };
         Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
     }
@@ -272,11 +274,30 @@ impl Ids {
         Ok(())
     }
 
-    /// Whether a table covers the segment from `first` on, which ends at `end` or before: those that
-    /// followed may be gone.
-    pub(super) fn has_table(&self, lane: usize, first: u64, end: u64) -> bool {
-        let ends = |table: &Table| first < table.end && table.end <= end;
-        self.lock()[lane].tables.iter().any(ends)
+    /// Where the segment from `first` on ends, as its table says, if there is one. That is at `limit`
+    /// or before: those that followed may be gone, though their tables are not.
+    pub(super) fn table_end(&self, lane: usize, first: u64, limit: u64) -> Option<u64> {
+        let ids = &self.lock()[lane];
+        let inside = |end: &u64| first < *end && *end <= limit;
+        // The first is its own.
+        let end = ids.tables.iter().map(|table| table.end).filter(inside).min()?;
+        let damaged = ids.damaged.iter().map(|(end, _)| *end).filter(inside).min();
+        damaged.is_none_or(|damaged| end <= damaged).then_some(end)
+    }
+
+    /// Another table stands for those that were damaged at the start and end behind `first`, at
+    /// `limit` or before.
+    pub(super) fn replaced(&self, lane: usize, first: u64, limit: u64) {
+        let ids = &mut self.lock()[lane];
+        let store = ids.store.clone();
+        ids.damaged.retain(|(end, name)| {
+            let replaced = first < *end && *end <= limit;
+            if replaced {
+                // One that stays is passed over again.
+                drop(store.remove_file(name));
+            }
+            !replaced
+        });
     }
 
     /// Forgets tables whose window is over: everything in them is settled (below `watermark`),

@@ -211,7 +211,7 @@ fn packer(options: &Options, lane: &LaneName) -> Packer {
 fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
     let mut unwritten = Unwritten::default();
     for (first, end) in lane.chain.spans() {
-        if end == first || ids.has_table(lane.index, first, end) {
+        if end == first || ids.table_end(lane.index, first, end).is_some() {
             continue;
         }
         match read_span(lane, ids, (first, end)) {
@@ -221,26 +221,31 @@ fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
             }
             sealed => unwritten.push(sealed?),
         }
-        if let Err(error) = unwritten.write(ids, lane.index, now_ms) {
-            tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
+        match unwritten.write(ids, lane.index, now_ms) {
+            Ok(()) => ids.replaced(lane.index, first, end),
+            Err(error) => {
+                tracing::warn!(%error, lane = %lane.name, "a table of ids could not be written; it is tried again");
+            }
         }
     }
     Ok(unwritten)
 }
 
 fn read_span(lane: &Lane, ids: &Ids, (first, end): (u64, u64)) -> io::Result<Sealed> {
-    let mut rows = Vec::new();
+    let (mut rows, mut last) = (Vec::new(), None);
     for position in first..end {
         let Some((_, stored)) = lane.stored_at(position)? else {
             continue;
         };
+        last = Some(position);
         if stored.record.id_origin == IdOrigin::App {
             rows.push((Print::of(&stored.record), position));
         }
     }
     let before = ids.begin(lane.index, &rows);
     ids.finish(lane.index, &rows, before, true);
-    Ok(Sealed { first, end })
+    // Those that followed it may be gone.
+    Ok(Sealed { first, end: last.map_or(end, |last| last + 1) })
 }
 
 /// The table of the segment that ended at `end` turned out to be damaged: it is made anew.

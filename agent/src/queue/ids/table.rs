@@ -120,20 +120,26 @@ impl Table {
         Ok(())
     }
 
-    /// The tables that earlier runs left, oldest first. A damaged one is passed over: its segment
-    /// was either sealed long ago or is read again by recovery.
-    pub(super) fn load_all(store: &dyn Store) -> io::Result<Vec<Self>> {
-        let (mut tables, mut bytes) = (Vec::new(), 0);
+    /// The tables that earlier runs left, oldest first, and the ends and names of those that are
+    /// damaged: the segment of such a one was either removed long ago or is read again by recovery.
+    pub(super) fn load_all(store: &dyn Store) -> io::Result<(Vec<Self>, Vec<(u64, String)>)> {
+        let (mut tables, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
         for name in store.files(PREFIX)?.into_iter().rev() {
-            let Some(table) = Self::look(store, &name)? else { continue };
-            bytes += table.len * ROW_BYTES as u64;
-            match bytes <= AT_ONCE_BYTES {
-                true => tables.extend(table.read(store)?),
-                false => tables.push(table),
+            let Some((end, _)) = parse_name(&name) else { continue };
+            let mut table = Self::look(store, &name)?;
+            bytes += table.as_ref().map_or(0, |table| table.len * ROW_BYTES as u64);
+            if bytes <= AT_ONCE_BYTES
+                && let Some(looked_at) = table
+            {
+                table = looked_at.read(store)?;
+            }
+            match table {
+                Some(table) => tables.push(table),
+                None => damaged.push((end, name)),
             }
         }
         tables.reverse();
-        Ok(tables)
+        Ok((tables, damaged))
     }
 
     /// What the first bytes of a table say.

@@ -65,7 +65,7 @@ fn sealed_ids_are_found_again_also_after_a_restart() {
             assert_eq!(ids.seen(&print(known, 1)).unwrap(), same);
         }
         assert_eq!(ids.seen(&print(6_000, 1)).unwrap(), Seen::New);
-        assert!(ids.has_table(0, 1, 4_000));
+        assert_eq!(ids.table_end(0, 1, 4_000), Some(4_000));
     }
 }
 
@@ -150,7 +150,7 @@ fn tables_beyond_the_newest_are_searched_before_they_are_read_and_read_one_by_on
     assert_eq!(ids.read_one().unwrap(), Some(None));
     let damaged = ids.read_one().unwrap().unwrap().unwrap();
     assert_eq!((damaged.lane, damaged.end), (0, u64::from(each)));
-    assert!(ids.has_table(0, 1, damaged.end), "until there is another");
+    assert!(ids.table_end(0, 1, damaged.end).is_some(), "until there is another");
     store_ids(&ids, 0, each);
     ids.seal(0, 0, damaged.end, 9).unwrap();
     ids.replace(&damaged).unwrap();
@@ -160,7 +160,7 @@ fn tables_beyond_the_newest_are_searched_before_they_are_read_and_read_one_by_on
     known(&recover(&store));
     store.remove_file(&store.files("ids-").unwrap()[0]).unwrap();
     let ids = recover(&store);
-    assert!(!ids.has_table(0, 1, u64::from(each)));
+    assert_eq!(ids.table_end(0, 1, u64::from(each)), None);
     assert_eq!(ids.seen(&print(120_000, 1)).unwrap(), Seen::Same { lane: 0, position: 120_000 });
 }
 
@@ -192,7 +192,7 @@ fn under_a_key_ids_are_found_by_who_has_it_and_their_hashes_stand_nowhere() {
         assert_eq!(one.seen(&print(id, 1)).unwrap(), known);
         assert_eq!(none.seen(&print(id, 1)).unwrap(), Seen::New);
     }
-    assert!(none.has_table(0, 1, 2_000), "its segment need not be read for that");
+    assert!(none.table_end(0, 1, 2_000).is_some(), "its segment need not be read for that");
     for name in store.files("ids-").unwrap() {
         let bytes = store.load_file(&name).unwrap();
         assert!(!is_damaged(&bytes));
@@ -230,4 +230,26 @@ fn of_a_group_that_failed_nothing_is_known_also_if_an_id_was_there_twice() {
     let before = ids.begin(0, &later);
     ids.finish(0, &later, before, true);
     assert_eq!(ids.seen(&print(7, 1)).unwrap(), Seen::New);
+}
+
+#[test]
+fn a_damaged_table_is_missed_beside_that_of_a_segment_which_is_gone() {
+    let (store, ids) = fresh();
+    for (from, to) in [(1, 10), (10, 20)] {
+        store_ids(&ids, from, to);
+        ids.seal(0, u64::from(from), u64::from(to), 7).unwrap();
+    }
+    assert_eq!(recover(&store).table_end(0, 1, 30), Some(10));
+    let own = store.files("ids-").unwrap().swap_remove(0);
+    store.save_file(&own, b"damaged").unwrap();
+    let ids = recover(&store);
+    assert_eq!(ids.table_end(0, 1, 30), None, "the segment has to be read again");
+    store_ids(&ids, 1, 10);
+    ids.seal(0, 1, 10, 9).unwrap();
+    ids.replaced(0, 1, 30);
+    for ids in [ids, recover(&store)] {
+        assert_eq!(ids.table_end(0, 1, 30), Some(10));
+        assert_eq!(ids.seen(&print(5, 1)).unwrap(), Seen::Same { lane: 0, position: 5 });
+    }
+    assert_eq!(store.files("ids-").unwrap().len(), 2);
 }
