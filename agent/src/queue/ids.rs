@@ -157,6 +157,12 @@ impl Ids {
         Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
     }
 
+    /// The chain of `lane` ends at `end`, whatever its tables say: what comes is durable only once it
+    /// is stored.
+    pub(super) fn begin_at(&self, lane: usize, end: u64) {
+        self.lock()[lane].durable = end;
+    }
+
     /// Where the id was seen, if it was.
     pub(super) fn seen(&self, print: &Print) -> io::Result<Seen> {
         for (lane, ids) in self.lock().iter().enumerate() {
@@ -164,7 +170,9 @@ impl Ids {
                 continue;
             };
             return Ok(match known {
-                Known { position, .. } if position >= ids.durable => Seen::Pending,
+                Known { position, .. } if position >= ids.durable && ids.is_open(&print.key) => {
+                    Seen::Pending
+                }
                 Known { body, position, .. } if body == print.body => Seen::Same { lane, position },
                 Known { position, .. } => Seen::Other { lane, position },
             });
@@ -379,6 +387,11 @@ impl Ids {
 }
 
 impl LaneIds {
+    /// Whether it is of the segment being filled.
+    fn is_open(&self, key: &Key) -> bool {
+        self.open.contains_key(&key.hash)
+    }
+
     fn find(&self, key: &Key) -> io::Result<Option<Known>> {
         if let Some(known) = self.open.get(&key.hash) {
             return Ok(Some(*known));

@@ -138,6 +138,7 @@ pub(super) fn recover(
     let mut unwritten = Vec::new();
     for lane in &lanes {
         bury_again(lane, &dead)?;
+        ids.begin_at(lane.index, lane.chain.end());
         let of_lane = read_ids(lane, &ids, clock.now_ms())?;
         lane.keep_from(of_lane.keeps().unwrap_or(u64::MAX));
         unwritten.push(of_lane);

@@ -253,3 +253,18 @@ fn a_damaged_table_is_missed_beside_that_of_a_segment_which_is_gone() {
     }
     assert_eq!(store.files("ids-").unwrap().len(), 2);
 }
+
+#[test]
+fn an_id_being_stored_is_not_durable_because_a_table_reaches_further_than_the_chain() {
+    let (store, ids) = fresh();
+    store_ids(&ids, 1, 100);
+    ids.seal(0, 1, 100, 7).unwrap();
+    let ids = recover(&store);
+    ids.begin_at(0, 50);
+    assert_eq!(ids.seen(&print(80, 1)).unwrap(), Seen::Same { lane: 0, position: 80 });
+    let rows = [(print(500, 1), 50)];
+    let before = ids.begin(0, &rows);
+    assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::Pending);
+    ids.finish(0, &rows, before, true);
+    assert_eq!(ids.seen(&rows[0].0).unwrap(), Seen::Same { lane: 0, position: 50 });
+}
