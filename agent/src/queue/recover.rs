@@ -212,7 +212,11 @@ fn packer(options: &Options, lane: &LaneName) -> Packer {
 fn read_ids(lane: &Lane, ids: &Ids, now_ms: u64) -> io::Result<Unwritten> {
     let mut unwritten = Unwritten::default();
     for (first, end) in lane.chain.spans() {
-        if end == first || ids.table_end(lane.index, first, end).is_some() {
+        if let Some(end) = ids.table_end(lane.index, first, end) {
+            lane.chain.note_end(first, end);
+            continue;
+        }
+        if end == first {
             continue;
         }
         match read_span(lane, ids, (first, end)) {

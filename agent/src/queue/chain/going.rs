@@ -85,9 +85,18 @@ impl Chain {
         found
     }
 
+    /// The segment that begins at `first` ends at `end`, though those that followed may be gone.
+    pub(in crate::queue) fn note_end(&self, first: u64, end: u64) {
+        self.read_segments().get(&first).iter().for_each(|segment| segment.ends_at(end));
+    }
+
     /// It is not there any more.
     pub(super) fn forget(&self, id: SegmentId) {
-        let gone = self.write_segments().remove(&id.first);
+        let mut segments = self.write_segments();
+        let gone = segments.remove(&id.first);
+        let before = segments.range(..id.first).next_back();
+        before.iter().for_each(|(_, segment)| segment.ends_at(id.first));
+        drop(segments);
         gone.iter().for_each(|segment| self.sizes.forget(segment));
         self.lock_cache().forget(id);
     }

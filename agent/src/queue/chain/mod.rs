@@ -51,11 +51,20 @@ struct Segment {
     damaged: bool,
     /// Bytes of its files, from the first look after it was closed on.
     bytes: OnceLock<u64>,
+    /// The position after its last, where that is known: those that followed may be gone.
+    end: OnceLock<u64>,
 }
 
 impl Segment {
     fn new(id: SegmentId, live: Option<Live>) -> Self {
-        Self { id, live, damaged: false, bytes: OnceLock::new() }
+        Self { id, live, damaged: false, bytes: OnceLock::new(), end: OnceLock::new() }
+    }
+}
+
+impl Segment {
+    /// Known once, it stays so.
+    fn ends_at(&self, end: u64) {
+        let _ = self.end.set(end);
     }
 }
 

@@ -48,7 +48,7 @@ impl Chain {
         self.sizes.noted.load(Relaxed)
     }
 
-    /// The segments' ranges with the bytes of their files; the open one too, if there is one.
+    /// The segments' own ranges with the bytes of their files; the open one too, if there is one.
     pub(in crate::queue) fn sizes(&self) -> Vec<(u64, u64, u64)> {
         self.ranges(true)
     }
@@ -63,7 +63,8 @@ impl Chain {
         let segments = self.read_segments();
         let next = segments.keys().skip(1).copied().chain([end]);
         let wanted = segments.values().zip(next).filter(|(s, _)| open_too || s.live.is_none());
-        let wanted: Vec<(SegmentId, u64)> = wanted.map(|(s, to)| (s.id, to)).collect();
+        let to = |segment: &Segment, next: u64| segment.end.get().map_or(next, |to| *to.min(&next));
+        let wanted: Vec<(SegmentId, u64)> = wanted.map(|(s, next)| (s.id, to(s, next))).collect();
         drop(segments);
         wanted.into_iter().map(|(id, to)| (id.first, to, self.bytes_of(id))).collect()
     }

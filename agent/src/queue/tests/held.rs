@@ -78,3 +78,34 @@ fn what_was_delivered_behind_a_held_record_is_kept_for_a_resend_within_its_bound
     let old = queue.resend(&b, &a(), queue.stream(), 50, 60).unwrap();
     assert_eq!(old.expired, [(50, 60)]);
 }
+
+#[test]
+fn what_waits_before_segments_that_are_gone_counts_with_all_its_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut queue = open_in(folder.path(), None);
+    let body = "x".repeat(64 << 10);
+    // A group that comes after them finds the segment full.
+    let waiting = 24;
+    for n in 0..waiting {
+        queue.submit(&a(), record(&format!("w{n}"), &body)).wait().unwrap();
+    }
+    for n in 0..400 {
+        queue.submit(&a(), record(&format!("r{n}"), &body)).wait().unwrap();
+    }
+    for lease in queue.lease(&a(), 1000, usize::MAX) {
+        match lease.position <= waiting {
+            true => lease.defer(None, false),
+            false => lease.ack(),
+        }
+    }
+    settle_down(&queue, 5 * MIB);
+    for _ in 0..2 {
+        let figures = queue.figures(&a()).unwrap();
+        assert_eq!(figures.accounts.waiting, waiting);
+        let expected = waiting * (64 << 10);
+        assert!((expected..expected * 3 / 2).contains(&figures.live_bytes), "{figures:?}");
+        queue.close();
+        drop(queue);
+        queue = open_in(folder.path(), None);
+    }
+}
