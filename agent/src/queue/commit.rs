@@ -4,7 +4,7 @@
 
 use std::io;
 use std::mem::take;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use spillway_protocol::message::Flags;
 use spillway_protocol::record::LaneName;
@@ -168,6 +168,8 @@ impl Committer {
     pub(super) fn commit(&mut self, group: Group) -> Result<Committed, Failed> {
         self.rotate(false);
         let mut batch = Batch::default();
+        let ids = self.ids.clone();
+        let turn = group.iter().any(|submission| submission.print.is_some()).then(|| ids.turn());
         let mut group = group.into_iter();
         while let Some(submission) = group.next() {
             match self.admit(&submission, &batch) {
@@ -184,7 +186,7 @@ impl Committer {
             }
         }
         self.fit(&mut batch);
-        self.store(batch)
+        self.store(batch, turn)
     }
 
     /// Leaves in the batch what there is room for: all of it, or what comes before the first that
@@ -242,7 +244,11 @@ impl Committer {
         receipt(&self.lane.name, self.lane.numbering().newest(), submission, position)
     }
 
-    fn store(&mut self, batch: Batch) -> Result<Committed, Failed> {
+    fn store(
+        &mut self,
+        batch: Batch,
+        turn: Option<MutexGuard<'_, ()>>,
+    ) -> Result<Committed, Failed> {
         let Batch { candidates, repeats, full: refused, bytes, .. } = batch;
         let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
         let newest = self.lane.numbering().newest();
@@ -257,6 +263,7 @@ impl Committer {
         }
         self.lane.note_clock(self.tail.next());
         let before = self.ids.begin(self.lane.index, &rows);
+        drop(turn);
         let result = self.tail.append(&entries);
         self.ids.finish(self.lane.index, &rows, before, result.is_ok());
         match result {

@@ -78,7 +78,11 @@ pub(super) struct Damaged {
 pub(super) struct Before(Vec<Option<Known>>);
 
 /// The ids of all lanes.
-pub(super) struct Ids(Mutex<Vec<LaneIds>>);
+pub(super) struct Ids {
+    lanes: Mutex<Vec<LaneIds>>,
+    /// Held by the lane that decides which ids are new, until it has noted them.
+    turn: Mutex<()>,
+}
 
 struct LaneIds {
     store: Arc<dyn Store>,
@@ -154,7 +158,8 @@ impl Ids {
             let open = ByIdHash::default();
             Ok(LaneIds { store, keys: keys.clone(), open, durable, tables, damaged })
         };
-        Ok(Self(Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?)))
+        let lanes = Mutex::new(stores.into_iter().map(lane).collect::<io::Result<_>>()?);
+        Ok(Self { lanes, turn: Mutex::default() })
     }
 
     /// The chain of `lane` ends at `end`, whatever its tables say: what comes is durable only once it
@@ -189,6 +194,12 @@ impl Ids {
             }
         }
         Ok(None)
+    }
+
+    /// While it is held no other lane decides which ids are new: between [`Ids::seen`] and
+    /// [`Ids::begin`] two lanes would take the same one.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes ids that `lane` is about to store. Returns what was known of each: a replay brings an
@@ -382,7 +393,7 @@ impl Ids {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<LaneIds>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -121,6 +121,28 @@ fn a_drained_queue_gives_its_disk_back() {
 }
 
 #[test]
+fn an_id_that_comes_to_two_lanes_at_once_is_stored_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    let lanes = [a(), LaneName::parse("b").unwrap()];
+    for round in 0..40 {
+        let of = |lane: &LaneName| {
+            let submit = |n| queue.submit(lane, record(&format!("r{round}-{n}"), "x"));
+            (0..50).map(submit).collect::<Vec<_>>()
+        };
+        let of = &of;
+        let [one, other] = std::thread::scope(|scope| {
+            let submitting = lanes.each_ref().map(|lane| scope.spawn(move || of(lane)));
+            submitting.map(|thread| thread.join().unwrap())
+        });
+        for (one, other) in one.into_iter().zip(other) {
+            let new = |ticket: Ticket| ticket.wait().is_ok_and(|receipt| !receipt.duplicate);
+            assert!(!(new(one) && new(other)), "round {round}");
+        }
+    }
+}
+
+#[test]
 fn the_same_id_is_the_same_record_also_after_restarts_and_in_another_lane() {
     let folder = tempfile::tempdir().unwrap();
     let mut queue = open(folder.path());
