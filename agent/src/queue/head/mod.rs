@@ -347,13 +347,14 @@ impl Head {
 
     /// Nothing is left of `from..to`.
     pub(super) fn damaged(&mut self, from: u64, to: u64) {
+        let lost = self.settled.gaps(from, to);
         for position in from..to {
             if self.active.contains_key(&position) {
                 self.settle(position, End::Damaged);
             }
         }
         self.close(from, to, End::Damaged);
-        self.note_lost(from, to);
+        lost.into_iter().for_each(|(from, to)| self.note_lost(from, to));
     }
 
     /// Recovery found `position` among the dead letters.

@@ -199,3 +199,13 @@ fn what_is_leased_ahead_is_one_stretch_until_what_is_before_it_is_done() {
     (1..10).for_each(|position| head.settle(position, End::Delivered));
     assert_eq!((head.settled().watermark(), head.tally().delivered), (10, 9));
 }
+
+#[test]
+fn what_was_delivered_is_not_lost_to_damage_around_it() {
+    let (mut head, now) = (head(Ordering::None), Instant::now());
+    lease_all(&mut head, &[1; 9], now);
+    head.settle(5, End::Delivered);
+    head.damaged(3, 8);
+    let lost: Vec<u64> = (1..10).filter(|position| head.is_lost(*position)).collect();
+    assert_eq!(lost, [3, 4, 6, 7]);
+}
