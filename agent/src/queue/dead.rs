@@ -52,6 +52,8 @@ struct Inner {
     bytes: u64,
     /// Letters that are sealed with a key that is not here, and the last such key.
     locked: Option<(u64, KeyId)>,
+    /// As how many of them lanes count, which cannot be read from them.
+    locked_of: BTreeMap<LaneName, u64>,
     timeline: Timeline,
     /// Letters before this are known to be dead by their lanes' saved states.
     noted: u64,
@@ -98,6 +100,8 @@ impl Dead {
         let keys = &options.packing.keys;
         let saved_end = Some(saved.end).filter(|end| *end > 0);
         let (chain, _) = Chain::recover(store, keys.clone(), saved_end)?;
+        // Files of what left may be gone.
+        saved.above.iter().for_each(|&(from, to)| chain.note_absent(from, to));
         let chain = Arc::new(chain);
         let packer = Packer::new(false, keys.clone());
         let tail = Tail::new(chain.clone(), packer, SEGMENT_BYTES, StreamId(0), 0, rng);
@@ -115,6 +119,7 @@ impl Dead {
             here: BTreeMap::new(),
             bytes: 0,
             locked: None,
+            locked_of: BTreeMap::new(),
             timeline: Timeline::new(wall_ms, Instant::now()),
             noted: 0,
             purged: Vec::new(),
@@ -302,12 +307,21 @@ impl Dead {
         Ok((whole, lost))
     }
 
-    /// Letters that are sealed with a key that is not here.
-    pub(super) fn locked(&self) -> u64 {
-        self.locked_by().map_or(0, |(count, _)| count)
+    /// How many of the letters that `lane` misses are among those that are sealed with a key that is
+    /// not here. Each counts in one lane: the first that missed it.
+    pub(super) fn locked_of(&self, lane: &LaneName, missing: u64) -> u64 {
+        if missing == 0 {
+            return 0;
+        }
+        let mut inner = self.lock();
+        let all = inner.locked.map_or(0, |(count, _)| count);
+        let counted: u64 = inner.locked_of.values().sum();
+        let of_lane = inner.locked_of.entry(lane.clone()).or_default();
+        *of_lane += missing.saturating_sub(*of_lane).min(all - counted);
+        missing.min(*of_lane)
     }
 
-    /// The same, and the last such key.
+    /// Letters that are sealed with a key that is not here, and the last such key.
     pub(super) fn locked_by(&self) -> Option<(u64, KeyId)> {
         self.lock().locked
     }
@@ -381,7 +395,18 @@ impl Dead {
         numbers.iter().for_each(|number| inner.forget(*number));
         // Both slots of the state must know it before a segment may go.
         self.chain.store().save_state(&state)?;
-        self.chain.remove_below(inner.settled.watermark())
+        self.remove_settled(&inner.settled)
+    }
+
+    /// Removes segments of which no letter is here any more, also behind one that stays.
+    fn remove_settled(&self, settled: &Settled) -> io::Result<Vec<PathBuf>> {
+        let mut aside = self.chain.remove_below(settled.watermark())?;
+        for (from, to) in settled.above(usize::MAX) {
+            for (id, end) in self.chain.within(from, to) {
+                aside.extend(self.chain.remove_settled(id, end)?);
+            }
+        }
+        Ok(aside)
     }
 
     /// What left, durably, and is not told.

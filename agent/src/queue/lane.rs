@@ -362,7 +362,7 @@ impl Lane {
             if missing > 0 { self.dead.figures(&self.name).0.saturating_sub(dead) } else { 0 };
         let (dead, lost) = (dead + came.min(missing), missing.saturating_sub(came));
         // Some are there and cannot be read for want of their key, whose they are neither.
-        let locked = lost.min(self.dead.locked());
+        let locked = self.dead.locked_of(&self.name, lost);
         let (dead, lost) = (dead + locked, lost - locked);
         // More letters than the lane has noted: a crash came before it could, so these records
         // wait again and are there twice.

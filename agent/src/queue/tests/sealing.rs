@@ -133,3 +133,45 @@ fn a_lane_of_one_order_waits_for_the_key_and_gives_nothing_out_of_turn() {
         assert_eq!(accounts(&queue).waiting, 6);
     }
 }
+
+fn letter_segments(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries =
+        std::fs::read_dir(folder.join("dead")).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> = entries.filter(|path| path.is_dir()).collect();
+    segments.sort();
+    segments
+}
+
+#[test]
+fn letters_without_their_key_count_once_and_keep_no_others_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let b = LaneName::parse("b").unwrap();
+    filled(folder.path(), true);
+    let queue = opened(folder.path(), Keys::new(Some(&FIRST), []));
+    (0..2).for_each(|n| drop(queue.submit(&b, record(&format!("b{n}"), "x")).wait().unwrap()));
+    let leases = queue.lease(&b, 2, usize::MAX).into_iter();
+    leases.for_each(|lease| lease.dead_letter("code", "reason").unwrap());
+    queue.save().unwrap();
+    queue.close();
+    drop(queue);
+    // Those of the other lane are lost, and not only locked.
+    std::fs::remove_dir_all(letter_segments(folder.path()).pop().unwrap()).unwrap();
+    let open = || opened(folder.path(), Keys::new(Some(&SECOND), []));
+    let queue = open();
+    let of_b = queue.figures(&b).unwrap().accounts;
+    assert_eq!((accounts(&queue).dead, of_b.dead, of_b.damaged), (DEAD, 0, 2));
+    queue.close();
+    drop(queue);
+    for n in 0..6 {
+        let queue = open();
+        queue.submit(&b, record(&format!("c{n}"), "x")).wait().unwrap();
+        let lease = queue.lease(&b, 1, usize::MAX).remove(0);
+        lease.dead_letter("code", "reason").unwrap();
+        queue.close();
+        assert_eq!(queue.dead_purge(&DeadFilter::default()).unwrap(), 1);
+    }
+    assert_eq!(letter_segments(folder.path()).len(), 1, "{:?}", letter_segments(folder.path()));
+    let queue = opened(folder.path(), Keys::new(Some(&SECOND), [&FIRST]));
+    assert_eq!(queue.dead_list(&DeadFilter::default()).len() as u64, DEAD);
+    assert_eq!(accounts(&queue).dead, DEAD);
+}
