@@ -86,6 +86,12 @@ impl Breakages {
         suspects.map(|breakage| (breakage.since, breakage.reason.as_str()))
     }
 
+    /// Where the suspects stand.
+    pub(super) fn suspect_positions(&self) -> impl Iterator<Item = u64> {
+        let suspects = self.0.iter().filter(|(_, breakage)| Self::is_suspect(breakage.failures));
+        suspects.map(|(position, _)| *position)
+    }
+
     /// The first suspect, and how it failed.
     pub(super) fn first_suspect(&self) -> Option<(u64, Mishap)> {
         let mut suspects = self.0.iter().filter(|(_, b)| Self::is_suspect(b.failures));

@@ -96,6 +96,11 @@ impl Breaker {
         }
     }
 
+    /// Whether the record at `position` does more than wait for its next try.
+    pub fn is_stuck(&self, position: u64) -> bool {
+        self.suspects.get(&position).is_some_and(Suspect::is_stuck)
+    }
+
     /// Records that failed and wait for another try.
     pub fn suspect_positions(&self) -> impl Iterator<Item = u64> {
         self.suspects.keys().copied()

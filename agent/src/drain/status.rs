@@ -117,11 +117,13 @@ impl LaneState {
     }
 
     fn held_keys(&self) -> u64 {
+        if self.config.order != Order::Key {
+            return 0;
+        }
         let refused: usize = self.breakers.values().map(Breaker::held_keys).sum();
-        let breaking = match self.config.order {
-            Order::Key => self.breakages.suspects().count(),
-            Order::None | Order::Lane => 0,
-        };
+        // One that was refused may break the connection, too.
+        let known = |at: &u64| self.breakers.values().any(|breaker| breaker.is_stuck(*at));
+        let breaking = self.breakages.suspect_positions().filter(|at| !known(at)).count();
         (refused + breaking) as u64
     }
 

@@ -264,6 +264,7 @@ async fn a_record_that_fails_in_two_ways_is_counted_once() {
     let name = LaneName::parse("a").unwrap();
     assert_eq!(handle.mishap(&name, 0).map(|mishap| mishap.code), Some("Bad".to_owned()));
     assert_eq!(handle.lane_outlook(&name).unwrap().failed, 1);
+    assert_eq!(handle.status().lanes[0].held_keys, 1);
 }
 
 #[tokio::test(start_paused = true)]
