@@ -2,6 +2,7 @@
 //! and why. A letter leaves by being replayed into its lane or purged.
 
 mod aging;
+mod locked;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -307,25 +308,6 @@ impl Dead {
         Ok((whole, lost))
     }
 
-    /// How many of the letters that `lane` misses are among those that are sealed with a key that is
-    /// not here. Each counts in one lane: the first that missed it.
-    pub(super) fn locked_of(&self, lane: &LaneName, missing: u64) -> u64 {
-        if missing == 0 {
-            return 0;
-        }
-        let mut inner = self.lock();
-        let all = inner.locked.map_or(0, |(count, _)| count);
-        let counted: u64 = inner.locked_of.values().sum();
-        let of_lane = inner.locked_of.entry(lane.clone()).or_default();
-        *of_lane += missing.saturating_sub(*of_lane).min(all - counted);
-        missing.min(*of_lane)
-    }
-
-    /// Letters that are sealed with a key that is not here, and the last such key.
-    pub(super) fn locked_by(&self) -> Option<(u64, KeyId)> {
-        self.lock().locked
-    }
-
     /// Where its files are kept.
     pub(super) fn store(&self) -> &Arc<dyn Store> {
         self.chain.store()
@@ -465,14 +447,6 @@ impl Inner {
         *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.places.insert((origin.lane.clone(), origin.position), position);
         self.letters.insert(position, origin);
-    }
-
-    fn lock_out(&mut self, from: u64, until: u64, key: KeyId) {
-        let before = self.locked.map_or(0, |(count, _)| count);
-        if self.locked.is_none_or(|(_, known)| known != key) {
-            tracing::error!(%key, from, "dead letters are sealed with a key that this agent does not have; they stay, and wait for it: add it to [gateway] former_keys");
-        }
-        self.locked = Some((before + until - from, key));
     }
 
     fn forget(&mut self, number: u64) {
