@@ -16,22 +16,25 @@ use tokio_util::sync::CancellationToken;
 use super::answers::Writer;
 use super::chains::{Chain, Chains};
 use super::lines::{Line, Lines};
+use crate::intake::Intake;
 use crate::intake::admission::{Held, RECORD_BYTES, overloaded};
 use crate::intake::verdict::{Proven, Reaching, stalled, stopping, verdict};
-use crate::intake::Intake;
 use crate::queue::{Answered, Answers, Place, Tag};
 
 /// Most lines without an answer yet; beyond it the disk is waited for, never the client.
 const PENDING_MAX: usize = 4096;
 
 /// A line without an answer yet, in the order of the lines.
-enum Slot {
+struct Slot {
+    /// What it costs; nothing, if it was refused at once.
+    held: Held,
+    state: State,
+}
+
+enum State {
     Storing(Waiting),
     /// On disk, and to reach RocketMQ, too.
-    Reaching {
-        reaching: Reaching,
-        _held: Held,
-    },
+    Reaching(Reaching),
     Settled(Result<Receipt, Refusal>),
     Refused {
         refusal: Refusal,
@@ -46,7 +49,6 @@ struct Waiting {
     chain: Chain,
     /// The app's own.
     id: Option<RecordId>,
-    held: Held,
 }
 
 /// What those that are pending have waited for.
@@ -239,10 +241,10 @@ impl Pump {
         self.pending_bytes += held.bytes();
         let nth = self.first + self.pending.len() as u64;
         let tag = Tag { correlation: nth, bytes: held.bytes() };
-        let waiting = Waiting { came: Instant::now(), level, chain, id, held };
-        self.pending.push_back(Slot::Storing(waiting));
+        let waiting = Waiting { came: Instant::now(), level, chain, id };
+        self.pending.push_back(Slot { held, state: State::Storing(waiting) });
         self.intake.queue.submit_to(&lane.name, record, &self.stored, tag);
-        while wait && matches!(self.slot(nth), Some(Slot::Storing(_))) {
+        while wait && matches!(self.state(nth), Some(State::Storing(_))) {
             self.progress().await;
         }
         while self.pending.len() > PENDING_MAX
@@ -271,10 +273,14 @@ impl Pump {
     }
 
     fn refuse(&mut self, refusal: Refusal) {
-        match self.pending.back_mut() {
+        match self.pending.back_mut().map(|slot| &mut slot.state) {
             None => self.answers.refuse(refusal, 1),
-            Some(Slot::Refused { refusal: same, times }) if *same == refusal => *times += 1,
-            Some(_) => self.pending.push_back(Slot::Refused { refusal, times: 1 }),
+            Some(State::Refused { refusal: same, times }) if *same == refusal => *times += 1,
+            Some(_) => {
+                let (held, state) =
+                    (self.intake.budget.empty(), State::Refused { refusal, times: 1 });
+                self.pending.push_back(Slot { held, state });
+            }
         }
     }
 
@@ -283,7 +289,7 @@ impl Pump {
         if let Some(answers) = self.stored.next().now_or_never() {
             self.note(Event::Stored(answers));
         }
-        while let Some(Slot::Reaching { reaching, .. }) = self.pending.front_mut() {
+        while let Some(State::Reaching(reaching)) = self.state(self.first) {
             let Some(answer) = reaching.now_or_never() else { return };
             self.note(Event::Reached(answer));
         }
@@ -303,10 +309,10 @@ impl Pump {
     /// What happens next to those that are pending; never, if there are none. All wait for the disk
     /// at the same time: only then is it known which may not be followed, and their memory free.
     async fn event(&mut self) -> Event {
-        let oldest = self.oldest_storing().map(|waiting| waiting.came);
+        let oldest = self.storing_since();
         let commit_by = oldest.unwrap_or_else(Instant::now) + self.intake.options.commit_max;
-        let reached = match self.pending.front_mut() {
-            Some(Slot::Reaching { reaching, .. }) => reaching.left_future(),
+        let reached = match self.pending.front_mut().map(|slot| &mut slot.state) {
+            Some(State::Reaching(reaching)) => reaching.left_future(),
             _ => std::future::pending().right_future(),
         };
         tokio::select! {
@@ -326,47 +332,52 @@ impl Pump {
             }
             Event::Stalled => self.settle(self.storing_from, Err(stalled())),
             Event::Reached(answer) => {
-                if let Some(slot @ Slot::Reaching { .. }) = self.pending.front_mut() {
-                    self.pending_bytes -= RECORD_BYTES;
-                    *slot = Slot::Settled(answer);
+                if let Some(state @ State::Reaching(_)) = self.state(self.first) {
+                    *state = State::Settled(answer);
                 }
             }
         }
         self.hand_on();
     }
 
-    /// What the disk says of the nth slot, if that still waits for it.
+    /// What the disk says of the nth slot, if that still waits for it; from then on it costs no more
+    /// than its answer.
     fn settle(&mut self, nth: u64, answer: Result<Receipt, Refusal>) {
         let answer = self.intake.own_receipt(answer);
-        let Some(slot @ Slot::Storing(_)) = self.slot(nth) else { return };
-        let Slot::Storing(waiting) = replace(slot, Slot::Settled(answer.clone())) else { return };
-        let Waiting { came, level, chain, id, mut held } = waiting;
-        self.pending_bytes -= held.bytes();
+        let Some(state @ State::Storing(_)) = self.state(nth) else { return };
+        let before = replace(state, State::Settled(answer.clone()));
+        let State::Storing(Waiting { came, level, chain, id }) = before else { return };
         if let Some(id) = id {
             self.pending_ids.remove(&id);
         }
-        match answer {
-            Err(_) => self.chains.bar(chain),
-            Ok(receipt) if level == Level::Broker => {
-                let reaching = self.intake.deliver(receipt, came, self.stop.clone());
-                held.resize(RECORD_BYTES);
-                self.pending_bytes += RECORD_BYTES;
-                if let Some(slot) = self.slot(nth) {
-                    *slot = Slot::Reaching { reaching, _held: held };
-                }
+        let reaching = match answer {
+            Ok(receipt) => (level == Level::Broker)
+                .then(|| self.intake.deliver(receipt, came, self.stop.clone())),
+            Err(_) => {
+                self.chains.bar(chain);
+                None
             }
-            Ok(_) => {}
+        };
+        let Some(slot) = self.slot(nth) else { return };
+        if let Some(reaching) = reaching {
+            slot.state = State::Reaching(reaching);
         }
+        let before = slot.held.bytes();
+        slot.held.resize(RECORD_BYTES);
+        self.pending_bytes -= before - RECORD_BYTES;
     }
 
     /// Hands on the answers that are there, as far as their order allows.
     fn hand_on(&mut self) {
-        while let Some(Slot::Settled(_) | Slot::Refused { .. }) = self.pending.front() {
+        let is_there =
+            |slot: &mut Slot| matches!(slot.state, State::Settled(_) | State::Refused { .. });
+        while let Some(slot) = self.pending.pop_front_if(is_there) {
             self.first += 1;
-            match self.pending.pop_front() {
-                Some(Slot::Settled(answer)) => self.answers.put(answer),
-                Some(Slot::Refused { refusal, times }) => self.answers.refuse(refusal, times),
-                _ => {}
+            self.pending_bytes -= slot.held.bytes();
+            match slot.state {
+                State::Settled(answer) => self.answers.put(answer),
+                State::Refused { refusal, times } => self.answers.refuse(refusal, times),
+                State::Storing(_) | State::Reaching(_) => {}
             }
         }
     }
@@ -375,14 +386,18 @@ impl Pump {
         self.pending.get_mut(usize::try_from(nth.checked_sub(self.first)?).ok()?)
     }
 
-    fn oldest_storing(&mut self) -> Option<&Waiting> {
+    fn state(&mut self, nth: u64) -> Option<&mut State> {
+        self.slot(nth).map(|slot| &mut slot.state)
+    }
+
+    /// When the oldest came of those that wait for the disk.
+    fn storing_since(&mut self) -> Option<Instant> {
         self.storing_from = self.storing_from.max(self.first);
-        while !matches!(self.slot(self.storing_from)?, Slot::Storing(_)) {
+        loop {
+            if let State::Storing(waiting) = self.state(self.storing_from)? {
+                return Some(waiting.came);
+            }
             self.storing_from += 1;
-        }
-        match self.slot(self.storing_from)? {
-            Slot::Storing(waiting) => Some(waiting),
-            _ => None,
         }
     }
 }

@@ -195,7 +195,8 @@ async fn a_slow_disk_slows_the_client_instead_of_refusing_it() {
 async fn a_refusal_is_heeded_while_another_lane_is_slow() {
     let rig = Rig::plain().await;
     rig.post(JSON, br#"{"body":"1","id":"x"}"#).await;
-    *rig.fake.stuck.lock().unwrap() = Some(crate::intake::fake::lane("laned", crate::queue::Ordering::Lane).name);
+    *rig.fake.stuck.lock().unwrap() =
+        Some(crate::intake::fake::lane("laned", crate::queue::Ordering::Lane).name);
     let mut stream = rig.connect().await;
     let text = r#"{"body":"slow","lane":"laned"}
         {"body":"other","id":"x","order_key":"k"}
