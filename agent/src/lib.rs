@@ -19,7 +19,7 @@
 //! [`why`] says why something has not left, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
 //! it shares with the intake's front for the SDKs of the MQ HTTP API, [`attendance`] is which local
 //! clients are connected, [`network`] is told by the kernel of routes that come and go,
-//! [`plan`] sizes a fleet by simulating it with [`fleet`], [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`] and [`allocator`] are
+//! [`plan`] sizes a fleet by simulating it with [`fleet`], [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`], [`open_files`] and [`allocator`] are
 //! what is asked of the machine.
 
 pub mod admin;
@@ -44,6 +44,7 @@ pub mod link;
 pub mod logs;
 mod mq_http;
 pub mod network;
+pub mod open_files;
 pub mod own;
 pub mod pace;
 pub mod plan;

@@ -203,6 +203,7 @@ fn status() -> Status {
         format: Default::default(),
         rates: Rates::default(),
         pace: Pace::default(),
+        open_files: Default::default(),
         drained_in_s: None,
         first_send_in_s: None,
         clock_offset_s: None,

@@ -55,7 +55,7 @@ impl Agent {
         let (listener, socket) = socket::bind(&path, 0o600).await.unwrap();
         let nobody = |_: &_| Err(Refusal::new(Code::NotFound, "no agent"));
         let desk = Desk::new(queue.clone(), accept, Arc::new(nobody));
-        tokio::spawn(control::serve(listener, desk, std::future::pending()));
+        tokio::spawn(control::serve(listener, Default::default(), desk, std::future::pending()));
         Self { folder, queue, held, _socket: socket }
     }
 

@@ -97,6 +97,7 @@ impl Intaking for Behind {
             format: Default::default(),
             rates: Rates::default(),
             pace: Pace::default(),
+            open_files: Default::default(),
             drained_in_s: None,
             first_send_in_s: None,
             clock_offset_s: None,

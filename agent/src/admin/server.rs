@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::guard::Denied;
 use super::{Guard, Observed, metrics};
 use crate::intake::serving::{Reception, Wire, converse, say, whole_answer};
+use crate::open_files::OpenFiles;
 
 /// Most connections at a time: some scrapers and some people.
 const CONNECTIONS_MAX: usize = 32;
@@ -74,6 +75,7 @@ pub async fn serve(
     listener: TcpListener,
     guard: Guard,
     agent: Arc<dyn Observed>,
+    files: OpenFiles,
     stop: CancellationToken,
 ) {
     let admin = Admin { agent, looks: Arc::new(Semaphore::new(LOOKS_MAX)) };
@@ -81,6 +83,7 @@ pub async fn serve(
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
         grace: GRACE,
+        files,
         admit: |_: &TcpStream| Ok(()),
         session: |stream, ()| {
             let (service, stop) = (service.clone(), stop.clone());

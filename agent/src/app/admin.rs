@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::Report;
 use crate::admin::{self, Guard, Observed};
 use crate::config;
+use crate::open_files::OpenFiles;
 
 /// The admin address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -68,12 +69,18 @@ pub(super) struct Admin {
 
 impl Admin {
     /// Serves what `listener` brings.
-    pub(super) fn start(listener: TcpListener, settings: &config::Admin, seen: Seen) -> Self {
+    pub(super) fn start(
+        listener: TcpListener,
+        settings: &config::Admin,
+        seen: Seen,
+        files: OpenFiles,
+    ) -> Self {
         let config::Admin { address, token, hosts } = settings;
         let token = token.as_ref().map(config::Secret::reveal);
         let guard = Guard::new(*address, hosts.clone(), token);
         let stop = CancellationToken::new();
-        let server = tokio::spawn(admin::serve(listener, guard, Arc::new(seen), stop.clone()));
+        let server =
+            tokio::spawn(admin::serve(listener, guard, Arc::new(seen), files, stop.clone()));
         Self { server, stop }
     }
 

@@ -37,6 +37,7 @@ use crate::degrade;
 use crate::drain::{self, Drain, DrainHandle};
 use crate::intake::{self, Intake, LaneInfo, Queued, socket::SocketFile};
 use crate::known_time::KnownTime;
+use crate::open_files::OpenFiles;
 use crate::own::Own;
 use crate::queue::inspect::Inspection;
 use crate::queue::{
@@ -116,6 +117,7 @@ impl Agent {
         clock: Arc<dyn WallClock>,
     ) -> Result<Self, StartError> {
         let source = access::source(PathBuf::from(&file));
+        let files = OpenFiles::of_process(config.all_lanes().count());
         let upstream = config.upstream.as_ref();
         let mut known_time = KnownTime::load(&config.gateway.data_dir);
         let time = known_time.certificates();
@@ -147,7 +149,7 @@ impl Agent {
         let configuration = Configuration { file, state: "in force".to_owned() };
         let report =
             Report::new(&config, configuration, queue.clone(), drain.clone(), upstream.clone());
-        let report = Arc::new(report);
+        let report = Arc::new(report.with_files(files.clone()));
         let register = own::register(&config);
         let own = own::start(&config, &queue, &drain, &report, &register, clock.clone());
         let centre = centre_client.and_then(|client| {
@@ -155,7 +157,7 @@ impl Agent {
         });
         let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
         let stop = CancellationToken::new();
-        let intake = self::intake(&config, queue.clone(), report.clone(), register);
+        let intake = self::intake(&config, queue.clone(), report.clone(), register, files.clone());
         let desk = desk(&config, &queue, &report, &drain, clock.clone());
         let front = front::before(&config, &intake, &clock);
         let intake_ended = CancellationToken::new();
@@ -163,7 +165,7 @@ impl Agent {
         let serving = until_ended(serving, intake_ended.clone().drop_guard());
         let mut servers = vec![
             tokio::spawn(serving),
-            tokio::spawn(serve_desk(desk_listener, desk, stop.clone())),
+            tokio::spawn(serve_desk(desk_listener, files.clone(), desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
             tokio::spawn(remember(known_time, stop.clone())),
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
@@ -180,7 +182,7 @@ impl Agent {
         }
         let seen = Seen { report: report.clone(), stop: stop.clone(), intake_ended };
         let admin = admin_listener.zip(config.listen.admin.as_ref());
-        let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen));
+        let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen, files));
         let _sockets = [socket, desk_socket];
         Ok(Self { queue, drain, stop, servers, report, own, centre, budget_file, admin, _sockets })
     }
@@ -411,7 +413,13 @@ fn ordering(order: Order) -> Ordering {
     }
 }
 
-fn intake(config: &Config, queue: Queue, report: Arc<Report>, register: Register) -> Intake {
+fn intake(
+    config: &Config,
+    queue: Queue,
+    report: Arc<Report>,
+    register: Register,
+    files: OpenFiles,
+) -> Intake {
     let http_limits =
         config.upstream.as_ref().is_some_and(|upstream| upstream.transport == Transport::Http);
     let options = intake::Options {
@@ -420,6 +428,7 @@ fn intake(config: &Config, queue: Queue, report: Arc<Report>, register: Register
         routes: config.routes.clone(),
         clients: config.clients.clone(),
         register: Some(register),
+        files,
         ..intake::Options::default()
     };
     let default = &config.default_lane().name;
@@ -459,9 +468,14 @@ async fn until_ended(part: impl Future<Output = ()>, _ended: DropGuard) {
     part.await;
 }
 
-async fn serve_desk(listener: tokio::net::UnixListener, desk: Desk, stop: CancellationToken) {
+async fn serve_desk(
+    listener: tokio::net::UnixListener,
+    files: OpenFiles,
+    desk: Desk,
+    stop: CancellationToken,
+) {
     let stopped = async move { stop.cancelled().await };
-    if let Err(error) = control::serve(listener, desk, stopped).await {
+    if let Err(error) = control::serve(listener, files, desk, stopped).await {
         tracing::error!(%error, "the control socket ended");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use spillway_protocol::local::status::{
-    Configuration, Freshness, Lane, Limit, Quarantine, Rates, Status,
+    Configuration, Files, Freshness, Lane, Limit, Quarantine, Rates, Status,
 };
 use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::control;
 use crate::degrade;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
+use crate::open_files::{self, OpenFiles};
 use crate::queue::{LaneFigures, Queue};
 use crate::upstream::Upstream;
 
@@ -39,6 +40,7 @@ pub(super) struct Report {
     upstream: Option<Arc<dyn Upstream>>,
     started: Instant,
     accepted: Mutex<Meter>,
+    files: OpenFiles,
 }
 
 impl Report {
@@ -61,7 +63,13 @@ impl Report {
             upstream,
             started: Instant::now(),
             accepted: Mutex::default(),
+            files: OpenFiles::default(),
         }
+    }
+
+    /// The same, where these bound connections.
+    pub(super) fn with_files(self, files: OpenFiles) -> Self {
+        Self { files, ..self }
     }
 
     /// `GET /v1/status`.
@@ -95,6 +103,11 @@ impl Report {
             },
             budget: Some(drain.budget.clone()),
             pace: drain.pace.clone(),
+            open_files: Files {
+                open: open_files::count(),
+                max: self.files.max(),
+                refused: self.files.refused(),
+            },
             drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
             first_send_in_s: drain.first_send_in_s,
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),

@@ -1,5 +1,7 @@
 //! HTTP over the control socket.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
@@ -11,19 +13,25 @@ use axum::serve::{IncomingStream, Listener};
 use serde::{Deserialize, Serialize};
 use spillway_protocol::local::{Code, Refusal};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use super::api::{Action, Begin, Look, Page, Purge, Resend};
 use super::desk::Desk;
+use crate::open_files::OpenFiles;
 use crate::why::Question;
+
+/// How long to wait when there are no more files for connections.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `desk` on `listener` until `stop` is done; requests under way are finished.
 pub async fn serve(
     listener: UnixListener,
+    files: OpenFiles,
     desk: Desk,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let service = router(desk).into_make_service_with_connect_info::<Peer>();
-    axum::serve(listener, service).with_graceful_shutdown(stop).await
+    axum::serve(Bounded(listener, files), service).with_graceful_shutdown(stop).await
 }
 
 /// Serves `desk` on one connection, until it is dropped.
@@ -51,6 +59,30 @@ fn router(desk: Desk) -> axum::Router {
         .with_state(desk)
 }
 
+/// A listener that leaves files for the queue.
+struct Bounded(UnixListener, OpenFiles);
+
+impl Listener for Bounded {
+    type Io = UnixStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (UnixStream, ()) {
+        loop {
+            let refused = match self.0.accept().await {
+                Ok((stream, _)) if self.1.admit(&stream) => return (stream, ()),
+                Ok(_) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            refused.iter().for_each(|reason| self.1.refuse(reason));
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A listener to which nobody else comes.
 struct One(Option<UnixStream>);
 
@@ -76,8 +108,8 @@ struct Peer {
     uid: Option<u32>,
 }
 
-impl Connected<IncomingStream<'_, UnixListener>> for Peer {
-    fn connect_info(stream: IncomingStream<'_, UnixListener>) -> Self {
+impl Connected<IncomingStream<'_, Bounded>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
         Self { uid: stream.io().peer_cred().ok().map(|peer| peer.uid()) }
     }
 }

@@ -1,6 +1,7 @@
 //! Accepting connections: telling the dialect, and turning away what is too much.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use spillway_protocol::local::{Code, Refusal};
@@ -15,12 +16,13 @@ use super::clients::Peer;
 use super::wire::{Dialect, Wire};
 use super::{Intake, binary, http};
 use crate::attendance::Visit;
+use crate::open_files::OpenFiles;
 
 /// Most connections that are being told why they are turned away; others are just closed.
 const TURNED_AWAY_MAX: usize = 64;
 /// How long telling may take.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(2);
-/// How long to wait when the system has no more files for connections.
+/// How long to wait when there are no more files for connections: others stay in the backlog.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `listener` until `stop`; then no connection is accepted any more, requests under way
@@ -39,6 +41,7 @@ pub(super) async fn serve_peers(
     let reception = Reception {
         connections_max: intake.options.connections_max,
         grace: intake.options.grace,
+        files: intake.options.files.clone(),
         admit: |stream: &UnixStream| intake.of(|| peer(stream)),
         session: |stream, intake| session(stream, intake, stop.clone()),
         turn_away,
@@ -48,7 +51,7 @@ pub(super) async fn serve_peers(
 
 /// Where connections come in.
 pub(crate) trait Door {
-    type Stream;
+    type Stream: AsFd;
 
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
@@ -75,6 +78,8 @@ pub(crate) struct Reception<A, S, T> {
     pub(crate) connections_max: usize,
     /// Time that they get when the agent stops.
     pub(crate) grace: Duration,
+    /// Which may be open.
+    pub(crate) files: OpenFiles,
     /// What a connection may, or why it is not served.
     pub(crate) admit: A,
     /// Serves one.
@@ -103,6 +108,10 @@ impl<A, S, T> Reception<A, S, T> {
                 Some(ended) = sessions.join_next(), if !sessions.is_empty() => report(ended),
                 Some(ended) = turned_away.join_next(), if !turned_away.is_empty() => report(ended),
                 accepted = door.next() => match accepted {
+                    Ok(stream) if !self.files.admit(&stream) => {
+                        drop(stream);
+                        sleep(ACCEPT_PAUSE).await;
+                    }
                     Ok(stream) => match self.judge(&stream, sessions.len()) {
                         Ok(rights) => drop(sessions.spawn((self.session)(stream, rights))),
                         Err(refusal) if turned_away.len() < TURNED_AWAY_MAX => {
@@ -111,7 +120,7 @@ impl<A, S, T> Reception<A, S, T> {
                         Err(_) => {}
                     },
                     Err(error) => {
-                        tracing::warn!(%error, "a connection could not be accepted");
+                        self.files.refuse(&error.to_string());
                         sleep(ACCEPT_PAUSE).await;
                     }
                 }

@@ -50,6 +50,7 @@ use self::admission::Budget;
 use self::clients::{Clients, Peer, Rights};
 use crate::attendance::{Register, Visit};
 use crate::config::{Client, Route};
+use crate::open_files::OpenFiles;
 use crate::queue::{Answers, AppendError, Ordering, Place, Receipt, Tag};
 
 /// Resolves once the record is on disk, or will not be.
@@ -108,6 +109,8 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Most connections at a time.
     pub connections_max: usize,
+    /// Which connections may be open beside what the agent needs itself.
+    pub files: OpenFiles,
     /// The upstream is the MQ HTTP API: a topic has at most 64 characters, and a body that XML
     /// cannot carry at most 3 MiB.
     pub http_limits: bool,
@@ -140,6 +143,7 @@ impl Default for Options {
         Self {
             memory_bytes: 32 * 1024 * 1024,
             connections_max: 256,
+            files: OpenFiles::default(),
             http_limits: false,
             routes: Vec::new(),
             clients: Vec::new(),

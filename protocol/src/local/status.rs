@@ -41,12 +41,26 @@ pub struct Status {
     /// What the pace allows, and why; absent from agents before it was told.
     #[serde(default)]
     pub pace: Pace,
+    /// Files and connections that are open; absent from agents before it was told.
+    #[serde(default)]
+    pub open_files: Files,
     /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.
     pub drained_in_s: Option<u64>,
     /// Seconds until the first send after a start or an outage is due; `null` when nothing waits for it.
     pub first_send_in_s: Option<u64>,
     /// Seconds the server's clock is ahead of this machine's; `null` until a server answered.
     pub clock_offset_s: Option<i64>,
+}
+
+/// Files and connections of the agent's process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// How many are open; `null` where the system does not tell.
+    pub open: Option<u64>,
+    /// How many may be; `null` without a bound.
+    pub max: Option<u64>,
+    /// Connections that were closed at once or not accepted, since the rest is kept for the queue.
+    pub refused: u64,
 }
 
 /// What lies in `quarantine/`: the agent removes the oldest where it becomes too much.

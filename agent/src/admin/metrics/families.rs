@@ -262,6 +262,19 @@ pub(super) const FAMILIES: &[Family] = &[
         "Folders of such a time whose records are not all taken over.",
         |s| single(count(s.format.beside.len() as u64)),
     ),
+    gauge("spillway_open_files", "Files and connections that are open.", |s| {
+        single(s.open_files.open.and_then(count))
+    }),
+    gauge(
+        "spillway_open_files_max",
+        "The most files and connections that may be open; absent without a bound.",
+        |s| single(s.open_files.max.and_then(count)),
+    ),
+    counter(
+        "spillway_connections_refused_total",
+        "Connections that were not taken, since the rest of the open files is kept for the queue.",
+        |s| single(count(s.open_files.refused)),
+    ),
     gauge("spillway_uptime_seconds", "Seconds since the agent started.", |s| {
         single(count(s.uptime_s))
     }),

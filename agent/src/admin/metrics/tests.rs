@@ -43,6 +43,7 @@ pub(in crate::admin) fn full() -> Status {
         "pace": {"own_rate_per_s": 0.25, "share": 2.0, "allowed_per_s": null,
                  "queue_delay_ms": 40, "reject_share": 0.125, "paused_s": 6, "slot_s": 12,
                  "reason": "r"},
+        "open_files": {"open": 40, "max": 1024, "refused": 2},
         "drained_in_s": 120, "first_send_in_s": 33, "clock_offset_s": -2,
     });
     serde_json::from_value(status).unwrap()
@@ -100,6 +101,8 @@ fn what_status_shows_is_there_in_base_units() {
         ("spillway_budget_limit_bytes", 100.0),
         ("spillway_clock_offset_seconds", -2.0),
         ("spillway_control_fault", 1.0),
+        ("spillway_open_files_max", 1024.0),
+        ("spillway_connections_refused_total", 2.0),
         ("spillway_build_info{version=\"1.2.3\"}", 1.0),
         ("spillway_gateway_info{gateway=\"gw-1\",stream=\"0a1b2c3d\"}", 1.0),
     ] {

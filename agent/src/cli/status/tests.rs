@@ -54,6 +54,7 @@ fn state(link: LinkState, lane: Lane) -> State {
             reason: "answers are late: the broker has a queue".to_owned(),
             ..Pace::default()
         },
+        open_files: Default::default(),
         drained_in_s: None,
         first_send_in_s: None,
         clock_offset_s: Some(3),

@@ -169,6 +169,7 @@ pub async fn serve_mq_http(listener: TcpListener, front: Front, stop: Cancellati
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
         grace: front.intake.options.grace,
+        files: front.intake.options.files.clone(),
         // Whoever has an access key; each request says so.
         admit: |_: &TcpStream| Ok(()),
         session: |stream, ()| session(stream, Arc::clone(&front), stop.clone()),
