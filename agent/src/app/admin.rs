@@ -52,8 +52,12 @@ impl Observed for Seen {
 
     fn stuck(&self) -> Option<String> {
         // From the stop on nobody counts any more.
-        let silent = self.report.silent().filter(|_| !self.stop.is_cancelled())?;
-        Some(format!("the queue's accounts have not been read for {} s", silent.as_secs()))
+        if let Some(silent) = self.report.silent().filter(|_| !self.stop.is_cancelled()) {
+            let silent_s = silent.as_secs();
+            return Some(format!("the queue's accounts have not been read for {silent_s} s"));
+        }
+        let (lane, time) = self.report.stalled()?;
+        Some(format!("records of lane {lane} have waited for the disk for {} s", time.as_secs()))
     }
 
     fn accepts(&self) -> bool {

@@ -122,6 +122,11 @@ impl Report {
         Some(last.elapsed()).filter(|silent| *silent > SILENT_MAX)
     }
 
+    /// The lane whose records have waited for the disk for too long, and how long.
+    pub(super) fn stalled(&self) -> Option<(LaneName, Duration)> {
+        self.queue.stalled().filter(|(_, time)| *time > SILENT_MAX)
+    }
+
     /// Where the centre's part shows how it stands.
     pub(super) fn board(&self) -> Board {
         self.centre.clone().unwrap_or_default()

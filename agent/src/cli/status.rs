@@ -2,7 +2,8 @@
 
 use clap::Args;
 use spillway_protocol::local::status::{
-    Budget, Control, Format, Lane, LaneBudget, LinkState, NewerFile, Pace, Status as State,
+    Budget, Control, Format, Lane, LaneBudget, LinkState, NewerFile, Pace, Quarantine,
+    Status as State,
 };
 
 use super::exit::finish;
@@ -180,6 +181,9 @@ fn show(state: &State) -> String {
     if let Some(control) = &state.control {
         lines.push(("centre", centre(control)));
     }
+    if state.quarantine.segments > 0 {
+        lines.push(("quarantine", quarantine(state.quarantine)));
+    }
     lines.extend(format_alarms(&state.format).into_iter().map(|alarm| ("ALARM", alarm)));
     let head: String =
         lines.iter().map(|(name, value)| format!("{name:<13} {}\n", human::line(value))).collect();
@@ -187,6 +191,12 @@ fn show(state: &State) -> String {
     let stopped = stopped(state).into_iter().map(|words| format!("{words}\n"));
     let stopped: String = stopped.collect();
     format!("{head}\n{}{notes}{stopped}", lanes(state))
+}
+
+/// `2 damaged segments, 3.0 MiB`.
+fn quarantine(aside: Quarantine) -> String {
+    let segments = if aside.segments == 1 { "segment" } else { "segments" };
+    format!("{} damaged {segments}, {}", aside.segments, human::bytes(aside.bytes))
 }
 
 fn link(state: &State) -> String {

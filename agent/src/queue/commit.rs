@@ -78,7 +78,7 @@ impl Failed {
         let answers: Vec<Answer> = self.answers.into_iter().chain(late).collect();
         let (error, records) = (&self.error, answers.len());
         // How full it is changes with every record.
-        let (full, text) = (error.kind() == io::ErrorKind::StorageFull, error.to_string());
+        let (full, text) = (is_full(error), error.to_string());
         let fault = if full { "full" } else { &text };
         match faults.note(fault, Instant::now()) {
             Some(times_before) if full => {

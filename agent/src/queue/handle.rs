@@ -1,6 +1,7 @@
 //! The queue as the rest of the agent holds it.
 
 mod arrival;
+mod stall;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;

@@ -113,6 +113,15 @@ fn what_the_centre_asks_is_shown_with_its_fault() {
 }
 
 #[test]
+fn what_was_put_aside_is_shown() {
+    let mut state = state(LinkState::Online, lane());
+    assert!(!show(&state).contains("quarantine"), "{}", show(&state));
+    state.quarantine = Quarantine { segments: 2, bytes: 3 << 20 };
+    let wanted = "quarantine    2 damaged segments, 3.0 MiB\n";
+    assert!(show(&state).contains(wanted), "{}", show(&state));
+}
+
+#[test]
 fn the_days_bytes_are_shown_with_what_waits_for_the_next() {
     let part = LaneBudget {
         name: "critical".into(),

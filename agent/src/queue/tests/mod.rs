@@ -51,7 +51,7 @@ fn a() -> LaneName {
     LaneName::parse("a").unwrap()
 }
 
-fn record(id: &str, body: &str) -> Record {
+pub(super) fn record(id: &str, body: &str) -> Record {
     let draft = Draft { id: Some(id.into()), body: body.to_owned().into(), ..Draft::default() };
     draft.parse(|| RecordId::parse("unused").unwrap()).unwrap()
 }
