@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use spillway::clock::SystemClock;
+use spillway::queue::inspect::Inspection;
 use spillway::queue::{
     Accounts, DeadFilter, Fate, Feature, GivenUp, Keep, Lease, Level, Options, Queue, Takeover,
 };
@@ -253,6 +254,35 @@ fn newer_packs_further_back_wait_for_their_agent_and_nothing_else_does() {
     fs::write(&db, whole).unwrap();
     let queue = open(folder.path());
     assert_eq!(queue.lease(&lane("critical"), 1000, usize::MAX).len(), 47 - 6 + 1);
+}
+
+#[test]
+fn a_newer_pack_among_older_letters_is_seen_whether_an_agent_runs_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    golden::level_1(folder.path());
+    for _ in 0..2 {
+        let queue = open(folder.path());
+        queue.lease(&lane("critical"), 1, usize::MAX).remove(0).dead_letter("c", "r").unwrap();
+        queue.close();
+    }
+    let mut segments: Vec<PathBuf> = fs::read_dir(folder.path().join("dead"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
+    segments.sort();
+    newer_packs(&segments[segments.len() - 2]);
+    let before = files(folder.path());
+    let looked = Inspection::open(&options(folder.path()), Arc::new(SystemClock)).unwrap();
+    let standing = looked.standing().unwrap();
+    assert_eq!((standing.aside, standing.newer.as_ref().unwrap().version), (true, 99));
+    assert_eq!(files(folder.path()), before);
+    drop(looked);
+    let queue = open(folder.path());
+    assert_eq!(queue.standing().newer.unwrap().version, 99);
+    drop(queue);
+    let looked = Inspection::open(&options(folder.path()), Arc::new(SystemClock)).unwrap();
+    assert!(looked.standing().unwrap().aside);
 }
 
 #[tokio::test(flavor = "multi_thread")]

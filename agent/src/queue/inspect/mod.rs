@@ -22,11 +22,11 @@ use super::api::{
 };
 use super::cipher::KeyId;
 use super::dead::Dead;
-use super::format::{self, Standing};
+use super::format::{self, Newer, Site, Standing};
 use super::identity::{self, Lock};
 use super::lane::{Lane, Shared};
 pub use super::quarantine::Quarantined;
-use super::recover::bury_again;
+use super::recover::{self, bury_again};
 use super::store::read_only::ReadOnly;
 use super::store::{Store, slots};
 use super::{ids, lived, quarantine};
@@ -114,19 +114,33 @@ impl Inspection {
     pub fn open(options: &Options, clock: Arc<dyn WallClock>) -> Result<Self, OpenError> {
         let lock = identity::lock_to_look(&options.data_dir)?;
         let site = format::site(&options.data_dir);
+        let opened = match Self::open_at(options, site.clone(), clock.clone()) {
+            // As an agent would: of old segments only what is needed is read.
+            Err(OpenError::Newer { path, format }) if site.newer.is_none() => {
+                let newer = Newer { path, version: format };
+                Self::open_at(options, Site::beside(&options.data_dir, newer), clock)
+            }
+            opened => opened,
+        };
+        Ok(Self { _lock: lock.map(Arc::new), ..opened? })
+    }
+
+    fn open_at(
+        options: &Options,
+        site: Site,
+        clock: Arc<dyn WallClock>,
+    ) -> Result<Self, OpenError> {
         let standing = format::standing(&options.data_dir, site.clone()).map_err(|source| {
             let remedy = "run this as a user who may read it";
             OpenError::Io { path: options.data_dir.clone(), source, remedy }
         })?;
         let data = &site.root;
         let stream = identity::stream_known(data).unwrap_or(StreamId(0));
-        let failed = |source| OpenError::Io {
-            path: data.clone(),
-            source,
-            remedy: "run this as a user who may read it, and see that the disk works",
-        };
+        let remedy = "run this as a user who may read it, and see that the disk works";
+        let within = &Options { data_dir: data.clone(), ..options.clone() };
+        let failed = |source| recover::failed(within, source, remedy);
         fs::read_dir(&options.data_dir).map_err(failed)?;
-        let options = &Options { data_dir: data.clone(), ..options.clone() };
+        let options = within;
         let mut unreadable = Vec::new();
         let mut note = |name: &str, store: &ReadOnly| {
             unreadable.extend(store.unreadable().iter().map(|folder| format!("{name}: {folder}")));
@@ -155,8 +169,8 @@ impl Inspection {
             lanes.push(Arc::new(lane));
         }
         let quarantine = quarantine::folder(data);
-        let _lock = lock.map(Arc::new);
-        Ok(Self { lanes, dead: shared.dead, quarantine, unreadable, standing, _lock })
+        let dead = shared.dead;
+        Ok(Self { lanes, dead, quarantine, unreadable, standing, _lock: None })
     }
 
     /// The lanes.
