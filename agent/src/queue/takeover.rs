@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::mem::take;
 use std::path::{Path, PathBuf};
 
 use spillway_protocol::message::Stamp;
@@ -14,7 +15,7 @@ use spillway_protocol::record::{IdOrigin, LaneName, Record};
 
 use super::api::{
     AppendError, DeadFilter, DeadLetter, Fate, GivenUp, LaneOptions, OpenError, Options, Ordering,
-    Packing, SettleError, Ticket,
+    Packing, Place, SettleError, Ticket,
 };
 use super::cipher::KeyId;
 use super::entry::{Copied, Letter, Origin, Stored};
@@ -183,9 +184,42 @@ impl Takeover {
     }
 
     fn batch(&self, lane: &LaneName, leases: Vec<Lease>) -> Result<(), TakeoverError> {
-        let tickets: Vec<_> =
-            leases.into_iter().map(|lease| (self.submit(lane, &lease, None), lease)).collect();
-        let (mut taken, mut refused) = (Vec::new(), None);
+        let (mut tickets, mut taken) = (Vec::new(), Vec::new());
+        let mut result = Ok(());
+        for lease in leases {
+            // One that is brought again must not come behind those that follow it.
+            let alone = self.may_be_reused(&lease, &tickets);
+            tickets.push((self.submit(lane, &lease, None), lease));
+            if alone {
+                result = self.stored(lane, take(&mut tickets), &mut taken);
+                if result.is_err() {
+                    break;
+                }
+            }
+        }
+        let rest = self.stored(lane, tickets, &mut taken);
+        self.tell_moved(lane, &taken)?;
+        taken.into_iter().for_each(Lease::ack);
+        let refused = |source| TakeoverError::Refused { lane: lane.clone(), source };
+        result.and(rest).map_err(refused)
+    }
+
+    /// Whether the id of a record may be that of another, among those on their way too.
+    fn may_be_reused(&self, lease: &Lease, on_their_way: &[(Ticket, Lease)]) -> bool {
+        let record = &lease.record;
+        let same = |(_, other): &(Ticket, Lease)| other.record.id == record.id;
+        record.id_origin == IdOrigin::App
+            && (on_their_way.iter().any(same) || self.into.find_id(&record.id) != Place::Unknown)
+    }
+
+    /// Waits for records on their way, and adds those that are stored to `taken`.
+    fn stored(
+        &self,
+        lane: &LaneName,
+        tickets: Vec<(Ticket, Lease)>,
+        taken: &mut Vec<Lease>,
+    ) -> Result<(), AppendError> {
+        let mut result = Ok(());
         for (ticket, lease) in tickets {
             let stored = match ticket.wait() {
                 // Its app gave the id twice, where the other use of it was not known.
@@ -196,15 +230,10 @@ impl Takeover {
             };
             match stored {
                 Ok(_) => taken.push(lease),
-                Err(source) => refused = refused.or(Some(source)),
+                Err(error) => result = result.and(Err(error)),
             }
         }
-        self.tell_moved(lane, &taken)?;
-        taken.into_iter().for_each(Lease::ack);
-        match refused {
-            Some(source) => Err(TakeoverError::Refused { lane: lane.clone(), source }),
-            None => Ok(()),
-        }
+        result
     }
 
     /// A copy stays one, with the number of its record.
