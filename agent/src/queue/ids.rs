@@ -20,7 +20,7 @@ use spillway_protocol::record::{Record, RecordId};
 use super::cipher::Keys;
 use super::store::Store;
 use mask::Sought;
-use table::{Row, Table, Times};
+use table::{Passed, Row, Table, Times};
 pub(super) use table::{fuzz, is_damaged, known};
 pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;
@@ -93,8 +93,8 @@ struct LaneIds {
     /// Positions below it are durable.
     durable: u64,
     tables: Vec<Table>,
-    /// Ends and names of those that were damaged at the start.
-    damaged: Vec<(u64, String)>,
+    /// Those that were damaged at the start.
+    damaged: Vec<Passed>,
 }
 
 #[derive(Clone, Copy)]

@@ -77,6 +77,9 @@ impl Times {
     }
 }
 
+/// A damaged table that was passed over: its segment's end, and its name.
+pub(super) type Passed = (u64, String);
+
 /// What memory keeps of a table.
 pub(super) struct Table {
     pub(super) name: String,
@@ -120,9 +123,9 @@ impl Table {
         Ok(())
     }
 
-    /// The tables that earlier runs left, oldest first, and the ends and names of those that are
-    /// damaged: the segment of such a one was either removed long ago or is read again by recovery.
-    pub(super) fn load_all(store: &dyn Store) -> io::Result<(Vec<Self>, Vec<(u64, String)>)> {
+    /// The tables that earlier runs left, oldest first, and those that are damaged: the segment of such
+    /// a one was either removed long ago or is read again by recovery.
+    pub(super) fn load_all(store: &dyn Store) -> io::Result<(Vec<Self>, Vec<Passed>)> {
         let (mut tables, mut damaged, mut bytes) = (Vec::new(), Vec::new(), 0);
         for name in store.files(PREFIX)?.into_iter().rev() {
             let Some((end, _)) = parse_name(&name) else { continue };
