@@ -67,17 +67,25 @@ impl Held {
         if more > 0 && used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return false;
         }
-        used.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
+        self.give_back(bytes);
         self.bytes = bytes;
         true
     }
 
     /// Makes it `bytes`, over the budget if need be: for what replaces something larger.
     pub fn resize(&mut self, bytes: usize) {
-        let used = &self.budget.used;
-        used.fetch_add(bytes.saturating_sub(self.bytes), Ordering::Relaxed);
-        used.fetch_sub(self.bytes.saturating_sub(bytes), Ordering::Relaxed);
+        if bytes > self.bytes {
+            self.budget.used.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        }
+        self.give_back(bytes);
         self.bytes = bytes;
+    }
+
+    /// What is more than `bytes`. All connections count here, so it is not touched in vain.
+    fn give_back(&self, bytes: usize) {
+        if bytes < self.bytes {
+            self.budget.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+        }
     }
 }
 

@@ -264,9 +264,10 @@ impl Session {
     /// Passes on what became of records that waited for the disk.
     fn settle(&mut self, answers: Vec<Answered>) {
         self.stored = Instant::now();
-        for (Tag { correlation, bytes }, answer) in answers {
-            self.waiting -= 1;
-            self.held.resize(self.held.bytes() - bytes);
+        self.waiting -= answers.len();
+        let bytes: usize = answers.iter().map(|(tag, _)| tag.bytes).sum();
+        self.held.resize(self.held.bytes() - bytes);
+        for (Tag { correlation, .. }, answer) in answers {
             let receipt = self.intake.own_receipt(verdict(answer));
             self.answer((correlation, receipt));
         }

@@ -7,7 +7,7 @@ use std::mem::take;
 use std::sync::{Arc, MutexGuard};
 
 use spillway_protocol::message::Flags;
-use spillway_protocol::record::LaneName;
+use spillway_protocol::record::{LaneName, MessageKey, RecordId};
 use tokio::time::Instant;
 
 use super::answers::Answers;
@@ -40,27 +40,51 @@ pub(super) struct Committer {
 /// A group that is on disk and not yet answered.
 #[must_use]
 pub(super) struct Committed {
-    /// The receipts of the records that were stored.
-    stored: Vec<(Receipt, Answer)>,
+    /// What was stored, and where.
+    stored: Vec<Submission>,
+    numbered: Numbered,
     /// Those that are the same as the nth of these.
     repeats: Vec<(usize, Answer)>,
     /// Those behind them for which there was no room.
     refused: Option<Failed>,
 }
 
+/// Where a group's records stand in their lane.
+struct Numbered {
+    lane: LaneName,
+    newest: Newest,
+    /// The first one's position.
+    first: u64,
+}
+
+impl Numbered {
+    fn receipt(&self, nth: usize, id: RecordId, key: MessageKey) -> Receipt {
+        let Newest { stream, base } = self.newest;
+        let seq = (self.first + nth as u64).saturating_sub(base);
+        Receipt { id, key, lane: self.lane.clone(), stream, seq, duplicate: false }
+    }
+}
+
 impl Committed {
     /// Says so to everybody, and returns those that are to be refused.
     pub(super) fn acknowledge(self) -> Option<Failed> {
-        for (first, answer) in self.repeats {
-            let receipt = Receipt { duplicate: true, ..self.stored[first].0.clone() };
-            answer.send(Ok(receipt));
+        let Self { stored, numbered, repeats, refused } = self;
+        for (nth, answer) in repeats {
+            let first = &stored[nth];
+            let receipt = numbered.receipt(nth, first.id.clone(), first.key.clone());
+            answer.send(Ok(Receipt { duplicate: true, ..receipt }));
         }
         // Woken once all is said: else the first answers would be taken while the others come.
-        let left =
-            self.stored.into_iter().filter_map(|(receipt, answer)| answer.leave(Ok(receipt)));
-        let woken: Vec<Answers> = left.collect();
+        let mut woken: Vec<Answers> = Vec::new();
+        let mut entries = Vec::with_capacity(stored.len());
+        for (nth, submission) in stored.into_iter().enumerate() {
+            let Submission { id, key, answer, entry, .. } = submission;
+            woken.extend(answer.leave(Ok(numbered.receipt(nth, id, key))));
+            // Nobody waits while they are freed.
+            entries.push(entry);
+        }
         woken.iter().for_each(Answers::wake);
-        self.refused
+        refused
     }
 }
 
@@ -99,8 +123,6 @@ impl Failed {
 #[derive(Default)]
 struct Batch {
     candidates: Vec<Submission>,
-    /// App-given ids among them.
-    ids: ByIdHash<(Print, usize)>,
     /// The same record twice in one group: it is answered with the first.
     repeats: Vec<(usize, Answer)>,
     /// What there was no room for.
@@ -110,10 +132,16 @@ struct Batch {
 }
 
 impl Batch {
-    fn into_answers(self) -> impl Iterator<Item = Answer> {
+    fn fail(self, error: io::Error) -> Failed {
         let repeats = self.repeats.into_iter().map(|(_, answer)| answer);
         let full = self.full.into_iter().flat_map(|full| full.answers);
-        self.candidates.into_iter().map(|candidate| candidate.answer).chain(repeats).chain(full)
+        let answers = self.candidates.into_iter().map(|candidate| candidate.answer);
+        Failed { error, answers: answers.chain(repeats).chain(full).collect() }
+    }
+
+    fn stored(self, numbered: Numbered) -> Committed {
+        let Self { candidates: stored, repeats, full: refused, .. } = self;
+        Committed { stored, numbered, repeats, refused }
     }
 
     /// Only the first so many, of so many bytes, are stored.
@@ -125,12 +153,30 @@ impl Batch {
         let answers = answers.chain(gone.into_iter().map(|(_, answer)| answer)).collect();
         self.full = Some(Failed { error, answers });
     }
+}
 
-    fn add(&mut self, submission: Submission) {
-        let nth = self.candidates.len();
+/// What of a group was looked at.
+struct Sifted {
+    /// App-given ids among the candidates.
+    ids: ByIdHash<(Print, usize)>,
+    /// Candidates, and their bytes.
+    count: usize,
+    bytes: u64,
+    repeats: Vec<(usize, Answer)>,
+    /// Why none of them can be stored.
+    fault: Option<String>,
+}
+
+impl Sifted {
+    fn with_capacity(records: usize) -> Self {
+        let ids = ByIdHash::with_capacity_and_hasher(records, Default::default());
+        Self { ids, count: 0, bytes: 0, repeats: Vec::new(), fault: None }
+    }
+
+    fn add(&mut self, submission: &Submission) {
+        self.ids.extend(submission.print.map(|print| (*print.id(), (print, self.count))));
         self.bytes += submission.entry.len() as u64;
-        self.ids.extend(submission.print.map(|print| (*print.id(), (print, nth))));
-        self.candidates.push(submission);
+        self.count += 1;
     }
 }
 
@@ -167,26 +213,42 @@ impl Committer {
     /// Stores a group, of which the caller then answers each.
     pub(super) fn commit(&mut self, group: Group) -> Result<Committed, Failed> {
         self.rotate(false);
-        let mut batch = Batch::default();
         let ids = self.ids.clone();
         let turn = group.iter().any(|submission| submission.print.is_some()).then(|| ids.turn());
-        let mut group = group.into_iter();
-        while let Some(submission) = group.next() {
-            match self.admit(&submission, &batch) {
-                Ok(Admission::New) => batch.add(submission),
-                Ok(Admission::Again(nth)) => batch.repeats.push((nth, submission.answer)),
-                Ok(Admission::Known(receipt)) => submission.answer.send(Ok(receipt)),
-                // Not this record alone: one behind it could be of its order key.
-                Err(AppendError::Disk(reason)) => {
-                    let rest = std::iter::once(submission).chain(group);
-                    let answers = batch.into_answers().chain(rest.map(|s| s.answer)).collect();
-                    return Err(Failed { error: io::Error::other(reason), answers });
-                }
-                Err(error) => submission.answer.send(Err(error)),
-            }
+        let mut sifted = Sifted::with_capacity(group.len());
+        // In place: a group is large, and fresh memory costs a fault a page.
+        let candidates = group.into_iter().filter_map(|record| self.sift(record, &mut sifted));
+        let candidates = candidates.collect();
+        let Sifted { bytes, repeats, fault, .. } = sifted;
+        let mut batch = Batch { candidates, repeats, full: None, bytes };
+        if let Some(reason) = fault {
+            return Err(batch.fail(io::Error::other(reason)));
         }
         self.fit(&mut batch);
         self.store(batch, turn)
+    }
+
+    /// Answers a record that is not to be stored, and hands back one that is, or that fails with
+    /// the group.
+    fn sift(&self, submission: Submission, sifted: &mut Sifted) -> Option<Submission> {
+        // Not one record alone: one behind it could be of its order key.
+        if sifted.fault.is_some() {
+            return Some(submission);
+        }
+        match self.admit(&submission, sifted) {
+            Ok(Admission::New) => {
+                sifted.add(&submission);
+                return Some(submission);
+            }
+            Err(AppendError::Disk(reason)) => {
+                sifted.fault = Some(reason);
+                return Some(submission);
+            }
+            Ok(Admission::Again(nth)) => sifted.repeats.push((nth, submission.answer)),
+            Ok(Admission::Known(receipt)) => submission.answer.send(Ok(receipt)),
+            Err(error) => submission.answer.send(Err(error)),
+        }
+        None
     }
 
     /// Leaves in the batch what there is room for: all of it, or what comes before the first that
@@ -213,22 +275,21 @@ impl Committer {
     }
 
     /// Decides whether a record is new.
-    fn admit(&self, submission: &Submission, batch: &Batch) -> Result<Admission, AppendError> {
+    fn admit(&self, submission: &Submission, sifted: &Sifted) -> Result<Admission, AppendError> {
         let Some(print) = submission.print.filter(|_| !submission.flags.has(Flags::REPLAY)) else {
             return Ok(Admission::New);
         };
-        if let Some((known, nth)) = batch.ids.get(print.id()) {
-            let position = self.tail.next() + *nth as u64;
+        if let Some((known, nth)) = sifted.ids.get(print.id()) {
             return match *known == print {
                 true => Ok(Admission::Again(*nth)),
-                false => Err(reused(&self.receipt(submission, position))),
+                false => Err(reused(&self.receipt(submission, *nth))),
             };
         }
         let receipt = |lane: usize, position: u64| {
             let lane = &self.lanes[lane];
             let (stream, seq) = lane.numbering().number(position);
             let lane = lane.name.clone();
-            Receipt { lane, stream, seq, duplicate: true, ..self.receipt(submission, position) }
+            Receipt { lane, stream, seq, duplicate: true, ..self.receipt(submission, 0) }
         };
         match self.ids.seen(&print).map_err(|e| AppendError::Disk(e.to_string()))? {
             Seen::New => Ok(Admission::New),
@@ -240,8 +301,14 @@ impl Committer {
         }
     }
 
-    fn receipt(&self, submission: &Submission, position: u64) -> Receipt {
-        receipt(&self.lane.name, self.lane.numbering().newest(), submission, position)
+    fn receipt(&self, submission: &Submission, nth: usize) -> Receipt {
+        self.numbered().receipt(nth, submission.id.clone(), submission.key.clone())
+    }
+
+    /// Where the next group will stand.
+    fn numbered(&self) -> Numbered {
+        let newest = self.lane.numbering().newest();
+        Numbered { lane: self.lane.name.clone(), newest, first: self.tail.next() }
     }
 
     fn store(
@@ -249,39 +316,32 @@ impl Committer {
         batch: Batch,
         turn: Option<MutexGuard<'_, ()>>,
     ) -> Result<Committed, Failed> {
-        let Batch { candidates, repeats, full: refused, bytes, .. } = batch;
-        let (mut rows, mut entries, mut stored) = (Vec::new(), Vec::new(), Vec::new());
-        let newest = self.lane.numbering().newest();
-        for (mut submission, position) in candidates.into_iter().zip(self.tail.next()..) {
-            rows.extend(submission.print.map(|print| (print, position)));
-            entries.push(take(&mut submission.entry));
-            let receipt = receipt(&self.lane.name, newest, &submission, position);
-            stored.push((receipt, submission.answer));
+        let numbered = self.numbered();
+        if batch.candidates.is_empty() {
+            return Ok(batch.stored(numbered));
         }
-        if stored.is_empty() {
-            return Ok(Committed { stored, repeats, refused });
-        }
-        self.lane.note_clock(self.tail.next());
+        let prints = batch.candidates.iter().map(|candidate| candidate.print);
+        let numbers = prints.zip(numbered.first..);
+        let mut rows = Vec::with_capacity(batch.candidates.len());
+        rows.extend(numbers.filter_map(|(print, position)| Some((print?, position))));
+        self.lane.note_clock(numbered.first);
         let before = self.ids.begin(self.lane.index, &rows);
         drop(turn);
-        let result = self.tail.append(&entries);
+        let result = self.tail.append(&batch.candidates);
         self.ids.finish(self.lane.index, &rows, before, result.is_ok());
         match result {
             Ok(()) => {
                 self.tell_unwritten();
                 self.lane.touch();
-                self.gate.took(self.lane.index, bytes, refused.is_none());
-                Ok(Committed { stored, repeats, refused })
+                self.gate.took(self.lane.index, batch.bytes, batch.full.is_none());
+                Ok(batch.stored(numbered))
             }
             Err(error) => {
                 if let Some(sealed) = self.tail.take_abandoned() {
                     self.unwritten.push(sealed);
                 }
                 self.tell_unwritten();
-                let stored = stored.into_iter().map(|(_, answer)| answer);
-                let repeats = repeats.into_iter().map(|(_, answer)| answer);
-                let refused = refused.into_iter().flat_map(|full| full.answers);
-                Err(Failed { error, answers: stored.chain(repeats).chain(refused).collect() })
+                Err(batch.fail(error))
             }
         }
     }
@@ -313,17 +373,6 @@ impl Committer {
     fn tell_unwritten(&self) {
         let first = self.unwritten.keeps().into_iter().chain(self.tail.open_first()).min();
         self.lane.keep_from(first.unwrap_or(u64::MAX));
-    }
-}
-
-fn receipt(lane: &LaneName, newest: Newest, submission: &Submission, position: u64) -> Receipt {
-    Receipt {
-        id: submission.id.clone(),
-        key: submission.key.clone(),
-        lane: lane.clone(),
-        stream: newest.stream,
-        seq: position.saturating_sub(newest.base),
-        duplicate: false,
     }
 }
 

@@ -12,6 +12,9 @@ const VERSION: u8 = 1;
 /// Version of a [`Copied`].
 const COPIED: u8 = 2;
 
+/// What an entry mostly has beside its record's texts and body: times, flags, lengths.
+const BESIDE_BYTES: usize = 48;
+
 /// A record in a lane. `R` is `&Record` to write and `Record` to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored<R> {
@@ -75,16 +78,26 @@ pub(super) struct Letter {
 
 /// Encodes an entry.
 pub(super) fn encode<T: Serialize>(value: &T) -> std::io::Result<Vec<u8>> {
-    encode_as(VERSION, value)
+    encode_as(VERSION, value, 256)
+}
+
+/// Encodes a record.
+pub(super) fn encode_record(stored: &Stored<&Record>) -> std::io::Result<Vec<u8>> {
+    encode_as(VERSION, stored, stored.record.size_bytes() + BESIDE_BYTES)
 }
 
 /// Encodes a copy.
 pub(super) fn encode_copy(copy: &Copied<&Record>) -> std::io::Result<Vec<u8>> {
-    encode_as(COPIED, copy)
+    encode_as(COPIED, copy, copy.stored.record.size_bytes() + BESIDE_BYTES)
 }
 
-fn encode_as<T: Serialize>(version: u8, value: &T) -> std::io::Result<Vec<u8>> {
-    let mut out = Vec::with_capacity(256);
+/// `expected_bytes`: it mostly has no more.
+fn encode_as<T: Serialize>(
+    version: u8,
+    value: &T,
+    expected_bytes: usize,
+) -> std::io::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(expected_bytes);
     codec::encode_into(version, value, &mut out).map_err(std::io::Error::other)?;
     Ok(out)
 }

@@ -95,6 +95,13 @@ pub(super) struct Submission {
     pub(super) answer: Answer,
 }
 
+impl AsRef<[u8]> for Submission {
+    /// What is stored.
+    fn as_ref(&self) -> &[u8] {
+        &self.entry
+    }
+}
+
 impl Submission {
     /// Accepted now. A record that cannot be encoded is answered at once.
     pub(super) fn new(
@@ -104,8 +111,12 @@ impl Submission {
         clock: &dyn WallClock,
     ) -> Option<Self> {
         let (accepted_ms, clock_set) = (clock.now_ms(), clock.is_set());
-        let encoded =
-            entry::encode(&Stored { accepted_ms, clock_set, flags: flags.bits(), record: &record });
+        let encoded = entry::encode_record(&Stored {
+            accepted_ms,
+            clock_set,
+            flags: flags.bits(),
+            record: &record,
+        });
         Self::encoded(record, flags, encoded, answer)
     }
 
@@ -120,7 +131,8 @@ impl Submission {
     /// A record that another queue has stored, as it was.
     pub(super) fn stored(stored: Stored<Record>, answer: Answer) -> Option<Self> {
         let Stored { accepted_ms, clock_set, flags, record } = stored;
-        let encoded = entry::encode(&Stored { accepted_ms, clock_set, flags, record: &record });
+        let encoded =
+            entry::encode_record(&Stored { accepted_ms, clock_set, flags, record: &record });
         Self::encoded(record, Flags::from_bits(flags), encoded, answer)
     }
 

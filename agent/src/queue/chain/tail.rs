@@ -78,7 +78,7 @@ impl Tail {
 
     /// Appends `entries` and returns once they survive a power cut. They take the positions from
     /// [`Tail::next`] on. After an error none of them counts: they may not be acknowledged.
-    pub(in crate::queue) fn append(&mut self, entries: &[Vec<u8>]) -> io::Result<()> {
+    pub(in crate::queue) fn append(&mut self, entries: &[impl AsRef<[u8]>]) -> io::Result<()> {
         let first = self.next();
         let result = self.write(entries, first);
         match result {
@@ -91,7 +91,7 @@ impl Tail {
         Ok(())
     }
 
-    fn write(&mut self, entries: &[Vec<u8>], first: u64) -> io::Result<Vec<PackRef>> {
+    fn write(&mut self, entries: &[impl AsRef<[u8]>], first: u64) -> io::Result<Vec<PackRef>> {
         if self.writer.is_none() {
             self.begin(first)?;
         }
@@ -104,7 +104,7 @@ impl Tail {
         let refs = refs.collect::<io::Result<Vec<_>>>()?;
         writer.sync()?;
         self.payload_bytes += refs.iter().map(|pack| u64::from(pack.bytes)).sum::<u64>();
-        self.raw_bytes += entries.iter().map(|entry| entry.len() as u64).sum::<u64>();
+        self.raw_bytes += entries.iter().map(|entry| entry.as_ref().len() as u64).sum::<u64>();
         Ok(refs)
     }
 

@@ -57,15 +57,17 @@ impl Packer {
     /// Packs `entries`, which take the positions from `first` on, into as few packs as fit.
     pub(in crate::queue) fn pack(
         &mut self,
-        entries: &[Vec<u8>],
+        entries: &[impl AsRef<[u8]>],
         first: u64,
         origin: Origin,
     ) -> io::Result<Vec<Packed>> {
         let front = self.front(false);
         let room = self.room(front);
+        let mut rest: usize = entries.iter().map(|entry| 4 + entry.as_ref().len()).sum();
         let mut drafts = Vec::new();
         let mut open: Option<Draft> = None;
         for (position, entry) in (first..).zip(entries) {
+            let entry = entry.as_ref();
             let need = 4 + entry.len();
             if open.as_ref().is_some_and(|draft| draft.payload().len() + need > room) {
                 drafts.extend(open.take());
@@ -73,9 +75,15 @@ impl Packer {
             if need > room {
                 drafts.extend(open.take());
                 self.cut(entry, position, &mut drafts);
+                rest -= need;
                 continue;
             }
-            let draft = open.get_or_insert_with(|| Draft::new(position, Kind::Entries, front));
+            let draft = open.get_or_insert_with(|| {
+                let mut draft = Draft::new(position, Kind::Entries, front);
+                draft.bytes.reserve(rest.min(room) + TAG_BYTES);
+                draft
+            });
+            rest -= need;
             #[allow(clippy::cast_possible_truncation)] // an entry here is shorter than a pack
             draft.bytes.extend((entry.len() as u32).to_le_bytes());
             draft.bytes.extend(entry);
