@@ -120,7 +120,6 @@ impl Failed {
 }
 
 /// A group on its way to the disk.
-#[derive(Default)]
 struct Batch {
     candidates: Vec<Submission>,
     /// The same record twice in one group: it is answered with the first.
