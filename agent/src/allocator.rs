@@ -15,7 +15,8 @@ pub fn tune() {
     }
 }
 
-/// Gives free memory back to the kernel.
+/// Gives free memory back to the kernel. What is needed again is then faulted in anew, which takes as
+/// long as using it: not after each piece of work.
 pub fn trim() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: malloc_trim may be called at any time from any thread.

@@ -20,8 +20,8 @@ use crate::upstream::{Outcome, Upstream};
 const BATCH_BYTES: usize = 1 << 20;
 /// Leased records at most: of a lane whose records leave alone, and of any.
 const PARCELS: (usize, usize) = (64, 2048);
-/// Groups that are leased ahead.
-const AHEAD: usize = 4;
+/// Groups that are leased ahead: one to send, and one that the others are chosen from.
+const AHEAD: usize = 2;
 
 /// What may leave together in a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -49,7 +49,7 @@ impl State {
         let (link, lane) = (self.link.state(), flight.facts.lane);
         let held = self.hold_code(flight);
         self.aloft.remove(&flight.number);
-        self.load.remove(lane, &flight.facts.topic, flight.facts.bytes);
+        self.load.remove(lane, &flight.facts.topic, flight.held_bytes());
         let delivered = matches!(outcome, Outcome::Delivered { .. });
         let delivered = if delivered { flight.count() } else { 0 };
         self.budget.settle(lane, flight.cost_bytes, delivered);

@@ -30,6 +30,8 @@ const BREAKERS: usize = 256;
 const PRIORITY: u32 = 1;
 /// What a message has beside the record, about: headers and the agent's properties.
 const AROUND_BYTES: usize = 600;
+/// Memory that a leased record takes beside its body.
+const LEASED_BYTES: usize = 512;
 /// A record that breaks the connection costs what it carries each time: its waits grow far.
 const BREAKING_MAX: Duration = Duration::from_secs(15 * 60);
 
@@ -151,6 +153,11 @@ impl Flight {
     /// Records that it carries.
     pub(super) fn count(&self) -> usize {
         self.others.len() + 1
+    }
+
+    /// Bytes of memory until it is answered: the leased records, their message, and the request.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.facts.bytes + 2 * self.facts.body_bytes + self.count() * LEASED_BYTES
     }
 
     /// Whether these are several.
@@ -310,7 +317,6 @@ impl State {
             self.blame.asked(facts.lane, &facts.topic, self.issued);
         }
         self.plan.sent(facts.lane, views);
-        self.load.add(facts.lane, &facts.topic, facts.bytes);
         if let Some(breaker) = self.lanes[facts.lane].breaker_mut(&facts.topic) {
             if breaker.resumes(now) {
                 self.pacer.restart(now);
@@ -323,6 +329,7 @@ impl State {
         self.pacer.spend_records(others.len() as u64);
         let (number, era) = (self.issued, self.link.era());
         let flight = Flight { facts, others, number, era, sent_at: now, cost_bytes: 0 };
+        self.load.add(flight.facts.lane, &flight.facts.topic, flight.held_bytes());
         self.aloft.insert(number, Aloft::of(&flight));
         flight
     }

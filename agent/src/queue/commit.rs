@@ -19,7 +19,6 @@ use super::inbox::{Group, Inbox};
 use super::lane::Lane;
 use super::limits::Gate;
 use super::submission::{Answer, Submission};
-use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
 
@@ -350,8 +349,6 @@ impl Committer {
         let Some(sealed) = self.tail.seal(force) else {
             return self.write_ids();
         };
-        // Its megabytes are free now.
-        allocator::trim();
         self.unwritten.push(sealed);
         self.tell_unwritten();
         self.write_ids();

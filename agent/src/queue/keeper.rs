@@ -15,6 +15,7 @@ use super::ids::Ids;
 use super::lane::Lane;
 use super::recover;
 use super::shelf::Shelf;
+use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
 
@@ -25,6 +26,9 @@ pub const SAVE_EVERY: Duration = Duration::from_millis(200);
 const TABLES_A_ROUND: u32 = 8;
 /// Saves between two looks at what is kept for a resend.
 const TIDY_EVERY: u32 = 5;
+/// Saves after which what was freed meanwhile goes back to the kernel. Sooner, the next segments would
+/// need it again.
+const TRIM_EVERY: u32 = 5;
 
 /// Runs until the other end of `stop` is dropped.
 pub(super) fn run(
@@ -41,10 +45,11 @@ pub(super) fn run(
     }
     let mut faults = Repeated::default();
     let mut shelf = keep.map(Shelf::new);
-    let (mut rounds, mut tables_left) = (0_u32, true);
+    let (mut rounds, mut tables_left, mut worked) = (0_u32, true, false);
     while stop.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
         let buried = dead.end();
+        worked |= tables_left || lanes.iter().any(|lane| lane.wants_saving());
         match save(lanes, ids) {
             Ok(()) => dead.noted(buried),
             Err(error) => {
@@ -70,6 +75,9 @@ pub(super) fn run(
         if let Some(shelf) = shelf.as_mut().filter(|_| rounds.is_multiple_of(TIDY_EVERY)) {
             shelf.tidy(lanes, clock.now_ms());
             lanes.iter().for_each(|lane| remove_released(lane));
+        }
+        if rounds.is_multiple_of(TRIM_EVERY) && std::mem::take(&mut worked) {
+            allocator::trim();
         }
     }
 }

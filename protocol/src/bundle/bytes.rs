@@ -9,6 +9,10 @@ use super::BundleError;
 pub(super) struct Writer(Vec<u8>);
 
 impl Writer {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(Vec::with_capacity(bytes))
+    }
+
     pub(super) fn into_bytes(self) -> Vec<u8> {
         self.0
     }

@@ -9,6 +9,8 @@ use super::bytes::{Reader, Writer};
 use super::{BundleError, CONTENT_MAX};
 
 const VERSION: u8 = 1;
+/// Version, method, and a number.
+const HEAD_BYTES_MAX: usize = 12;
 const AS_IT_IS: u8 = 0;
 const DEFLATE: u8 = 1;
 /// Beyond it little is gained for much more time.
@@ -30,17 +32,18 @@ pub(super) fn wrap(content: &[u8], compress: Compress) -> Vec<u8> {
         Compress::Deflate => Some(compress_to_vec(content, LEVEL)),
     };
     let deflated = deflated.filter(|deflated| deflated.len() < content.len());
-    let mut out = Writer::default();
+    let stored = deflated.as_deref().unwrap_or(content);
+    let mut out = Writer::with_capacity(HEAD_BYTES_MAX + stored.len());
     out.byte(VERSION);
     out.byte(if deflated.is_some() { DEFLATE } else { AS_IT_IS });
     out.number(content.len() as u64);
-    out.raw(deflated.as_deref().unwrap_or(content));
+    out.raw(stored);
     out.into_bytes()
 }
 
 /// What is in the envelope. A size beyond the limit is refused before anything is inflated.
 pub(super) fn unwrap(body: &[u8]) -> Result<Vec<u8>, BundleError> {
-    let head = Bytes::copy_from_slice(&body[..body.len().min(12)]);
+    let head = Bytes::copy_from_slice(&body[..body.len().min(HEAD_BYTES_MAX)]);
     let mut reader = Reader::new(&head);
     let version = reader.byte("its version")?;
     if version != VERSION {

@@ -43,6 +43,20 @@ async fn a_lane_in_order_sends_a_bundle_a_round_trip_and_keeps_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bundle_in_flight_counts_with_its_records_and_not_only_its_bytes() {
+    let options = Options { in_flight_bytes: 32 << 10, ..options(vec![bundled(Order::None)]) };
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|_, _| (MS * 100, delivered()));
+    let handle = spawn(options, &queue, &upstream);
+    online(&handle).await;
+    queue.fill(0, 1000);
+    drained(&queue, SECOND * 30).await;
+    // Ten records are 5 KiB at least, and one topic may have 24 and what it begins below them.
+    let most = *upstream.most_in_flight.lock().unwrap();
+    assert!((2..=5).contains(&most), "{most}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn keys_are_bundled_each_for_itself_side_by_side() {
     let options = options(vec![bundled(Order::Key)]);
     let queue = queue(&options);

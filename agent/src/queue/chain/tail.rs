@@ -14,9 +14,11 @@ use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
 
 /// What a segment's files take up before anything is in it.
 const EMPTY_BYTES: u64 = 16 * 1024;
-/// A segment is closed at so many times its bytes of entries, however small they were packed: their
-/// ids are in memory until then.
+/// A segment is closed at so many times its bytes of entries, however small they were packed.
 const RAW_TIMES: u64 = 2;
+/// A segment is closed at so many entries, however small they are: their ids are in memory until
+/// then. A hash map of 2^15 places has room for these and one group more.
+const ENTRIES_MAX: u64 = 24 << 10;
 /// Of the payload, one part in so many comes on top: headers, alignment, the index.
 const OVERHEAD: u64 = 8;
 
@@ -180,7 +182,8 @@ impl Tail {
     /// append begins another one.
     pub(in crate::queue) fn seal(&mut self, force: bool) -> Option<Sealed> {
         let full = self.payload_bytes >= self.segment_bytes
-            || self.raw_bytes >= self.segment_bytes.saturating_mul(RAW_TIMES);
+            || self.raw_bytes >= self.segment_bytes.saturating_mul(RAW_TIMES)
+            || self.open_first().is_some_and(|first| self.next() - first >= ENTRIES_MAX);
         if !force && !full {
             return None;
         }

@@ -59,6 +59,16 @@ fn contents(chain: &Chain, from: u64) -> Vec<(u64, Option<usize>)> {
 }
 
 #[test]
+fn a_segment_of_tiny_entries_is_closed_before_their_ids_are_too_many() {
+    let (chain, _) = recover(&MemoryStore::default(), None);
+    let rng = StdRng::seed_from_u64(1);
+    let mut tail = Tail::new(chain.clone(), Packer::default(), u64::MAX, StreamId(1), 0, rng);
+    (0..20).for_each(|_| append(&mut tail, &[1; 4096]));
+    let longest = chain.spans().into_iter().map(|(first, end)| end - first).max();
+    assert_eq!(longest, Some(24 << 10));
+}
+
+#[test]
 fn what_was_appended_is_read_back_across_segments_and_restarts() {
     let store = MemoryStore::default();
     let (chain, mut tail) = recover(&store, None);

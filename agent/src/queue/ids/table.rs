@@ -33,6 +33,8 @@ const SEARCH_ROWS: u64 = 256;
 const AT_ONCE_BYTES: u64 = 4 << 20;
 const PREFIX: &str = "ids-";
 const FILTER_BITS_PER_ID: usize = 10;
+/// The same where all ids say when they were made: nearly all that are not there are ruled out by that.
+const FILTER_BITS_PER_TIMED_ID: usize = 5;
 const FILTER_PROBES: usize = 4;
 
 /// One id.
@@ -241,7 +243,9 @@ impl Table {
 
     fn describe(name: String, end: u64, sealed_ms: u64, content: &Content) -> Self {
         let Content { rows, times, key } = content;
-        let words = (rows.len() * FILTER_BITS_PER_ID).div_ceil(64).max(1);
+        let timed = times.untimed == 0;
+        let bits_per_id = if timed { FILTER_BITS_PER_TIMED_ID } else { FILTER_BITS_PER_ID };
+        let words = (rows.len() * bits_per_id).div_ceil(64).max(1);
         let (len, mut filter) = (rows.len() as u64, vec![0; words]);
         for row in rows {
             for bit in bits(&filter, &row.id) {
@@ -250,6 +254,11 @@ impl Table {
         }
         let (times, key) = (*times, *key);
         Self { name, end, sealed_ms, len, key, times, filter: Some(filter) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn filter_bytes(&self) -> usize {
+        self.filter.as_ref().map_or(0, |filter| size_of_val(&filter[..]))
     }
 
     fn may_hold(&self, id: &IdHash) -> bool {
@@ -301,19 +310,20 @@ struct Content {
 impl Content {
     fn render(&self) -> Vec<u8> {
         let Self { rows, times, key } = self;
-        let mut body = Vec::with_capacity(TIMES_BYTES + KEY_ID_BYTES + rows.len() * ROW_BYTES);
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + KEY_ID_BYTES + rows.len() * ROW_BYTES);
+        bytes.extend(if key.is_some() { KEYED } else { MAGIC });
+        bytes.extend([0; CRC_BYTES]);
         for number in [times.first_ms, times.last_ms, times.untimed] {
-            body.extend(number.to_le_bytes());
+            bytes.extend(number.to_le_bytes());
         }
-        body.extend(key.iter().flat_map(|key| key.0.to_le_bytes()));
+        bytes.extend(key.iter().flat_map(|key| key.0.to_le_bytes()));
         for row in rows {
-            body.extend(row.id);
-            body.extend(row.body.to_le_bytes());
-            body.extend(row.position.to_le_bytes());
+            bytes.extend(row.id);
+            bytes.extend(row.body.to_le_bytes());
+            bytes.extend(row.position.to_le_bytes());
         }
-        let mut bytes = if key.is_some() { KEYED } else { MAGIC }.to_vec();
-        bytes.extend(crc32fast::hash(&body).to_le_bytes());
-        bytes.extend(body);
+        let (head, body) = bytes.split_at_mut(MAGIC.len() + CRC_BYTES);
+        head[MAGIC.len()..].copy_from_slice(&crc32fast::hash(body).to_le_bytes());
         bytes
     }
 

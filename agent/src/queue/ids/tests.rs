@@ -118,6 +118,23 @@ fn ids_that_tell_their_time_are_searched_where_their_time_is_also_after_a_restar
 }
 
 #[test]
+fn ids_that_tell_their_time_take_half_the_memory_and_are_found() {
+    let of = |print: fn(u32, u64) -> Print| {
+        let (_, ids) = fresh();
+        let rows: Vec<_> = (1..6_400).map(|i| (print(i, 1), u64::from(i))).collect();
+        let before = ids.begin(0, &rows);
+        ids.finish(0, &rows, before, true);
+        ids.seal(0, 1, 6_400, 7).unwrap();
+        for (print, position) in rows {
+            assert_eq!(ids.seen(&print).unwrap(), Seen::Same { lane: 0, position });
+        }
+        let bytes = ids.lock()[0].tables[0].filter_bytes();
+        (bytes, ids.seen(&timed(7_000, 1)).unwrap())
+    };
+    assert_eq!((of(print), of(timed)), ((8_000, Seen::New), (4_000, Seen::New)));
+}
+
+#[test]
 fn only_a_uuid_of_version_7_tells_its_time() {
     let time = |id: &str| made_ms(&RecordId::parse(id).unwrap());
     assert_eq!(time("0198e1c2-0a00-7abc-8def-000000000001"), Some(0x0198_e1c2_0a00));
