@@ -19,7 +19,7 @@
 //! [`why`] says why something has not left, [`cli`] holds the commands, [`broker`] stands for RocketMQ where there is none, `mq_http` is what
 //! it shares with the intake's front for the SDKs of the MQ HTTP API, [`attendance`] is which local
 //! clients are connected, [`network`] is told by the kernel of routes that come and go,
-//! [`plan`] sizes a fleet by simulating it with [`fleet`], [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`], [`open_files`] and [`allocator`] are
+//! [`service`] is what a service manager and the agent tell each other, [`plan`] sizes a fleet by simulating it with [`fleet`], [`known_time`] remembers what time it was, [`clock`], [`entropy`], [`host`], [`open_files`] and [`allocator`] are
 //! what is asked of the machine.
 
 pub mod admin;
@@ -49,6 +49,7 @@ pub mod own;
 pub mod pace;
 pub mod plan;
 pub mod queue;
+pub mod service;
 pub mod small_file;
 pub mod upstream;
 pub mod why;

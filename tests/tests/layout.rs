@@ -17,7 +17,7 @@ fn allowed(module: &str) -> Option<&'static [&'static str]> {
     Some(match module {
         "attendance" | "clock" | "allocator" | "entropy" | "config" | "small_file" => &[],
         "open_files" => &[],
-        "queue" | "upstream" | "link" | "network" | "budget" => &[],
+        "queue" | "upstream" | "link" | "network" | "budget" | "service" => &[],
         "mq_http" => &[],
         "intake" => &["queue", "mq_http"],
         "broker" => &["mq_http"],
@@ -142,7 +142,7 @@ fn modules_of_the_agent_know_only_whom_they_may() {
     let sources = sources("agent/src");
     for module in [
         "intake", "drain", "queue", "upstream", "link", "network", "pace", "budget", "fleet",
-        "plan", "control", "mq_http", "broker", "own", "centre", "why", "admin",
+        "plan", "control", "mq_http", "broker", "own", "centre", "why", "admin", "service",
     ] {
         let there = sources.iter().any(|source| source.module() == module);
         assert!(there, "the rule for {module} is about nothing");

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod attended;
 mod beside;
 mod budget;
 mod centre;
@@ -43,6 +44,7 @@ use crate::queue::inspect::Inspection;
 use crate::queue::{
     Keep, Keys, LaneOptions, Newer, OpenError, Options, Ordering, Packing, Queue, Recovery,
 };
+use crate::service::Handed;
 use crate::upstream::grpc::{self, GrpcUpstream};
 use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
@@ -102,12 +104,14 @@ pub struct Agent {
     centre: Option<Centre>,
     budget_file: BudgetFile,
     admin: Option<Admin>,
-    /// Removed when the agent is gone.
-    _sockets: [SocketFile; 2],
+    intake_ended: CancellationToken,
+    /// Those that are the agent's own are removed when it is gone.
+    _sockets: [Option<SocketFile>; 2],
 }
 
 impl Agent {
-    /// Starts everything. From the moment this returns, records are taken in.
+    /// Starts everything. From the moment this returns, records are taken in, on the sockets that
+    /// the service manager has `handed` over, else on those that are configured.
     ///
     /// # Errors
     /// See [`StartError`]; the parts that had started are stopped again.
@@ -115,6 +119,7 @@ impl Agent {
         config: Config,
         file: String,
         clock: Arc<dyn WallClock>,
+        handed: Handed,
     ) -> Result<Self, StartError> {
         let source = access::source(PathBuf::from(&file));
         let files = OpenFiles::of_process(config.all_lanes().count());
@@ -127,10 +132,12 @@ impl Agent {
         let centre_client = centre::client(&config, &time, &carried)?;
         let listen = config.listen.clone();
         // Another agent is seen by its socket first: that message helps more than the lock's.
-        let (listener, socket) = intake::socket::bind(&listen.socket, listen.mode).await?;
+        let (listener, socket) =
+            intake::socket::open(handed.intake, &listen.socket, listen.mode).await?;
         let front_listener = front::bind(listen.mq_http.as_ref()).await?;
         let admin_listener = admin::bind(listen.admin.as_ref()).await?;
-        let (desk_listener, desk_socket) = intake::socket::bind(&listen.control, 0o600).await?;
+        let (desk_listener, desk_socket) =
+            intake::socket::open(handed.control, &listen.control, 0o600).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
         let takeovers = beside::begin(&config, &queue, queue_options(&config)).await;
@@ -180,11 +187,24 @@ impl Agent {
         if let Some((listener, front)) = front_listener.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
-        let seen = Seen { report: report.clone(), stop: stop.clone(), intake_ended };
+        let seen =
+            Seen { report: report.clone(), stop: stop.clone(), intake_ended: intake_ended.clone() };
         let admin = admin_listener.zip(config.listen.admin.as_ref());
         let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen, files));
-        let _sockets = [socket, desk_socket];
-        Ok(Self { queue, drain, stop, servers, report, own, centre, budget_file, admin, _sockets })
+        let sockets = [socket, desk_socket];
+        Ok(Self {
+            queue,
+            drain,
+            stop,
+            servers,
+            report,
+            own,
+            centre,
+            budget_file,
+            admin,
+            intake_ended,
+            _sockets: sockets,
+        })
     }
 
     /// The same as `GET /v1/status`.

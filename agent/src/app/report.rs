@@ -10,6 +10,7 @@ use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::attended;
 use super::meter::Meter;
 use crate::centre::Board;
 use crate::config::Config;
@@ -113,6 +114,13 @@ impl Report {
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }
+    }
+
+    /// What the agent does, in words. Cheap.
+    pub(super) fn doing(&self) -> String {
+        let accounts = self.lanes.iter().filter_map(|lane| self.queue.accounts(lane));
+        let waiting = accounts.map(|accounts| accounts.waiting).sum();
+        attended::doing(waiting, &self.drain.status().link)
     }
 
     /// For how long the accounts have not been read, if that is too long: the queue or the

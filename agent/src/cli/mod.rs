@@ -35,6 +35,7 @@ use crate::app;
 use crate::config::{self, Listen, Surroundings};
 use crate::logs;
 use crate::queue::Keys;
+use crate::service::Workers;
 
 /// Where the configuration is, unless `--config` says otherwise.
 const CONFIG: &str = "/etc/spillway/spillway.toml";
@@ -96,15 +97,15 @@ enum Command {
 }
 
 impl Cli {
-    /// Runs the command to its end.
-    pub async fn run(self) -> Exit {
+    /// Runs the command to its end. `workers` are those of the runtime that runs it.
+    pub async fn run(self, workers: Workers) -> Exit {
         let format = self.log.unwrap_or_else(logs::Format::of_environment);
         if let Err(error) = logs::start(format, self.log_level.as_deref()) {
             return Failure::new(Exit::Usage, error.to_string()).report();
         }
         match self.command {
             Command::Demo(args) => demo::run(args).await,
-            Command::Run(args) => run::run(args).await,
+            Command::Run(args) => run::run(args, &workers).await,
             Command::Check(args) => check::run(args).await,
             Command::Send(args) => send::run(args).await,
             Command::Status(args) => status::run(args).await,

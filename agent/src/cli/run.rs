@@ -2,8 +2,10 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use tokio::time::timeout;
 
 use super::signal::Stop;
 use super::unbuilt::refuse;
@@ -12,6 +14,10 @@ use crate::app::{Agent, StartError};
 use crate::clock::SystemClock;
 use crate::intake::socket::BindError;
 use crate::queue::OpenError;
+use crate::service::{Handed, Manager, Workers};
+
+/// Between a start that failed and the next one, as `RestartSec=` of the unit has it.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Arguments of `run`.
 #[derive(Debug, Args)]
@@ -22,32 +28,48 @@ pub(super) struct Run {
     resilient: bool,
 }
 
-pub(super) async fn run(args: Run) -> Exit {
+pub(super) async fn run(args: Run, workers: &Workers) -> Exit {
     if args.resilient {
         return refuse("run --resilient", "check the configuration before each start");
     }
-    let stop = Stop::listen();
-    match start(&args).await {
+    let (stop, manager) = (Stop::listen(), Manager::of_process());
+    let handed = match Handed::of_process() {
+        Ok(handed) => handed,
+        Err(error) => return Failure::new(Exit::Configuration, error.to_string()).report(),
+    };
+    let restarted_at_once = handed.any();
+    manager.status("opening the queue");
+    match start(&args, handed).await {
         Ok(agent) => {
+            let attendance = agent.attended(&manager, workers);
             let exit = tokio::select! {
                 biased;
                 () = stop.told() => Exit::Done,
                 () = agent.failed() => Exit::TryAgain,
             };
             tracing::info!("stopping: what is under way finishes, then the queue is synced");
+            manager.stopping("stopping: what is under way finishes");
             agent.stop().await;
+            drop(attendance);
             tracing::info!("stopped");
             exit
         }
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            let exit = failure.report();
+            if restarted_at_once {
+                // Where an app waits in the socket, the manager does not keep to its pause.
+                let _ = timeout(PAUSE, stop.told()).await;
+            }
+            exit
+        }
     }
 }
 
-async fn start(args: &Run) -> Result<Agent, Failure> {
+async fn start(args: &Run, handed: Handed) -> Result<Agent, Failure> {
     let config = load(&args.file.config)?;
     let file = args.file.config.display().to_string();
     let (gateway, socket) = (config.gateway.id.clone(), config.listen.socket.clone());
-    let agent = Agent::start(config, file, Arc::new(SystemClock)).await.map_err(failure)?;
+    let agent = Agent::start(config, file, Arc::new(SystemClock), handed).await.map_err(failure)?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, gateway, socket = %socket.display(), "ready: records are taken in");
     Ok(agent)
@@ -67,9 +89,11 @@ fn failure(error: StartError) -> Failure {
         {
             Exit::NotPermitted
         }
-        StartError::Socket(BindError::NotASocket { .. } | BindError::NoFolder { .. }) => {
-            Exit::Configuration
-        }
+        StartError::Socket(
+            BindError::NotASocket { .. }
+            | BindError::NoFolder { .. }
+            | BindError::NotListening { .. },
+        ) => Exit::Configuration,
         StartError::Queue(_)
         | StartError::Socket(_)
         | StartError::Front(_)

@@ -3,10 +3,12 @@
 
 use std::fs::{self, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::{UnixListener, UnixStream};
 
 /// How long whoever listens there may take to accept.
@@ -37,6 +39,14 @@ pub enum BindError {
         /// The socket.
         path: PathBuf,
     },
+    /// The service manager passed something else.
+    #[error(
+        "{path}: the service manager passed no listening Unix stream socket for it; give its socket unit ListenStream={path}"
+    )]
+    NotListening {
+        /// The socket that was to be.
+        path: PathBuf,
+    },
     /// Anything else.
     #[error("{path}: {doing}: {source}; may this user write to the folder?")]
     Io {
@@ -63,6 +73,47 @@ impl Drop for SocketFile {
             tracing::warn!(path = %self.path.display(), %error, "the socket stays behind");
         }
     }
+}
+
+/// Takes the socket that the service manager passed, or else binds `path`; in both cases with `mode`.
+/// One that was passed stays when the agent ends: apps wait in it for the next one.
+pub async fn open(
+    handed: Option<OwnedFd>,
+    path: &Path,
+    mode: u32,
+) -> Result<(UnixListener, Option<SocketFile>), BindError> {
+    match handed {
+        Some(handed) => take(handed, path, mode).map(|listener| (listener, None)),
+        None => bind(path, mode).await.map(|(listener, file)| (listener, Some(file))),
+    }
+}
+
+fn take(handed: OwnedFd, path: &Path, mode: u32) -> Result<UnixListener, BindError> {
+    if !listens(&handed).unwrap_or(false) {
+        return Err(BindError::NotListening { path: path.to_owned() });
+    }
+    let fail = |source| BindError::Io { path: path.to_owned(), doing: "taking it over", source };
+    let listener = std::os::unix::net::UnixListener::from(handed);
+    listener.set_nonblocking(true).map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    if let Some(bound) = address.as_pathname() {
+        if bound != path {
+            let (bound, configured) = (bound.display(), path.display());
+            tracing::warn!(%bound, %configured, "the service manager's socket is elsewhere than [listen] says: records are taken in there alone");
+        }
+        // The unit has set one; the configuration's counts.
+        if let Err(error) = fs::set_permissions(bound, Permissions::from_mode(mode)) {
+            tracing::warn!(%error, path = %bound.display(), "the socket keeps the mode of its unit");
+        }
+    }
+    UnixListener::from_std(listener).map_err(fail)
+}
+
+/// Whether it is a Unix stream socket that accepts connections.
+fn listens(socket: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(sockopt::socket_domain(socket)? == AddressFamily::UNIX
+        && sockopt::socket_type(socket)? == SocketType::STREAM
+        && sockopt::socket_acceptconn(socket)?)
 }
 
 /// Binds `path` with `mode`, such as 0o660. Keep the [`SocketFile`] as long as the listener.
@@ -167,6 +218,31 @@ mod tests {
         drop(old);
         assert_eq!(mode_of(&path), 0o640);
         assert!(UnixStream::connect(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_passed_is_taken_gets_the_mode_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let passed = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let waiting = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let (listener, file) =
+            open(Some(passed.try_clone().unwrap().into()), &path, 0o666).await.unwrap();
+        assert_eq!(mode_of(&path), 0o666);
+        assert!(listener.accept().await.is_ok());
+        drop((listener, file, waiting));
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_was_passed_and_does_not_listen_is_a_clear_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        for passed in [stream.into(), tcp.into()] {
+            let error = open(Some(passed), &dir.path().join("s"), 0o600).await.unwrap_err();
+            assert!(matches!(error, BindError::NotListening { .. }), "{error}");
+        }
     }
 
     #[tokio::test]

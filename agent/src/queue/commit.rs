@@ -18,6 +18,7 @@ use super::ids::{ByIdHash, Ids, Print, Seen, Unwritten, is_full};
 use super::inbox::{Group, Inbox};
 use super::lane::Lane;
 use super::limits::Gate;
+use super::pulse::Pulse;
 use super::submission::{Answer, Submission};
 use crate::clock::WallClock;
 use crate::logs::Repeated;
@@ -65,6 +66,11 @@ impl Numbered {
 }
 
 impl Committed {
+    /// Something was stored: the disk had to sync.
+    fn is_new(&self) -> bool {
+        !self.stored.is_empty()
+    }
+
     /// Says so to everybody, and returns those that are to be refused.
     pub(super) fn acknowledge(self) -> Option<Failed> {
         let Self { stored, numbered, repeats, refused } = self;
@@ -189,13 +195,17 @@ enum Admission {
 
 impl Committer {
     /// Commits groups until the inbox is closed and empty.
-    pub(super) fn run(mut self, inbox: &Inbox) {
+    pub(super) fn run(mut self, inbox: &Inbox, pulse: &Pulse) {
         let mut gatherer = Gatherer::new(inbox);
         while let Some(group) = gatherer.next() {
+            pulse.begin();
             let (records, begun) = (group.len(), std::time::Instant::now());
             match self.commit(group) {
                 Ok(committed) => {
                     gatherer.committed(records, begun.elapsed());
+                    if committed.is_new() {
+                        pulse.synced();
+                    }
                     if let Some(full) = committed.acknowledge() {
                         full.refuse(gatherer.rest(), &mut self.faults);
                     }
@@ -204,6 +214,7 @@ impl Committer {
                 // not be stored before an earlier one that its app will bring again.
                 Err(failed) => failed.refuse(gatherer.rest(), &mut self.faults),
             }
+            pulse.end();
         }
         self.rotate(true);
     }

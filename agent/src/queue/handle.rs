@@ -29,6 +29,7 @@ use super::keeper;
 use super::lane::{Lane, Settling};
 use super::lease::Lease;
 use super::limits::Gate;
+use super::pulse::Rounds;
 use super::quarantine;
 use super::recover::{self, Parts};
 use super::store::disk::make_folder;
@@ -117,8 +118,8 @@ impl Queue {
         let quarantine = quarantine::folder(&options.data_dir);
         recovery.orphans = recover::orphans(options, &lock.anchor);
         let kept = (lanes.clone(), ids.clone(), dead.clone(), options.keep, clock.clone());
-        let keep = move |stop: &_| {
-            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), stop);
+        let keep = move |stop: &_, pulse: &_| {
+            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), (stop, pulse));
         };
         let threads = Threads::start(committers, keep);
         let (threads, inboxes) = threads.map_err(|e| fail(e, "raise the limit on threads"))?;
@@ -399,6 +400,11 @@ impl Queue {
             }
         }
         allocator::trim();
+    }
+
+    /// How far its threads have come; nothing once it is closed. Cheap, and waits for no disk.
+    pub fn turns(&self) -> Vec<Rounds> {
+        self.threads().as_ref().map(Threads::turns).unwrap_or_default()
     }
 
     /// Logs an error, at most once a minute each.

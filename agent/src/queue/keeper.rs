@@ -13,6 +13,7 @@ use super::api::Keep;
 use super::dead::Dead;
 use super::ids::Ids;
 use super::lane::Lane;
+use super::pulse::Pulse;
 use super::recover;
 use super::shelf::Shelf;
 use crate::allocator;
@@ -37,7 +38,7 @@ pub(super) fn run(
     dead: &Dead,
     keep: Option<Keep>,
     clock: &dyn WallClock,
-    stop: &Receiver<()>,
+    (stop, pulse): (&Receiver<()>, &Pulse),
 ) {
     // Asked of the disk here, so that the first record of a run does not wait for it.
     for lane in lanes {
@@ -47,6 +48,7 @@ pub(super) fn run(
     let mut shelf = keep.map(Shelf::new);
     let (mut rounds, mut tables_left, mut worked) = (0_u32, true, false);
     while stop.recv_timeout(SAVE_EVERY) == Err(RecvTimeoutError::Timeout) {
+        pulse.begin();
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
         let buried = dead.end();
         worked |= tables_left || lanes.iter().any(|lane| lane.wants_saving());
@@ -79,6 +81,7 @@ pub(super) fn run(
         if rounds.is_multiple_of(TRIM_EVERY) && std::mem::take(&mut worked) {
             allocator::trim();
         }
+        pulse.end();
     }
 }
 

@@ -21,6 +21,7 @@
 //!   was stored beside that meanwhile
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
 //!   is taken up again
+//! - `threads`: those of lanes and keeper; `pulse`: whether they turn
 
 mod answers;
 mod api;
@@ -48,6 +49,7 @@ mod limits;
 mod lived;
 mod numbering;
 mod pack;
+mod pulse;
 mod quarantine;
 mod ranges;
 mod recover;
@@ -74,6 +76,7 @@ pub use keeper::SAVE_EVERY;
 pub use lane::Settling;
 pub use lease::Lease;
 pub use limits::{Claim, DeadLimits, LaneLimit, LaneLimits, Limits, Room, Space};
+pub use pulse::Rounds;
 pub use takeover::{Takeover, TakeoverError};
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 use super::commit::Committer;
 use super::inbox::Inbox;
+use super::pulse::{Pulse, Rounds};
 
 /// Exit code after a panic (EX_SOFTWARE of sysexits.h).
 const PANICKED: i32 = 70;
@@ -17,24 +18,48 @@ pub(super) struct Threads {
     /// The keeper ends when it is dropped.
     keeper: Sender<()>,
     running: Vec<JoinHandle<()>>,
+    pulses: Pulses,
+}
+
+/// The rounds of all of them.
+#[derive(Default)]
+struct Pulses {
+    /// Of each lane, with its name and what it has to do.
+    lanes: Vec<(String, Arc<Inbox>, Arc<Pulse>)>,
+    keeper: Arc<Pulse>,
 }
 
 impl Threads {
     /// Starts one for each committer, with its inbox, and one that keeps until it is told to stop.
     pub(super) fn start(
         committers: Vec<Committer>,
-        keep: impl FnOnce(&Receiver<()>) + Send + 'static,
+        keep: impl FnOnce(&Receiver<()>, &Pulse) + Send + 'static,
     ) -> io::Result<(Self, Vec<Arc<Inbox>>)> {
         let (mut running, mut inboxes) = (Vec::new(), Vec::new());
+        let mut pulses = Pulses::default();
         for committer in committers {
             let inbox = Arc::new(Inbox::default());
             inboxes.push(inbox.clone());
-            running.push(spawn("commit", move || watched(|| committer.run(&inbox))));
+            let pulse = Arc::new(Pulse::default());
+            pulses.lanes.push((committer.lane.name.to_string(), inbox.clone(), pulse.clone()));
+            running.push(spawn("commit", move || watched(|| committer.run(&inbox, &pulse))));
         }
         let (keeper, stop) = channel();
-        running.push(spawn("keeper", move || keep(&stop)));
+        let pulse = pulses.keeper.clone();
+        running.push(spawn("keeper", move || keep(&stop, &pulse)));
         let running = running.into_iter().collect::<io::Result<_>>()?;
-        Ok((Self { keeper, running }, inboxes))
+        Ok((Self { keeper, running, pulses }, inboxes))
+    }
+
+    /// How far each has come.
+    pub(super) fn turns(&self) -> Vec<Rounds> {
+        let lanes = self
+            .pulses
+            .lanes
+            .iter()
+            .map(|(lane, inbox, pulse)| pulse.turn(format!("storing {lane}"), inbox.len() > 0));
+        let keeper = self.pulses.keeper.turn("saving the state".to_owned(), false);
+        lanes.chain([keeper]).collect()
     }
 
     /// Waits until all have ended; those of closed inboxes do.

@@ -1,0 +1,67 @@
+//! Whether the threads of the queue turn, for those who watch over the process: each counts its
+//! rounds, and asks nobody.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// One thread's rounds.
+#[derive(Debug, Default)]
+pub(super) struct Pulse {
+    begun: AtomicU64,
+    ended: AtomicU64,
+    synced: AtomicU64,
+}
+
+/// How far a thread of the queue has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rounds {
+    /// What it does: `storing LANE`, or `saving the state`.
+    pub part: String,
+    /// It is at work, or there is work that it has not taken up.
+    pub busy: bool,
+    /// Rounds begun and ended; whoever is busy and turns moves it.
+    pub rounds: u64,
+    /// Those of them after which the disk had what it was given.
+    pub synced: u64,
+}
+
+impl Pulse {
+    /// A round begins.
+    pub(super) fn begin(&self) {
+        self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// The disk has what it was given.
+    pub(super) fn synced(&self) {
+        self.synced.fetch_add(1, Relaxed);
+    }
+
+    /// The round has ended.
+    pub(super) fn end(&self) {
+        self.ended.fetch_add(1, Relaxed);
+    }
+
+    /// How far it has come; `waiting`: there is work for another round.
+    pub(super) fn turn(&self, part: String, waiting: bool) -> Rounds {
+        let (begun, ended) = (self.begun.load(Relaxed), self.ended.load(Relaxed));
+        let (busy, rounds) = (waiting || begun > ended, begun + ended);
+        Rounds { part, busy, rounds, synced: self.synced.load(Relaxed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_under_way_is_work_and_so_is_what_waits() {
+        let pulse = Pulse::default();
+        let turn = |waiting| pulse.turn("storing a".to_owned(), waiting);
+        assert_eq!((turn(false).busy, turn(true).busy), (false, true));
+        pulse.begin();
+        assert_eq!((turn(false).busy, turn(false).rounds), (true, 1));
+        pulse.synced();
+        pulse.end();
+        let done = Rounds { part: "storing a".to_owned(), busy: false, rounds: 2, synced: 1 };
+        assert_eq!(turn(false), done);
+    }
+}
