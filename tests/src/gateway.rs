@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use spillway_protocol::local::status::{Lane, Status};
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::http;
+use crate::manager::Manager;
 
 /// Time for what has no bound of its own; a machine that is busy with builds is slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub fn built(name: &str) -> PathBuf {
 pub struct Gateway {
     folder: TempDir,
     wrapper: Vec<String>,
+    manager: Option<Arc<Manager>>,
     child: Option<Child>,
 }
 
@@ -42,7 +45,8 @@ impl Gateway {
     /// A gateway whose agent has not been started; `settings` is its configuration without
     /// gateway and sockets.
     pub fn new(settings: &str) -> Self {
-        let gateway = Self { folder: tempfile::tempdir().unwrap(), wrapper: vec![], child: None };
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = Self { folder, wrapper: vec![], manager: None, child: None };
         gateway.configure(settings);
         gateway
     }
@@ -60,6 +64,12 @@ impl Gateway {
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
         self
+    }
+
+    /// Starts the agent as this service manager does, from now on.
+    pub fn managed(mut self, manager: &Arc<Manager>) -> Self {
+        self.manager = Some(manager.clone());
+        self.wrapped(&Manager::words().each_ref().map(String::as_str))
     }
 
     /// Changes the configuration; it is read at the next start.
@@ -106,6 +116,7 @@ impl Gateway {
         command.args(&words[1..]).args(["run", "--config"]).arg(self.file("spillway.toml"));
         command.env_remove("CREDENTIALS_DIRECTORY").env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.manager.iter().for_each(|manager| manager.pass(&mut command));
         self.child = Some(command.spawn().unwrap());
     }
 

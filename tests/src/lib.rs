@@ -21,6 +21,7 @@ pub mod http;
 pub mod kill;
 pub mod language;
 pub mod ledger;
+pub mod manager;
 pub mod mariadb;
 pub mod mount;
 pub mod namespace;

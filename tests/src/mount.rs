@@ -11,6 +11,11 @@ use tempfile::NamedTempFile;
 #[derive(Debug)]
 pub struct Mount(PathBuf);
 
+/// A mounted file system that answers nothing: who writes to it or syncs it sleeps until this is
+/// dropped.
+#[derive(Debug)]
+pub struct Frozen<'a>(&'a Mount);
+
 /// What an ext4 lies in.
 #[derive(Debug)]
 pub struct Image(NamedTempFile);
@@ -68,6 +73,23 @@ impl Mount {
     /// If somebody does.
     pub fn end(&self) {
         run(Command::new("umount").arg(&self.0));
+    }
+}
+
+impl Mount {
+    /// Has it answer nothing, as a disk that hangs.
+    ///
+    /// # Panics
+    /// If it cannot be frozen.
+    pub fn freeze(&self) -> Frozen<'_> {
+        run(Command::new("fsfreeze").arg("-f").arg(&self.0));
+        Frozen(self)
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        run(Command::new("fsfreeze").arg("-u").arg(&self.0.0));
     }
 }
 

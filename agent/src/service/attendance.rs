@@ -84,6 +84,7 @@ impl Attendant {
         let every = watchdog.map_or(LOOK_MAX, |time| (time / LOOKS).min(LOOK_MAX));
         let mut watch = Watch::new(watchdog.unwrap_or(Duration::MAX) / 2);
         loop {
+            self.manager.repeat();
             let verdict = watch.look(Instant::now(), &self.seen());
             if watchdog.is_some() && !matches!(verdict, Verdict::Stuck { .. }) {
                 self.manager.alive();
