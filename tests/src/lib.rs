@@ -11,6 +11,7 @@ pub mod centre;
 pub mod collector;
 pub mod connect;
 pub mod corruption;
+pub mod debian;
 pub mod faketime;
 pub mod front;
 pub mod frozen;
