@@ -49,7 +49,10 @@ impl Drop for Agent {
 }
 
 async fn store(debian: &Debian) -> u16 {
-    http::post(&debian.path(SOCKET), "/v1/records", "application/octet-stream", b"36.6").await.unwrap().status
+    http::post(&debian.path(SOCKET), "/v1/records", "application/octet-stream", b"36.6")
+        .await
+        .unwrap()
+        .status
 }
 
 /// Puts the queue of an agent of format 1 in place of what is there.

@@ -1,10 +1,15 @@
 //! The systemd units start without a network, keep their word about memory and cores, and stand up to
-//! systemd's own judgement. Needs systemd-analyze, not a running systemd.
+//! systemd's own judgement. Needs systemd-analyze and strace, not a running systemd.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use spillway_tests::gateway::binary;
+use spillway_tests::app::{drafts, hand_over};
+use spillway_tests::broker::HttpBroker;
+use spillway_tests::gateway::{Gateway, PATIENCE, binary};
+use spillway_tests::ledger::Ledger;
 
 /// Highest exposure that `systemd-analyze security` may see, in tenths; docs/install.md has it.
 const EXPOSURE_MAX: u32 = 15;
@@ -102,4 +107,59 @@ fn the_service_is_exposed_as_little_as_the_documentation_says() {
     let score = format!("{}.{}", EXPOSURE_MAX / 10, EXPOSURE_MAX % 10);
     let docs = std::fs::read_to_string(path("../docs/install.md")).unwrap();
     assert!(docs.contains(&format!("exposure {score}")), "docs/install.md says something else");
+}
+
+/// The system calls of a set that systemd knows, such as `@system-service`.
+fn calls(set: &str) -> BTreeSet<String> {
+    let (known, said) = analyzed(&["syscall-filter", set], &[]);
+    assert!(known, "{said}");
+    let words = said.lines().skip(1).map(str::trim).filter(|line| !line.starts_with('#'));
+    words
+        .flat_map(|word| match word.starts_with('@') {
+            true => calls(word),
+            false => [word.to_owned()].into(),
+        })
+        .collect()
+}
+
+/// Those that the unit lets through.
+fn let_through() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for line in unit() {
+        let Some(filter) = line.strip_prefix("SystemCallFilter=") else { continue };
+        for set in filter.trim_start_matches('~').split(' ') {
+            match filter.starts_with('~') {
+                true => all = &all - &calls(set),
+                false => all.extend(calls(set)),
+            }
+        }
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filter_lets_through_what_the_agent_calls() {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let file = trace.path().to_str().unwrap();
+    let broker = HttpBroker::start().await;
+    let mut gateway = Gateway::new(&format!(
+        "{}[drain]\nreconnect_spread = \"0s\"\n[audit]\n[report]\ntopic = \"report\"\n\
+         [[lane]]\nname = \"main\"\ntopic = \"main\"\n",
+        broker.upstream()
+    ))
+    .wrapped(&["strace", "-f", "-qq", "-o", file, "--"]);
+    let pid = gateway.start_ready().await.pid;
+    hand_over(&gateway.socket(), &Ledger::default(), "main", drafts("r", 0..50)).await;
+    gateway.until_delivered(PATIENCE).await;
+    gateway.terminate(pid);
+    assert!(gateway.ended(Duration::from_secs(60)).await.success());
+    let text = std::fs::read_to_string(trace.path()).unwrap();
+    let named = text.lines().filter_map(|line| {
+        let (name, _) = line.split_once(char::is_whitespace)?.1.trim_start().split_once('(')?;
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        (!name.is_empty() && name.chars().all(is_name)).then(|| name.to_owned())
+    });
+    let used: BTreeSet<String> = named.collect();
+    assert!(used.contains("accept4") && used.contains("fdatasync"), "{used:?}");
+    assert_eq!(&used - &let_through(), BTreeSet::new());
 }
