@@ -45,6 +45,18 @@ pub(super) struct Seen {
     pub(super) intake_ended: CancellationToken,
 }
 
+impl Seen {
+    /// An agent with these.
+    pub(super) fn new(
+        report: &Arc<Report>,
+        stop: &CancellationToken,
+        intake_ended: &CancellationToken,
+    ) -> Self {
+        let (stop, intake_ended) = (stop.clone(), intake_ended.clone());
+        Self { report: report.clone(), stop, intake_ended }
+    }
+}
+
 impl Observed for Seen {
     fn status(&self) -> Status {
         self.report.status()

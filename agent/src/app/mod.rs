@@ -6,6 +6,7 @@ mod attended;
 mod beside;
 mod budget;
 mod centre;
+mod doors;
 mod front;
 mod inquiry;
 mod limits;
@@ -20,7 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_protocol::dial::{Carried, CertificateTime};
-use spillway_protocol::local::status::Configuration;
 use spillway_protocol::record::{LaneName, RecordId};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -29,6 +29,7 @@ use uuid::Uuid;
 
 use self::admin::{Admin, Seen};
 use self::budget::BudgetFile;
+use self::doors::Doors;
 use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
@@ -121,23 +122,14 @@ impl Agent {
         clock: Arc<dyn WallClock>,
         handed: Handed,
     ) -> Result<Self, StartError> {
-        let source = access::source(PathBuf::from(&file));
         let files = OpenFiles::of_process(config.all_lanes().count());
-        let upstream = config.upstream.as_ref();
         let mut known_time = KnownTime::load(&config.gateway.data_dir);
-        let time = known_time.certificates();
-        let carried = Carried::default();
+        let (time, carried) = (known_time.certificates(), Carried::default());
         let far = Far { clock: &clock, time: &time, carried: &carried };
-        let upstream = upstream.map(|u| far.connected(u, Some(source))).transpose()?;
+        let upstream = far.upstream(&config, &file)?;
         let centre_client = centre::client(&config, &time, &carried)?;
-        let listen = config.listen.clone();
         // Another agent is seen by its socket first: that message helps more than the lock's.
-        let (listener, socket) =
-            intake::socket::open(handed.intake, &listen.socket, listen.mode).await?;
-        let front_listener = front::bind(listen.mq_http.as_ref()).await?;
-        let admin_listener = admin::bind(listen.admin.as_ref()).await?;
-        let (desk_listener, desk_socket) =
-            intake::socket::open(handed.control, &listen.control, 0o600).await?;
+        let doors = Doors::open(&config.listen, handed).await?;
         let (queue, recovery) = open_queue(&config, &clock)?;
         tell(&queue, &recovery);
         let takeovers = beside::begin(&config, &queue, queue_options(&config)).await;
@@ -145,34 +137,30 @@ impl Agent {
         known_time.keep_in(&config.gateway.data_dir);
         let pace_file = PaceFile::new(&config.gateway.data_dir);
         let (budget_file, budget) = BudgetFile::open(&config, carried);
-        let drain = Drain::spawn(
+        let drain = Arc::new(Drain::spawn(
             drain::Options::new(&config, recovery.fresh, pace_file.load(), budget),
             Arc::new(queue.clone()),
             upstream.clone(),
             entropy::seed(),
             clock.clone(),
-        );
-        let drain = Arc::new(drain);
-        let configuration = Configuration { file, state: "in force".to_owned() };
-        let report =
-            Report::new(&config, configuration, queue.clone(), drain.clone(), upstream.clone());
-        let report = Arc::new(report.with_files(files.clone()));
+        ));
+        let report = Report::new(&config, file, queue.clone(), drain.clone(), upstream.clone());
+        let (report, stop) = (Arc::new(report.with_files(files.clone())), CancellationToken::new());
         let register = own::register(&config);
         let own = own::start(&config, &queue, &drain, &report, &register, clock.clone());
         let centre = centre_client.and_then(|client| {
             centre::start(&config, client, &queue, &drain, report.board(), clock.clone())
         });
         let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
-        let stop = CancellationToken::new();
         let intake = self::intake(&config, queue.clone(), report.clone(), register, files.clone());
         let desk = desk(&config, &queue, &report, &drain, clock.clone());
         let front = front::before(&config, &intake, &clock);
         let intake_ended = CancellationToken::new();
-        let serving = intake::serve(listener, intake, stop.clone());
+        let serving = intake::serve(doors.intake, intake, stop.clone());
         let serving = until_ended(serving, intake_ended.clone().drop_guard());
         let mut servers = vec![
             tokio::spawn(serving),
-            tokio::spawn(serve_desk(desk_listener, files.clone(), desk, stop.clone())),
+            tokio::spawn(serve_desk(doors.control, files.clone(), desk, stop.clone())),
             tokio::spawn(report::sample(report.clone(), stop.clone())),
             tokio::spawn(remember(known_time, stop.clone())),
             tokio::spawn(pace_file.keep(drain.clone(), stop.clone())),
@@ -180,18 +168,14 @@ impl Agent {
             tokio::spawn(degrade::run(degrading, stop.clone())),
             tokio::spawn(beside::finish(takeovers, stop.clone())),
         ];
-        if let Some(upstream) = upstream {
-            let following = network::follow(upstream, drain.clone(), stop.clone());
-            servers.push(tokio::spawn(following));
-        }
-        if let Some((listener, front)) = front_listener.zip(front) {
+        let follow = |upstream| network::follow(upstream, drain.clone(), stop.clone());
+        servers.extend(upstream.map(|upstream| tokio::spawn(follow(upstream))));
+        if let Some((listener, front)) = doors.front.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }
-        let seen =
-            Seen { report: report.clone(), stop: stop.clone(), intake_ended: intake_ended.clone() };
-        let admin = admin_listener.zip(config.listen.admin.as_ref());
+        let seen = Seen::new(&report, &stop, &intake_ended);
+        let admin = doors.admin.zip(config.listen.admin.as_ref());
         let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen, files));
-        let sockets = [socket, desk_socket];
         Ok(Self {
             queue,
             drain,
@@ -203,7 +187,7 @@ impl Agent {
             budget_file,
             admin,
             intake_ended,
-            _sockets: sockets,
+            _sockets: doors.files,
         })
     }
 
@@ -271,6 +255,17 @@ struct Far<'a> {
 }
 
 impl Far<'_> {
+    /// The way to RocketMQ, if the configuration in `file` has one.
+    fn upstream(
+        &self,
+        config: &Config,
+        file: &str,
+    ) -> Result<Option<Arc<dyn Upstream>>, UpstreamError> {
+        let source = access::source(PathBuf::from(file));
+        let upstream = config.upstream.as_ref();
+        upstream.map(|upstream| self.connected(upstream, Some(source))).transpose()
+    }
+
     /// The way to RocketMQ; refused credentials are read again from `source`.
     fn connected(
         &self,

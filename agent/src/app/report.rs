@@ -45,16 +45,17 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Of the agent that the configuration in `file` describes.
     pub(super) fn new(
         config: &Config,
-        configuration: Configuration,
+        file: String,
         queue: Queue,
         drain: Arc<DrainHandle>,
         upstream: Option<Arc<dyn Upstream>>,
     ) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
-            configuration,
+            configuration: Configuration { file, state: "in force".to_owned() },
             queue,
             lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
             own: config.own_lane().map(|lane| lane.name),
