@@ -11,7 +11,7 @@ use spillway_protocol::local::client::Client;
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, PATIENCE, lane};
-use spillway_tests::ledger::Ledger;
+use spillway_tests::ledger::{Ledger, Sent};
 use spillway_tests::manager::Manager;
 use spillway_tests::mount::Image;
 use spillway_tests::{http, oracle};
@@ -122,13 +122,18 @@ async fn nothing_is_lost_or_doubled_over_restarts_under_load() {
         "{}[drain]\nadaptive = false\nreconnect_spread = \"0s\"\n{LANE}",
         broker.upstream()
     ));
-    let (socket, noted) = (gateway.socket(), ledger.clone());
+    gateway.start_ready().await;
+    // From here on it connects again by itself, and repeats what was not answered.
+    let client = Client::connect(gateway.socket()).await.unwrap();
+    let noted = ledger.clone();
     let app = tokio::spawn(async move {
-        for from in (0..1000).step_by(10) {
-            hand_over(&socket, &noted, "main", drafts("r", from..from + 10)).await;
+        for draft in drafts("r", 0..1000) {
+            let id = draft.id.clone().unwrap();
+            noted.send(&id, Sent::new("main", draft.body.clone()));
+            let receipt = client.append(draft, Some("main")).await.unwrap();
+            noted.acknowledge(&id, receipt.seq);
         }
     });
-    gateway.start_ready().await;
     for life in 0..4 {
         let accepted = 100 + life * 150;
         gateway.until("some are in", |status| lane(status, "main").accepted > accepted).await;
