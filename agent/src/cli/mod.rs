@@ -19,6 +19,7 @@ mod run;
 mod send;
 mod signal;
 mod status;
+mod top;
 mod unbuilt;
 mod upgrade;
 mod verify;
@@ -72,6 +73,8 @@ enum Command {
     Send(send::Send),
     /// Counts, link, holds, rates, oldest record, disk
     Status(status::Status),
+    /// The same, live, on a terminal
+    Top(top::Top),
     /// Says in one sentence why something has not left, and what would help
     Why(why::Arguments),
     /// Looks into the queue
@@ -88,8 +91,6 @@ enum Command {
     Plan(plan::Arguments),
     /// Embedded broker for development
     Broker(broker::Broker),
-    #[command(hide = true)]
-    Top(Unbuilt),
     #[command(hide = true)]
     Reload(Unbuilt),
     #[command(hide = true)]
@@ -112,7 +113,7 @@ impl Cli {
             Command::Queue(args) => queue::run(args).await,
             Command::Dead(args) => dead::run(args).await,
             Command::Broker(args) => broker::run(args).await,
-            Command::Top(_) => refuse("top", "watch spillway status"),
+            Command::Top(args) => top::run(args).await,
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),

@@ -49,12 +49,12 @@ fn check(text: Result<String, Failure>, json: bool) -> Exit {
     exit
 }
 
-async fn fetch(at: &IntakeAt) -> Result<String, Failure> {
+pub(super) async fn fetch(at: &IntakeAt) -> Result<String, Failure> {
     let answer = at.connect().await?.get("/v1/status").await?;
     Ok(String::from_utf8_lossy(answer.good()?).into_owned())
 }
 
-fn read(text: &str) -> Result<State, Failure> {
+pub(super) fn read(text: &str) -> Result<State, Failure> {
     serde_json::from_str(text).map_err(|error| {
         let message = format!("the agent's answer is not what this version expects: {error}");
         Failure::new(Exit::Unreachable, message)
@@ -72,7 +72,7 @@ fn centre(control: &Control) -> String {
 }
 
 /// `up to 0.8 a second (1.5 of its own 0.5): answers are late`, and what else slows it.
-fn pace(pace: &Pace) -> String {
+pub(super) fn pace(pace: &Pace) -> String {
     let own = format!("{:.1} of its own {:.1}", pace.share, pace.own_rate_per_s);
     let allowed = match pace.allowed_per_s {
         Some(rate) => format!("up to {rate:.1} a second ({own})"),
@@ -105,7 +105,7 @@ fn part<'a>(state: &'a State, lane: &Lane) -> Option<&'a LaneBudget> {
 }
 
 /// Lanes whose records wait for the next day's bytes.
-fn stopped(state: &State) -> Vec<String> {
+pub(super) fn stopped(state: &State) -> Vec<String> {
     let lanes = state.lanes.iter().chain(&state.own).filter(|lane| lane.waiting > 0);
     let stopped = lanes.filter(|lane| part(state, lane).is_some_and(|part| part.stopped));
     let anew_s = state.budget.as_ref().map_or(0, |budget| budget.resets_in_s);
@@ -116,7 +116,7 @@ fn stopped(state: &State) -> Vec<String> {
 }
 
 /// What a newer agent wrote, and what waits to be taken over.
-fn format_alarms(format: &Format) -> Vec<String> {
+pub(super) fn format_alarms(format: &Format) -> Vec<String> {
     let newer = format.newer.iter().map(|NewerFile { file, version }| match &format.folder {
         Some(folder) => format!(
             "{file} has the newer format {version}: nothing there is touched or sent, records \
@@ -199,7 +199,7 @@ fn quarantine(aside: Quarantine) -> String {
     format!("{} damaged {segments}, {}", aside.segments, human::bytes(aside.bytes))
 }
 
-fn link(state: &State) -> String {
+pub(super) fn link(state: &State) -> String {
     let link = &state.link;
     let mut text = format!("{} for {}", link.state.word(), duration(link.since_s));
     if !link.reason.is_empty() {
@@ -261,7 +261,7 @@ fn full(lane: &Lane) -> Option<&str> {
 }
 
 /// Holds and last errors, below the table.
-fn notes(lane: &Lane) -> String {
+pub(super) fn notes(lane: &Lane) -> String {
     let name = &lane.name;
     let mut text = String::new();
     if let Some(hold) = &lane.hold {
@@ -361,4 +361,4 @@ fn figures(lanes: &[Lane]) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@ use spillway_protocol::local::status::{Configuration, Hold, Limit, Link, Pace, R
 
 use super::*;
 
-fn lane() -> Lane {
+pub(in crate::cli) fn lane() -> Lane {
     Lane {
         name: "critical".into(),
         accepted: 10,
@@ -25,7 +25,7 @@ fn lane() -> Lane {
     }
 }
 
-fn state(link: LinkState, lane: Lane) -> State {
+pub(in crate::cli) fn state(link: LinkState, lane: Lane) -> State {
     State {
         gateway: "gw-1".into(),
         stream: "00c0ffee".into(),
@@ -62,7 +62,7 @@ fn state(link: LinkState, lane: Lane) -> State {
     }
 }
 
-fn held() -> Lane {
+pub(in crate::cli) fn held() -> Lane {
     let hold = Hold {
         code: "topic_missing".into(),
         reason: "No topic route | x".into(),
