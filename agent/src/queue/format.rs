@@ -40,6 +40,8 @@ pub enum Feature {
     Compression,
     /// Encrypted packs.
     Encryption,
+    /// Packs that say whether they go on with the commit of the one before.
+    Joints,
 }
 
 impl Level {
@@ -64,7 +66,9 @@ impl Level {
     /// Whether a folder of this level may hold what `feature` writes.
     pub fn allows(self, feature: Feature) -> bool {
         match feature {
-            Feature::Expiry | Feature::Compression | Feature::Encryption => self >= Self::Two,
+            Feature::Expiry | Feature::Compression | Feature::Encryption | Feature::Joints => {
+                self >= Self::Two
+            }
         }
     }
 }

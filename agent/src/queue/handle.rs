@@ -20,6 +20,7 @@ use super::api::{
     Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
+use super::doubt;
 use super::format::{self, Folder, Newer, Site, gate};
 use super::identity;
 use super::ids::Ids;
@@ -109,10 +110,11 @@ impl Queue {
         let mut rng = StdRng::seed_from_u64(options.seed);
         let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
         let options = &gate::allowed(options, stream.level)?;
+        let readable = "see that the agent's user may read it and that the disk works";
+        let stream = doubt::resolve(options, stream, &mut rng).map_err(|e| fail(e, readable))?;
         let stores = recover::stores(options, &lock.anchor)?;
         let changed = watch::Sender::new(0);
         let parts = recover::recover(stores, options, stream, clock.clone(), changed.clone());
-        let readable = "see that the agent's user may read it and that the disk works";
         let Parts { lanes, committers, dead, ids, gate, mut recovery } =
             parts.map_err(|e| fail(e, readable))?;
         let quarantine = quarantine::folder(&options.data_dir);

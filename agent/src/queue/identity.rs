@@ -11,7 +11,7 @@ use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use spillway_protocol::message::StreamId;
 
-use super::api::OpenError;
+use super::api::{OpenError, Options};
 use super::format::{CommitError, Level};
 use super::store::anchor::Anchor;
 use super::store::disk::make_folder;
@@ -173,6 +173,14 @@ pub(super) fn stream(folder: &Path, host: &str, rng: &mut StdRng) -> Result<Stre
     write(&path, &Identity::new(level, id.to_string(), host))
         .map_err(|e| fail(e, "free some space and let the agent's user write there"))?;
     Ok(StreamOf { id, fresh, level })
+}
+
+/// Draws another stream for the folder of `options`. Durable when this returns.
+pub(super) fn renew(options: &Options, now: StreamOf, rng: &mut StdRng) -> io::Result<StreamOf> {
+    let new = StreamOf { id: StreamId(rng.next_u32()), ..now };
+    let identity = Identity::new(now.level, new.id.to_string(), &options.host);
+    write(&options.data_dir.join(NAME), &identity)?;
+    Ok(new)
 }
 
 /// From now on the folder is written at `level`, for good. Durable when this returns.

@@ -20,7 +20,7 @@
 //! - `format`: what the folder is written at, and what of it is a newer agent's; `takeover`: what
 //!   was stored beside that meanwhile
 //! - `state`, `keeper`: what is saved of all this, and when; `recover`, `identity`: how it
-//!   is taken up again
+//!   is taken up again; `doubt`: whether numbers could be given twice by that
 //! - `threads`: those of lanes and keeper; `pulse`: whether they turn
 
 mod answers;
@@ -29,6 +29,7 @@ mod chain;
 mod cipher;
 mod commit;
 mod dead;
+mod doubt;
 mod dropping;
 mod entry;
 mod format;

@@ -5,8 +5,9 @@ use spillway_protocol::message::StreamId;
 
 use super::chain::Newest;
 
-/// Streams that are remembered: a new one comes only when the host under the data changes.
-const STREAMS_MAX: usize = 16;
+/// Streams that are remembered: a new one comes only when the host under the data changes, or when
+/// nobody knows how far the one before went.
+const STREAMS_MAX: usize = 64;
 
 /// Streams of a lane, oldest first, each with what to take off a position for its number in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -21,13 +21,12 @@ use super::cipher::{KeyId, Keys};
 use super::ranges::Settled;
 use super::store::{PackRef, SegmentId, SegmentReader, Store};
 use cache::Cache;
-pub(super) use find::{Found, pick};
-use find::{is_damage, last_whole};
+pub(super) use find::{Found, is_damage, last_whole, pick};
 use sizes::Sizes;
 pub(super) use tail::{Sealed, Tail};
 
 /// A segment without packs that is larger than this held something once.
-const EMPTY_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const EMPTY_BYTES_MAX: u64 = 64 * 1024;
 
 /// The readable side.
 pub(super) struct Chain {
@@ -157,7 +156,7 @@ impl Chain {
         let Some(id) = self.read_segments().values().next_back().map(|s| s.id) else {
             return Ok(None);
         };
-        let last = match self.read_newest(id) {
+        let last = match self.read_newest(id, saved_end.unwrap_or(0)) {
             Err(error) if is_damage(&error) => None,
             result => result?,
         };
@@ -180,7 +179,7 @@ impl Chain {
         let before: Vec<SegmentId> =
             self.read_segments().range(..id.first).rev().map(|(_, s)| s.id).collect();
         for id in before {
-            match self.read_newest(id) {
+            match self.read_newest(id, u64::MAX) {
                 Err(error) if is_damage(&error) => {}
                 Err(error) => return Err(error),
                 Ok(Some((newest, _))) => return Ok(Some(newest)),
@@ -190,12 +189,12 @@ impl Chain {
         Ok(None)
     }
 
-    /// What the last whole pack of the newest segment knows, and the position after it, after making
-    /// sure that all of it is durable.
-    fn read_newest(&self, id: SegmentId) -> io::Result<Option<(Newest, u64)>> {
+    /// What the last commit of a segment knows, and the position after it, after making sure that all
+    /// of it is durable. All below `known_end` was.
+    fn read_newest(&self, id: SegmentId, known_end: u64) -> io::Result<Option<(Newest, u64)>> {
         self.store.sync(id)?;
         let (reader, packs) = self.sealed(id)?;
-        last_whole(reader.as_ref(), id, &packs)
+        last_whole(reader.as_ref(), id, &packs, known_end)
     }
 
     /// Takes away a newest segment that holds nothing: the next one begins at the same position.

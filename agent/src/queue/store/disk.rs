@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::anchor::Anchor;
-use super::scan::{has_traces, newer, scan};
+use super::scan::{broken, has_traces, newer, scan};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
 use crate::queue::pack::MAGIC;
@@ -196,6 +196,10 @@ impl Store for DiskStore {
 
     fn load_state(&self) -> io::Result<Option<Vec<u8>>> {
         self.slots.load()
+    }
+
+    fn states_are_lost(&self) -> io::Result<bool> {
+        self.slots.are_lost()
     }
 
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
@@ -423,6 +427,10 @@ impl SegmentReader for Live {
         newer(&File::open(&self.path)?, self.nonce)
     }
 
+    fn broken(&self) -> io::Result<Vec<Option<u64>>> {
+        broken(&File::open(&self.path)?, self.nonce)
+    }
+
     #[allow(clippy::cast_possible_truncation)] // the address is a tree and a key
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {
         let trees = self.trees.read().unwrap_or_else(PoisonError::into_inner);
@@ -450,6 +458,10 @@ impl SegmentReader for Sealed {
 
     fn newer(&self) -> io::Result<Option<u8>> {
         newer(&self.data, self.nonce)
+    }
+
+    fn broken(&self) -> io::Result<Vec<Option<u64>>> {
+        broken(&self.data, self.nonce)
     }
 
     fn read(&self, pack: &PackRef) -> io::Result<Vec<u8>> {

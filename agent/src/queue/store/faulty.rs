@@ -145,6 +145,10 @@ impl Store for Faulty {
         self.faults.operate(|| self.store.load_state())
     }
 
+    fn states_are_lost(&self) -> io::Result<bool> {
+        self.faults.operate(|| self.store.states_are_lost())
+    }
+
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
         self.faults.operate(|| self.store.save_state(state))
     }
@@ -205,6 +209,10 @@ impl SegmentReader for FaultyReader {
 
     fn has_traces(&self) -> io::Result<bool> {
         self.faults.operate(|| self.reader.has_traces())
+    }
+
+    fn broken(&self) -> io::Result<Vec<Option<u64>>> {
+        self.faults.operate(|| self.reader.broken())
     }
 
     fn newer(&self) -> io::Result<Option<u8>> {

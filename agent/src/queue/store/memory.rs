@@ -141,6 +141,10 @@ impl Store for MemoryStore {
         self.with(|disk| Ok(disk.state.clone()))
     }
 
+    fn states_are_lost(&self) -> io::Result<bool> {
+        Ok(false)
+    }
+
     fn save_state(&self, state: &[u8]) -> io::Result<()> {
         self.with(|disk| {
             disk.state = Some(state.to_vec());
@@ -221,6 +225,10 @@ impl SegmentReader for Handle {
 
     fn has_traces(&self) -> io::Result<bool> {
         Ok(!self.scan()?.is_empty())
+    }
+
+    fn broken(&self) -> io::Result<Vec<Option<u64>>> {
+        Ok(Vec::new())
     }
 
     fn newer(&self) -> io::Result<Option<u8>> {

@@ -93,6 +93,9 @@ pub(super) trait Store: Send + Sync + 'static {
     /// The newest state saved whole.
     fn load_state(&self) -> io::Result<Option<Vec<u8>>>;
 
+    /// Whether states were saved and none can be read.
+    fn states_are_lost(&self) -> io::Result<bool>;
+
     /// Replaces the state; when this returns, it survives a power cut. A power cut meanwhile
     /// leaves this or the previous one.
     fn save_state(&self, state: &[u8]) -> io::Result<()>;
@@ -136,6 +139,9 @@ pub(super) trait SegmentReader: Send + Sync {
 
     /// Whether anything looks like a pack, whole or not.
     fn has_traces(&self) -> io::Result<bool>;
+
+    /// What is left of packs that are not whole: the first position of each, where that can be read.
+    fn broken(&self) -> io::Result<Vec<Option<u64>>>;
 
     /// The version of a pack that a newer agent wrote, if there is one.
     fn newer(&self) -> io::Result<Option<u8>>;

@@ -98,6 +98,10 @@ impl Store for ReadOnly {
         Slots::new(&self.folder).load()
     }
 
+    fn states_are_lost(&self) -> io::Result<bool> {
+        Slots::new(&self.folder).are_lost()
+    }
+
     fn save_state(&self, _: &[u8]) -> io::Result<()> {
         refused()
     }

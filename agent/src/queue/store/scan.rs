@@ -45,6 +45,20 @@ pub(in crate::queue) fn newer(file: &impl ReadAt, nonce: u64) -> io::Result<Opti
     Ok(found)
 }
 
+/// What is left of packs of the segment with `nonce` that are not whole: the first position of each,
+/// where its header can be read.
+pub(in crate::queue) fn broken(file: &impl ReadAt, nonce: u64) -> io::Result<Vec<Option<u64>>> {
+    let mut found = Vec::new();
+    walk(file, |bytes, _| match take(bytes, nonce) {
+        Some((header, _)) => Some(header.len()),
+        None => {
+            found.push(Header::parse(bytes, nonce).map(|header| header.first));
+            None
+        }
+    })?;
+    Ok(found)
+}
+
 /// Shows `look` every place where a pack may begin, and the offset; it says how long the pack is
 /// if there is one.
 fn walk(file: &impl ReadAt, mut look: impl FnMut(&[u8], u64) -> Option<usize>) -> io::Result<()> {

@@ -60,7 +60,7 @@ impl Slots {
                 },
                 Err(e) if e.kind() == io::ErrorKind::NotFound => None,
                 // A bad sector is damage like any other.
-                Err(e) if e.raw_os_error() == Some(libc::EIO) => None,
+                Err(e) if is_bad_sector(&e) => None,
                 Err(e) => return Err(e),
             };
             if let Some((generation, state)) = found
@@ -71,6 +71,24 @@ impl Slots {
         }
         *self.lock() = newest.as_ref().map_or(0, |(generation, _)| *generation);
         Ok(newest.map(|(_, state)| state))
+    }
+
+    /// Whether both slots were written once and neither can be read. While one was not, nothing was
+    /// ever removed on a state's word.
+    pub(super) fn are_lost(&self) -> io::Result<bool> {
+        if !self.folder.is_dir() {
+            return Ok(false);
+        }
+        for slot in 0..2 {
+            match std::fs::read(self.path(slot)) {
+                Ok(bytes) if parse(&bytes).is_some() || is_unwritten(&bytes) => return Ok(false),
+                Err(e) if e.kind() != io::ErrorKind::NotFound && !is_bad_sector(&e) => {
+                    return Err(e);
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
     }
 
     /// Writes the slot that does not hold the newest state.
@@ -116,7 +134,15 @@ fn render(generation: u64, state: &[u8]) -> Vec<u8> {
 
 /// Whether these are the bytes of a slot that something happened to; one that was only made is none.
 pub(in crate::queue) fn is_damaged(bytes: &[u8]) -> bool {
-    parse(bytes).is_none() && newer(bytes).is_none() && bytes.iter().any(|byte| *byte != 0)
+    parse(bytes).is_none() && newer(bytes).is_none() && !is_unwritten(bytes)
+}
+
+fn is_unwritten(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+fn is_bad_sector(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EIO)
 }
 
 /// The version of a slot that a newer agent wrote.

@@ -2,6 +2,7 @@
 
 mod ages;
 mod audit;
+mod doubt;
 mod held;
 mod inquiry;
 mod limits;
