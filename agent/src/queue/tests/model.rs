@@ -4,6 +4,7 @@
 
 mod faults;
 mod ground;
+mod machine;
 mod world;
 
 use proptest::prelude::*;
@@ -35,6 +36,10 @@ enum Action {
     Hold(bool),
     /// So many minutes pass, and what is too old goes.
     Expire(u64),
+    /// From now on the other lane is at work.
+    Turn(usize),
+    /// From now on there is room for so many bytes of segments, or for all.
+    Room(Option<u64>),
 }
 
 fn fault() -> impl Strategy<Value = Fault> {
@@ -56,6 +61,8 @@ fn action() -> impl Strategy<Value = Action> {
         2 => any::<bool>().prop_map(Action::Tell),
         1 => any::<bool>().prop_map(Action::Hold),
         2 => (0u64..90).prop_map(Action::Expire),
+        4 => (0usize..2).prop_map(Action::Turn),
+        2 => prop::option::of(0u64..300_000).prop_map(Action::Room),
     ]
 }
 

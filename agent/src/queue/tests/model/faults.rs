@@ -47,6 +47,31 @@ fn day_behind_one_that_is_held() -> Vec<Action> {
     day
 }
 
+/// Two lanes on a disk that fills up: the one refuses at its quota, the other's oldest make room.
+fn day_on_a_full_disk() -> Vec<Action> {
+    let turn = |lane, size: usize| [Action::Turn(lane), Action::Append(vec![size; 3])];
+    let mut day = Vec::new();
+    day.extend((0..4).flat_map(|_| [turn(1, 1_500), turn(0, 900)].concat()));
+    day.extend([Action::Drain(3, 3), Action::Save, Action::Room(Some(30_000))]);
+    day.extend((0..2).flat_map(|_| [turn(1, 2_000), turn(0, 2_000)].concat()));
+    day.extend([Action::Tell(true), Action::Restart, Action::Turn(0), Action::Drain(4, 3)]);
+    day.extend([Action::Replay, Action::Room(None), Action::Append(vec![130_000; 4])]);
+    day.extend([Action::Save, Action::Turn(1), Action::Drain(2, 3), Action::Purge]);
+    day.extend([Action::Turn(0), Action::Drain(9, 5), Action::Save, Action::Append(vec![7])]);
+    day
+}
+
+#[test]
+fn on_a_full_disk_one_lane_refuses_and_the_other_drops() {
+    for ground in [Ground::memory, Ground::disk] {
+        let mut world = World::packed(ground(), Ordering::None, Packing::default());
+        day_on_a_full_disk().iter().for_each(|action| world.run(action));
+        let dropped = world.parts().lanes[1].accounts().dropped;
+        assert!(dropped > 0 && world.refused > 0, "{dropped} {}", world.refused);
+        world.finish();
+    }
+}
+
 /// How many operations the day has.
 fn every_operation(
     ground: fn() -> Ground,
@@ -79,6 +104,9 @@ fn every_operation_of_the_disk_may_fail_or_be_the_last() {
         let (packing, behind) = (Packing::default(), day_behind_one_that_is_held());
         let operations = every_operation(Ground::memory, fault, Ordering::Key, &packing, &behind);
         assert!(operations > 60, "{operations} with {fault:?}");
+        let full = day_on_a_full_disk();
+        let operations = every_operation(Ground::memory, fault, Ordering::Key, &packing, &full);
+        assert!(operations > 60, "{operations} with {fault:?}");
     }
 }
 
@@ -89,6 +117,9 @@ fn every_operation_on_sled_may_fail_or_be_the_last() {
         assert!(operations > 100, "{operations} with {fault:?}");
         let (packing, behind) = (Packing::default(), day_behind_one_that_is_held());
         let operations = every_operation(Ground::disk, fault, Ordering::None, &packing, &behind);
+        assert!(operations > 60, "{operations} with {fault:?}");
+        let full = day_on_a_full_disk();
+        let operations = every_operation(Ground::disk, fault, Ordering::None, &packing, &full);
         assert!(operations > 60, "{operations} with {fault:?}");
     }
 }

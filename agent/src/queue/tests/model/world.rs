@@ -1,10 +1,12 @@
 //! A queue without threads, on memory or on sled, in a world in which things fail, and what is known
 //! of it from outside.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -16,7 +18,10 @@ use tokio::time::Instant;
 
 use super::Action;
 use super::ground::Ground;
-use crate::clock::{Uptime, WallClock};
+use super::machine::{
+    Disk, HandClock, KEPT_FREE_BYTES, LANES, TOTAL_BYTES, TTL_MS, lane_of, limits,
+};
+use crate::clock::WallClock;
 use crate::logs::Repeated;
 use crate::queue::chain::Sealed;
 use crate::queue::dead::Leave;
@@ -28,26 +33,12 @@ use crate::queue::recover::{Parts, recover};
 use crate::queue::store::faulty::Faults;
 use crate::queue::submission::{Answer, Submission, To, Waiting};
 use crate::queue::{
-    DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering, Packing, Place,
-    Run, keeper,
+    AppendError, DeadFilter, DeadLetter, Entry, Fate, LaneOptions, Lease, Options, Ordering,
+    Packing, Place, Run, keeper,
 };
 
-/// Age at which records are given up.
-const TTL_MS: u64 = 3_600_000;
-
-/// A clock that is set by hand, of a machine that stays on.
-#[derive(Default)]
-pub(super) struct HandClock(AtomicU64);
-
-impl WallClock for HandClock {
-    fn now_ms(&self) -> u64 {
-        1_800_000_000_000 + self.0.load(Relaxed)
-    }
-
-    fn uptime(&self) -> Uptime {
-        Uptime { boot: Some(1), ms: TTL_MS + self.0.load(Relaxed) }
-    }
-}
+/// What became of a number of a lane.
+pub(super) type Fated = (usize, Fate, u64);
 
 pub(super) struct World {
     ordering: Ordering,
@@ -59,8 +50,15 @@ pub(super) struct World {
     rng: StdRng,
     pub(super) now: Instant,
     clock: Arc<HandClock>,
-    /// When what was acknowledged was accepted, by number.
-    accepted: BTreeMap<u64, (String, u64)>,
+    disk: Disk,
+    /// Bytes of segments for which there is room.
+    capacity: u64,
+    /// The lane at work.
+    turn: usize,
+    /// Records for which there was no room.
+    pub(super) refused: usize,
+    /// When what was acknowledged was accepted, by lane and number.
+    accepted: BTreeMap<(usize, u64), (String, u64)>,
     /// The oldest that waits never gets through.
     held: bool,
     next_id: u64,
@@ -69,13 +67,13 @@ pub(super) struct World {
     /// Acknowledged, and neither delivered nor purged yet.
     owed: BTreeSet<String>,
     /// What was given up, by number.
-    given_up: BTreeSet<(Fate, u64)>,
+    given_up: BTreeSet<Fated>,
     /// The same, where an error leaves it open.
-    perhaps: BTreeSet<(Fate, u64)>,
+    perhaps: BTreeSet<Fated>,
     /// What the far side was told.
-    told: BTreeSet<(Fate, u64)>,
+    told: BTreeSet<Fated>,
     /// Positions by id, to see order.
-    delivered: BTreeMap<u64, u64>,
+    delivered: BTreeMap<(usize, u64), u64>,
 }
 
 impl World {
@@ -93,6 +91,10 @@ impl World {
             rng: StdRng::seed_from_u64(7),
             now: Instant::now(),
             clock: Arc::default(),
+            disk: Disk(Arc::new(TOTAL_BYTES.into())),
+            capacity: TOTAL_BYTES / 2,
+            turn: 0,
+            refused: 0,
             accepted: BTreeMap::new(),
             held: false,
             next_id: 0,
@@ -124,6 +126,8 @@ impl World {
             Action::Tell(heard) => self.tell(*heard),
             Action::Hold(held) => self.held = *held,
             Action::Expire(minutes) => self.expire(*minutes),
+            Action::Turn(lane) => self.turn = *lane,
+            Action::Room(bytes) => self.capacity = bytes.unwrap_or(TOTAL_BYTES / 2),
         }
         if self.faults.died() {
             self.cut_power();
@@ -136,11 +140,11 @@ impl World {
     }
 
     pub(super) fn lane(&self) -> Arc<Lane> {
-        self.parts().lanes[0].clone()
+        self.parts().lanes[self.turn].clone()
     }
 
     pub(super) fn seal(&mut self) -> Option<Sealed> {
-        self.parts.as_mut().unwrap().committers[0].tail.seal(true)
+        self.parts.as_mut().unwrap().committers[self.turn].tail.seal(true)
     }
 
     pub(super) fn append(&mut self, sizes: &[usize]) {
@@ -156,20 +160,50 @@ impl World {
             group.extend(Submission::new(record, Flags::NONE, answer, self.clock.as_ref()));
             answers.push((id, receiver));
         }
-        self.commit(group);
+        self.commit(self.turn, group);
         for (id, mut answer) in answers {
-            if let Ok(receipt) = answer.try_recv().unwrap() {
-                self.accepted.insert(receipt.seq, (id.clone(), self.clock.now_ms()));
+            let answer = answer.try_recv().unwrap();
+            self.refused += usize::from(matches!(answer, Err(AppendError::Full(_))));
+            if let Ok(receipt) = answer {
+                let known = (id.clone(), self.clock.now_ms());
+                self.accepted.insert((self.turn, receipt.seq), known);
                 self.owed.insert(id);
             }
         }
     }
 
-    fn commit(&mut self, group: Group) {
-        match self.parts.as_mut().unwrap().committers[0].commit(group) {
-            Ok(committed) => assert!(committed.acknowledge().is_none()),
-            Err(failed) => failed.refuse(Vec::new(), &mut Repeated::default()),
+    /// Where there is no room the second lane's oldest go.
+    fn commit(&mut self, lane: usize, group: Group) {
+        let free_bytes = self.capacity.saturating_sub(self.ground.bytes());
+        self.disk.0.store(KEPT_FREE_BYTES + free_bytes, Relaxed);
+        self.parts().gate.forget_look();
+        let before = self.waiting();
+        let failed = match self.parts.as_mut().unwrap().committers[lane].commit(group) {
+            Ok(committed) => committed.acknowledge(),
+            Err(failed) => Some(failed),
+        };
+        failed.into_iter().for_each(|failed| failed.refuse(Vec::new(), &mut Repeated::default()));
+        let after = self.waiting();
+        let gone: Vec<_> = before.difference(&after).copied().collect();
+        let saved = gone.is_empty() || self.save();
+        for (lane, seq) in gone {
+            assert_eq!(LANES[lane], "b", "the other one refuses");
+            if let Some((id, _)) = self.accepted.get(&(lane, seq)) {
+                self.owed.remove(id);
+            }
+            let known = if saved { &mut self.given_up } else { &mut self.perhaps };
+            known.insert((lane, Fate::Dropped, seq));
         }
+    }
+
+    /// What waits, by lane and number.
+    fn waiting(&self) -> BTreeSet<(usize, u64)> {
+        let of = |(nth, lane): (usize, &Arc<Lane>)| {
+            let head = lane.head();
+            let waits = (1..lane.chain.end()).filter(|seq| head.waits(*seq));
+            waits.map(|seq| (nth, seq)).collect::<Vec<_>>()
+        };
+        self.parts().lanes.iter().enumerate().flat_map(of).collect()
     }
 
     fn drain(&mut self, count: usize, how: u8) {
@@ -212,10 +246,10 @@ impl World {
                 3 => {
                     let seq = lease.stamp.seq;
                     if lease.dead_letter("code", "reason").is_ok() {
-                        self.given_up.insert((Fate::Dead, seq));
+                        self.given_up.insert((self.turn, Fate::Dead, seq));
                     } else {
                         given_back.insert(key);
-                        self.perhaps.insert((Fate::Dead, seq));
+                        self.perhaps.insert((self.turn, Fate::Dead, seq));
                     }
                 }
                 _ => drop((given_back.insert(key), lease)),
@@ -229,7 +263,7 @@ impl World {
             return;
         }
         let key: u64 = lease.record.order_key.as_ref().unwrap().as_str().parse().unwrap();
-        let before = self.delivered.insert(key, lease.position);
+        let before = self.delivered.insert((self.turn, key), lease.position);
         assert!(before.is_none_or(|before| before < lease.position), "key {key} out of order");
     }
 
@@ -261,18 +295,18 @@ impl World {
     }
 
     fn take_up(&self) -> io::Result<Parts> {
-        let name = LaneName::parse("a").unwrap();
+        let lane = |name| LaneOptions {
+            name: LaneName::parse(name).unwrap(),
+            ordering: self.ordering,
+            ttl: Some(Duration::from_millis(TTL_MS)),
+        };
         let options = Options {
             data_dir: self.ground.folder(),
             gateway: "gw".into(),
             host: "host".into(),
-            lanes: vec![LaneOptions {
-                name,
-                ordering: self.ordering,
-                ttl: Some(Duration::from_millis(TTL_MS)),
-            }],
+            lanes: LANES.map(lane).to_vec(),
             segment_bytes: 3_000,
-            limits: Default::default(),
+            limits: limits(&self.disk),
             dead_keep_bytes: u64::MAX,
             waiting_bytes_max: 64 << 20,
             keep: None,
@@ -302,10 +336,11 @@ impl World {
             let answer = Answer::new(To::One(sender), Waiting::default());
             let (record, clock) = (letter.record.clone(), self.clock.clone());
             let submission = Submission::new(record, Flags::REPLAY, answer, clock.as_ref());
-            self.commit(submission.into_iter().collect());
+            let lane = lane_of(&letter.stamp.lane);
+            self.commit(lane, submission.into_iter().collect());
             if let Ok(receipt) = receiver.try_recv().unwrap() {
                 let id = letter.record.id.to_string();
-                self.accepted.insert(receipt.seq, (id, self.clock.now_ms()));
+                self.accepted.insert((lane, receipt.seq), (id, self.clock.now_ms()));
                 self.leave(&letter, Leave::Replayed);
             }
         }
@@ -323,7 +358,7 @@ impl World {
         let fate = if leave == Leave::Purged { Fate::Purged } else { Fate::Replayed };
         let removed = self.parts().dead.remove(&[letter.number], leave, 1).is_ok();
         let known = if removed { &mut self.given_up } else { &mut self.perhaps };
-        known.insert((fate, letter.stamp.seq));
+        known.insert((lane_of(&letter.stamp.lane), fate, letter.stamp.seq));
     }
 
     fn drop(&mut self, but: u64, every: Option<u32>) {
@@ -348,14 +383,18 @@ impl World {
             assert_eq!(lane.place(seq), Place::Dropped { lane: lane_name, stream, seq });
             self.owed.remove(entry.record.id.as_str());
             let known = if saved { &mut self.given_up } else { &mut self.perhaps };
-            known.insert((fate, seq));
+            known.insert((self.turn, fate, seq));
         }
     }
 
     /// Time passes, and what is too old goes; should the disk fail, when it would be leased.
     fn expire(&mut self, minutes: u64) {
         self.clock.0.fetch_add(minutes * 60_000, Relaxed);
-        let lane = self.lane();
+        (0..LANES.len()).for_each(|lane| self.expire_in(lane));
+    }
+
+    fn expire_in(&mut self, nth: usize) {
+        let lane = self.parts().lanes[nth].clone();
         let waits = |seq: &u64| lane.head().waits(*seq);
         let before: Vec<u64> = (1..lane.chain.end()).filter(waits).collect();
         let expired = lane.expire().unwrap_or(0);
@@ -364,9 +403,9 @@ impl World {
         // What was thinned in between counts with them.
         assert!(gone.len() as u64 <= expired);
         for seq in before {
-            let known = (Fate::Expired, seq);
+            let known = (nth, Fate::Expired, seq);
             // What was refused and is there all the same has no time here.
-            let accepted = self.accepted.get(&seq);
+            let accepted = self.accepted.get(&(nth, seq));
             let age_ms = accepted.map(|(_, at_ms)| self.clock.now_ms() - at_ms);
             assert!(age_ms.is_none_or(|ms| ms >= TTL_MS) || !gone.contains(&seq), "too young");
             if age_ms.is_none_or(|age_ms| age_ms >= TTL_MS) {
@@ -386,70 +425,8 @@ impl World {
     fn forget(&mut self, entries: &[Entry], fate: Fate) {
         for entry in entries {
             self.owed.remove(entry.record.id.as_str());
-            self.perhaps.insert((fate, entry.stamp.seq));
+            self.perhaps.insert((self.turn, fate, entry.stamp.seq));
         }
-    }
-
-    fn tell(&mut self, heard: bool) {
-        let lane = self.lane();
-        let told = [lane.untold(), self.parts().dead.untold()];
-        let known: BTreeSet<_> = self.given_up.union(&self.perhaps).copied().collect();
-        for range in told.iter().flatten() {
-            assert_eq!((range.lane.as_str(), range.stream), ("a", StreamId(1)));
-            let numbers = (range.from..=range.to).filter(|seq| match range.fate {
-                Fate::Thinned(every) => !seq.is_multiple_of(u64::from(every)),
-                // What goes where it was thinned before is told as one range.
-                Fate::Dropped | Fate::Expired => known.contains(&(range.fate, *seq)),
-                _ => true,
-            });
-            let count = numbers.clone().count() as u64;
-            let may_be_thinned = matches!(range.fate, Fate::Dropped | Fate::Expired);
-            assert!(may_be_thinned || count == range.count());
-            self.told.extend(numbers.map(|seq| (range.fate, seq)));
-        }
-        assert!(self.told.is_subset(&known), "{:?} {known:?}", self.told);
-        if heard {
-            told[0].iter().for_each(|range| lane.told(&range.grave()));
-            let letters = told[1].iter().map(|range| (&range.lane, range.grave()));
-            // What failed is told again.
-            drop(self.parts().dead.told(letters));
-        }
-    }
-
-    fn check(&self) {
-        let accounts = self.lane().accounts();
-        assert!(accounts.balanced(), "{accounts:?}");
-        assert_eq!(accounts.damaged, 0, "{accounts:?}");
-        assert!(accounts.waiting + accounts.dead >= self.owed.len() as u64, "{accounts:?}");
-    }
-
-    /// Delivers everything that is left: then nothing is owed any more.
-    pub(super) fn finish(mut self) {
-        self.faults.clear();
-        self.replay();
-        for _ in 0..100_000 {
-            self.now += Duration::from_secs(2);
-            let leases = self
-                .lane()
-                .lease(0, 100, 1 << 20, Run { records: 9, bytes: 9_000 }, self.now)
-                .unwrap();
-            if leases.is_empty() && self.lane().accounts().waiting == 0 {
-                break;
-            }
-            for lease in leases {
-                self.see_order(&lease);
-                self.owed.remove(lease.record.id.as_str());
-                lease.ack();
-            }
-        }
-        assert_eq!(self.owed, BTreeSet::new(), "acknowledged and lost");
-        let accounts = self.lane().accounts();
-        assert!(accounts.balanced() && accounts.waiting == 0, "{accounts:?}");
-        assert!(self.save());
-        self.tell(true);
-        assert!(self.given_up.is_subset(&self.told), "what was given up was told");
-        self.tell(true);
-        assert!(self.lane().untold().is_empty() && self.parts().dead.untold().is_empty());
     }
 }
 
