@@ -159,6 +159,15 @@ impl Gateway {
         self.child.as_ref().expect("the agent does not run").id()
     }
 
+    /// Whether the agent that was started has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some());
+        if ended {
+            self.child = None;
+        }
+        ended
+    }
+
     /// Waits until the agent ends by itself.
     pub async fn ended(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;

@@ -1,7 +1,8 @@
 //! The log: events in the order of their effects.
 //!
-//! An event is a head of 32 bytes, then its bytes `first` and `second`. Numbers are little-endian:
-//! kind 4, length of `first` 4, length of `second` 4, tag 4, inode 8, at 8.
+//! An event is a head of 40 bytes, then its bytes `first` and `second`. Numbers are little-endian:
+//! kind 4, length of `first` 4, length of `second` 4, tag 4, inode 8, at 8, time 8 (microseconds
+//! since 1970, after the effect).
 
 use std::ffi::{CStr, c_char, c_int};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
@@ -71,7 +72,7 @@ impl Turn {
         first: &[u8],
         second: &[u8],
     ) {
-        let mut head = [0; 32];
+        let mut head = [0; 40];
         #[allow(clippy::cast_possible_truncation)] // one call never writes 4 GiB
         let lengths = (first.len() as u32, second.len() as u32);
         head[..4].copy_from_slice(&(kind as u32).to_le_bytes());
@@ -79,7 +80,8 @@ impl Turn {
         head[8..12].copy_from_slice(&lengths.1.to_le_bytes());
         head[12..16].copy_from_slice(&tag.to_le_bytes());
         head[16..24].copy_from_slice(&inode.to_le_bytes());
-        head[24..].copy_from_slice(&at.to_le_bytes());
+        head[24..32].copy_from_slice(&at.to_le_bytes());
+        head[32..].copy_from_slice(&now_us().to_le_bytes());
         let pieces = [piece(&head), piece(first), piece(second)];
         let length = (head.len() + first.len() + second.len()) as c_long;
         // SAFETY: the pieces are slices that live until the call returns.
@@ -100,6 +102,14 @@ impl Drop for Turn {
     fn drop(&mut self) {
         LOCK.store(false, Ordering::Release);
     }
+}
+
+#[allow(clippy::cast_sign_loss)] // it is after 1970
+fn now_us() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the answer.
+    unsafe { syscall(libc::SYS_clock_gettime, libc::CLOCK_REALTIME, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }
 
 fn piece(bytes: &[u8]) -> iovec {

@@ -15,7 +15,7 @@ use spillway_protocol::message::Stamp;
 use spillway_protocol::record::Record;
 
 use super::LANES;
-use super::harm::{Harm, Kind};
+use super::harm::{Damage, Harm, Kind};
 use super::made::{self, Ended, Known, Made};
 use super::packs;
 
@@ -24,9 +24,9 @@ pub const START_MAX: Duration = Duration::from_secs(20);
 /// Known ids of a lane that are handed over again.
 const REPEATS: usize = 3;
 const LEASES: usize = 10_000;
-/// A known defect: if the end of the newest segment is lost after a kill, before a state has noted how
-/// far it went, the numbers there are given again. With its mend this becomes `false`, or goes.
-const LOST_NUMBERS_ARE_GIVEN_AGAIN: bool = true;
+/// Damage that leaves nothing of the newest pack after a kill, before a state has noted how far it went,
+/// cannot be told from a pack that never was: its numbers are given again.
+const LOST_WITHOUT_A_TRACE: [Damage; 3] = [Damage::Zero(512), Damage::Zero(4096), Damage::Cut];
 
 /// What a round came to.
 #[derive(Debug, Default)]
@@ -35,7 +35,7 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// Records that are counted as damaged.
     pub lost: usize,
-    /// The known defect was met.
+    /// A number was given again after damage that left no trace.
     pub reused: bool,
 }
 
@@ -126,7 +126,8 @@ impl<'a> Case<'a> {
         }
         let lost_end = self.whole[lane].last().is_none_or(|last| seq > *last);
         verdict.reused |= lost_end;
-        if !(LOST_NUMBERS_ARE_GIVEN_AGAIN && self.killed && lost_end) {
+        let untraced = LOST_WITHOUT_A_TRACE.contains(&self.harm.damage);
+        if !(untraced && self.killed && lost_end) {
             verdict.faults.push(format!("{lane}: a new record got {stream} {seq}"));
         }
     }

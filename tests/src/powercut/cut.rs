@@ -8,17 +8,23 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use spillway::queue::Options;
 use spillway_protocol::codec;
+use spillway_protocol::local::status::Lane;
 use tempfile::TempDir;
 
+use super::agent;
 use super::ledger::Ledger;
 use super::states::{self, State, Variant};
 use super::verdict::{Verdict, judge};
-use super::work::DATA;
+use super::work::{self, DATA};
+use crate::gateway::accounted;
 
 /// Longest that one state may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LEDGER_VERSION: u8 = 1;
+/// Marks a kept state as an agent's.
+const AGENT: &str = "agent";
 
 /// A folder in memory where there is such a file system: nothing of it has to outlive the test.
 pub fn scratch() -> TempDir {
@@ -36,6 +42,27 @@ pub struct Cut {
     pub variant: Variant,
     pub state: State,
     pub ledger: Ledger,
+    /// Whose queue it is.
+    pub of: Program,
+}
+
+/// What was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Program {
+    /// One that drives a queue.
+    Queue,
+    /// The whole agent.
+    Agent,
+}
+
+impl Program {
+    /// How its queue is opened.
+    fn options(self, folder: &Path, seed: u64) -> Options {
+        match self {
+            Self::Queue => work::options(folder, seed),
+            Self::Agent => agent::options(folder, seed),
+        }
+    }
 }
 
 impl fmt::Debug for Cut {
@@ -50,11 +77,24 @@ impl Cut {
         let folder = scratch();
         states::write(&self.state, folder.path());
         let (path, ledger, seed) = (folder.path().join(DATA), &self.ledger, self.variant.seed);
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(&path, ledger, seed)));
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(self.of.options(&path, seed), ledger)));
         judged.unwrap_or_else(|_| {
             let faults = vec!["the queue panicked".to_owned()];
             Verdict { faults, ..Verdict::default() }
         })
+    }
+
+    /// Starts the whole agent on it, which delivers everything: nothing that was acknowledged is missing.
+    pub async fn judge_started(&self) -> Vec<String> {
+        let folder = scratch();
+        states::write(&self.state, folder.path());
+        let site = agent::Site::new(folder.path()).await;
+        let found = site.deliver().await;
+        let mut faults = self.ledger.missing_of(&found.arrived, &found.dead);
+        let lost = |lane: &Lane| lane.damaged + lane.dropped + lane.expired > 0;
+        let wrong = |lane: &&Lane| lost(lane) || accounted(lane) != lane.accepted;
+        faults.extend(found.lanes.iter().filter(wrong).map(|lane| format!("{lane:?}")));
+        faults
     }
 
     /// Puts it into `folder`, which is made anew, for [`Cut::load`].
@@ -66,6 +106,9 @@ impl Cut {
         codec::encode_into(LEDGER_VERSION, &self.ledger, &mut ledger).unwrap();
         std::fs::write(folder.join("ledger"), ledger).unwrap();
         std::fs::write(folder.join("seed"), self.variant.seed.to_string()).unwrap();
+        if self.of == Program::Agent {
+            std::fs::write(folder.join(AGENT), "").unwrap();
+        }
     }
 
     /// What was saved in `folder`, which stays as it is.
@@ -77,6 +120,7 @@ impl Cut {
             variant: Variant::of(seed),
             state: read(folder, Path::new(DATA)),
             ledger: codec::decode(LEDGER_VERSION, &ledger).unwrap().0,
+            of: if folder.join(AGENT).exists() { Program::Agent } else { Program::Queue },
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use spillway::queue::Accounts;
 
 use super::marks::{Mark, Number};
+use super::work;
 
 /// What the app knew when the power was cut.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -21,6 +22,10 @@ pub struct Ledger {
     /// Handed over before the last close, and not there any more when it began.
     gone: BTreeSet<u64>,
     going: BTreeSet<u64>,
+    /// By lane, how many the agent said to be delivered, and how many of these a state that is
+    /// durable knows.
+    told: BTreeMap<String, u64>,
+    settled: BTreeMap<String, u64>,
 }
 
 /// A record that was found.
@@ -84,7 +89,26 @@ impl Ledger {
                 self.going = self.handed.keys().copied().filter(gone).collect();
             }
             Mark::Closed => self.gone = std::mem::take(&mut self.going),
+            Mark::Delivered { lane, count } => {
+                self.told.insert(lane.clone(), *count);
+            }
         }
+    }
+
+    /// How many of the lane's records the agent said to be delivered.
+    pub fn told(&self, lane: &str) -> u64 {
+        self.told.get(lane).copied().unwrap_or(0)
+    }
+
+    /// Another life of the agent began: what the one before said, it may not know.
+    pub fn forget_told(&mut self) {
+        self.told.clear();
+    }
+
+    /// So many deliveries are in a state of the lane that is durable.
+    pub fn settle(&mut self, lane: &str, delivered: u64) {
+        let settled = self.settled.entry(lane.to_owned()).or_default();
+        *settled = delivered.max(*settled);
     }
 
     /// Acknowledged records that are not settled.
@@ -145,6 +169,14 @@ impl Ledger {
         faults.extend(self.gaps(found));
         faults.extend(self.miscounts(found));
         faults
+    }
+
+    /// What is owed and neither arrived, nor is a dead letter, by their ids.
+    pub fn missing_of(&self, arrived: &BTreeSet<u64>, dead: &BTreeSet<String>) -> Vec<String> {
+        let owed = self.stored.iter().filter(|(record, _)| !self.ending.contains(record));
+        let lost = owed
+            .filter(|(record, _)| !arrived.contains(record) && !dead.contains(&work::id(**record)));
+        lost.map(|(record, number)| format!("{record:x}, {number:?}, is lost")).collect()
     }
 
     fn losses(&self, found: &Found) -> Vec<String> {
@@ -227,6 +259,10 @@ impl Ledger {
         let mut faults = Vec::new();
         let torn = self.torn(found);
         for (lane, accounts) in &found.accounts {
+            let settled = self.settled.get(lane).copied().unwrap_or(0);
+            if accounts.delivered < settled {
+                faults.push(format!("{lane}: {accounts:?}, and {settled} were noted as delivered"));
+            }
             let torn = torn.get(lane).copied().unwrap_or(0);
             let count = |seen: &[Seen]| seen.iter().filter(|s| s.number.0 == *lane).count() as u64;
             let here = (accounts.waiting, accounts.dead);

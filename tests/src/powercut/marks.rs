@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::log::Event;
+use super::log::{self, Event};
 
 /// Name of the file below the recorded folder.
 pub const FILE: &str = "marks";
@@ -45,11 +45,21 @@ pub enum Mark {
     Present(BTreeSet<u64>),
     /// The queue was closed since.
     Closed,
+    /// The agent said how many records of the lane are delivered.
+    #[allow(missing_docs)]
+    Delivered { lane: String, count: u64 },
 }
 
 /// Where a program writes its marks.
 #[derive(Debug)]
-pub struct Marks(File);
+pub struct Marks {
+    file: File,
+    /// By another program, into the log itself.
+    beside: bool,
+}
+
+/// Inode of the file that is only in the log: no file system has it.
+const BESIDE: u64 = u64::MAX;
 
 impl Marks {
     /// In the recorded folder.
@@ -57,7 +67,20 @@ impl Marks {
     /// # Panics
     /// If it cannot be written.
     pub fn open(root: &Path) -> Self {
-        Self(File::options().append(true).create(true).open(root.join(FILE)).unwrap())
+        let file = File::options().append(true).create(true).open(root.join(FILE)).unwrap();
+        Self { file, beside: false }
+    }
+
+    /// Of one that is not recorded, beside one that is: into its log, between the events. What it
+    /// knows of the other comes after the events that made it so.
+    ///
+    /// # Panics
+    /// If it cannot be written.
+    pub fn beside(log: &Path) -> Self {
+        let file = File::options().append(true).create(true).open(log).unwrap();
+        let marks = Self { file, beside: true };
+        marks.write(&log::create(BESIDE, FILE));
+        marks
     }
 
     /// Writes one.
@@ -66,8 +89,15 @@ impl Marks {
     /// If it cannot be written.
     pub fn put(&self, mark: &Mark) {
         let line = serde_json::to_vec(mark).unwrap();
-        let written = (&self.0).write(&line).unwrap();
-        assert_eq!(written, line.len(), "a mark is one write");
+        match self.beside {
+            true => self.write(&log::write(BESIDE, &line)),
+            false => self.write(&line),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let written = (&self.file).write(bytes).unwrap();
+        assert_eq!(written, bytes.len(), "a mark is one write");
     }
 }
 

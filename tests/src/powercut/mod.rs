@@ -5,13 +5,17 @@
 //! - `log`: what the recorder noted; `disk`: what of it is durable; `states`: what a cut could leave
 //! - `work`, `marks`: what the program does, and what its app was told meanwhile
 //! - `ledger`: what has to be found, and what was; `verdict`: opening the queue on a state
+//! - `agent`: the whole agent recorded, with its apps and its broker beside it; `saves`: which of what
+//!   it said to be delivered is durable
 //! - `trial`: a recording and the moments at which it is cut; `cut`: one state, tried
 
+pub mod agent;
 pub mod cut;
 pub mod disk;
 pub mod ledger;
 pub mod log;
 pub mod marks;
+mod saves;
 pub mod states;
 pub mod trial;
 pub mod verdict;

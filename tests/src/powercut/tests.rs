@@ -1,11 +1,13 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use spillway::queue::Accounts;
 
 use super::disk::Disk;
 use super::ledger::{Found, Ledger, Seen};
 use super::log::Event;
 use super::marks::{Mark, Number};
+use super::saves::Saves;
 use super::states::{Data, Naming, State, Variant, after_power_cut};
 
 const FOLDER: u64 = 1;
@@ -145,4 +147,34 @@ fn the_ledger_finds_what_is_lost_invented_moved_or_there_again() {
     fault(&closed, &[(1, 1), (2, 2)], 2, "was gone when the queue was closed");
     let ended = ledger(&[stored(1), Mark::Ending { record: 1, number: number(1) }]);
     assert_eq!(ended.faults(&found(&[], 1)), [""; 0]);
+}
+
+#[test]
+fn what_was_said_to_be_delivered_before_a_durable_state_stays_so() {
+    const SLOT: u64 = 77;
+    let slot = Event::Create { inode: SLOT, path: "data/lanes/a/state-0".into() };
+    let written = Event::Write { inode: SLOT, at: 0, bytes: Bytes::new() };
+    let (begun, ended) = (begin(SLOT), end(SLOT));
+    let said = |count| Mark::Delivered { lane: "a".into(), count };
+    let (mut saves, mut ledger) = (Saves::default(), Ledger::default());
+    let accounts = |delivered| Accounts { accepted: delivered, delivered, ..Accounts::default() };
+    let faults = |ledger: &Ledger, delivered| {
+        let accounts = [("a".to_owned(), accounts(delivered))].into();
+        let faults = ledger.faults(&Found { accounts, ..Found::default() });
+        faults.iter().filter(|fault| fault.contains("noted as delivered")).count()
+    };
+    let mut save = |ledger: &mut Ledger, events: &[&Event]| {
+        events.iter().for_each(|event| saves.note(event, ledger));
+    };
+    save(&mut ledger, &[&Event::Start, &slot]);
+    ledger.note(&said(5));
+    save(&mut ledger, &[&written, &begun, &ended]);
+    assert_eq!(faults(&ledger, 0), 0, "that state may be older than what was said");
+    ledger.note(&said(9));
+    save(&mut ledger, &[&written, &begun]);
+    assert_eq!(faults(&ledger, 0), 0, "that one is not durable");
+    save(&mut ledger, &[&ended]);
+    assert_eq!((faults(&ledger, 4), faults(&ledger, 5)), (1, 0));
+    save(&mut ledger, &[&Event::Start, &written, &begun, &ended]);
+    assert_eq!(faults(&ledger, 5), 0, "another life does not know what the one before said");
 }

@@ -10,11 +10,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use super::cut::{Cut, read, scratch};
+use super::agent::{self, End};
+use super::cut::{Cut, Program, read, scratch};
 use super::disk::Disk;
 use super::ledger::Ledger;
 use super::log::{self, Event};
 use super::marks::{self, Mark};
+use super::saves::Saves;
 use super::states::{self, State, Variant};
 use super::work::{DATA, Life};
 
@@ -79,6 +81,7 @@ pub struct Recording {
     marks: Vec<(usize, Mark)>,
     before: Ledger,
     base: Disk,
+    of: Program,
 }
 
 impl Recording {
@@ -95,9 +98,29 @@ impl Recording {
         states::write(state, &root);
         let base = Disk::of(&root);
         lives.iter().for_each(|(life, fate)| tools.live(&root, &log, *life, *fate));
-        let events = log::read(&log);
+        let (events, _) = log::read(&log);
         let marks = marks::among(&events);
-        let recording = Self { name: name.to_owned(), folder, events, marks, before, base };
+        let (name, of) = (name.to_owned(), Program::Queue);
+        let recording = Self { name, folder, events, marks, before, base, of };
+        recording.prove();
+        recording
+    }
+
+    /// Records lives of the whole agent, from its first start on.
+    pub async fn of_agent(name: &str, tools: &Tools, seed: u64, lives: &[End]) -> Self {
+        let folder = scratch();
+        let (root, log) = (folder.path().join("root"), folder.path().join("log"));
+        std::fs::create_dir(&root).unwrap();
+        let base = Disk::of(&root);
+        let taken = agent::record(tools, (&root, &log), seed, lives).await;
+        let (events, times) = log::read(&log);
+        let mut marks = marks::among(&events);
+        // Nothing of a delivery is in an event that came before it.
+        let place = |(at_us, mark)| (times.partition_point(|time_us| *time_us < at_us), mark);
+        marks.extend(taken.into_iter().map(place));
+        marks.sort_by_key(|(at, _)| *at);
+        let (name, before, of) = (name.to_owned(), Ledger::default(), Program::Agent);
+        let recording = Self { name, folder, events, marks, before, base, of };
         recording.prove();
         recording
     }
@@ -129,6 +152,15 @@ impl Recording {
             }
         }
         self
+    }
+
+    /// What was recorded, in words.
+    pub fn summary(&self) -> String {
+        let count =
+            |wanted: fn(&Mark) -> bool| self.marks.iter().filter(|(_, m)| wanted(m)).count();
+        let stored = count(|mark| matches!(mark, Mark::Stored { .. }));
+        let taken = count(|mark| matches!(mark, Mark::Ending { .. }));
+        format!("{} events, {stored} records stored, {taken} taken", self.events.len())
     }
 
     /// How much was recorded.
@@ -164,16 +196,20 @@ impl Recording {
     pub fn cut(&self, moments: &[Moment], mut take: impl FnMut(Cut)) {
         let (mut disk, mut ledger) = (self.base.clone(), self.before.clone());
         let (mut done, mut marks) = (0, self.marks.iter().peekable());
+        let mut saves = Saves::default();
         for moment in moments {
-            self.events[done..moment.prefix].iter().for_each(|event| disk.apply(event));
-            done = moment.prefix;
-            while let Some((_, mark)) = marks.next_if(|(at, _)| *at < done) {
-                ledger.note(mark);
+            for (nth, event) in self.events.iter().enumerate().take(moment.prefix).skip(done) {
+                disk.apply(event);
+                saves.note(event, &mut ledger);
+                while let Some((_, mark)) = marks.next_if(|(at, _)| *at <= nth) {
+                    ledger.note(mark);
+                }
             }
+            done = moment.prefix;
             let variant = Variant::of(moment.seed);
             let state = states::after_power_cut(&disk, DATA, variant);
             let name = format!("{}:{}:{}", self.name, moment.prefix, moment.seed);
-            take(Cut { name, variant, state, ledger: ledger.clone() });
+            take(Cut { name, variant, state, ledger: ledger.clone(), of: self.of });
         }
     }
 }

@@ -1,12 +1,11 @@
 //! Opens the queue on what a power cut left, and finds out what is there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spillway::clock::SystemClock;
-use spillway::queue::{DeadFilter, Lease, Queue, Run};
+use spillway::queue::{DeadFilter, Lease, Options, Queue, Run};
 use spillway_protocol::message::{Flags, Stamp};
 use spillway_protocol::record::{LaneName, Record};
 
@@ -39,13 +38,12 @@ pub struct Verdict {
     pub opening: Duration,
 }
 
-/// Opens the queue in `folder` and holds it against `ledger`.
+/// Opens the queue of `options` and holds it against `ledger`.
 ///
 /// # Panics
 /// If something panics in the queue.
-pub fn judge(folder: &Path, ledger: &Ledger, seed: u64) -> Verdict {
-    let began = Instant::now();
-    let options = work::options(folder, seed);
+pub fn judge(options: Options, ledger: &Ledger) -> Verdict {
+    let (began, folder) = (Instant::now(), options.data_dir.clone());
     let (queue, _) = match Queue::open(options, Arc::new(SystemClock)) {
         Ok(opened) => opened,
         Err(error) => {
@@ -78,6 +76,11 @@ fn take_stock(queue: &Queue, faults: &mut Vec<String>) -> Found {
         found.dead.extend(seen(&letter.record, &letter.stamp, faults));
     }
     for lane in queue.lanes() {
+        if lane.as_str().starts_with('_') {
+            // The agent's own records: nobody but the agent knows of them.
+            deliver(queue, &lane, &mut Found::default(), &mut Vec::new());
+            continue;
+        }
         found.accounts.extend(queue.accounts(&lane).map(|a| (lane.to_string(), a)));
         for (stream, newest) in queue.newest_numbers(&lane) {
             found.newest.push((lane.to_string(), stream.to_string(), newest));

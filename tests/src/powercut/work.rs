@@ -68,6 +68,11 @@ pub fn has_id(record: u64) -> bool {
     !record.is_multiple_of(3)
 }
 
+/// The id that a record's app gives it.
+pub fn id(record: u64) -> String {
+    format!("r-{record:x}")
+}
+
 /// Which record has this body.
 pub fn record_of(body: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(body.get(..8)?.try_into().ok()?))
@@ -90,7 +95,7 @@ pub fn record(record: u64, id: &RecordId) -> Record {
     rng.fill(&mut body[..]);
     body[..8].copy_from_slice(&record.to_le_bytes());
     let draft = Draft {
-        id: has_id(record).then(|| format!("r-{record:x}")),
+        id: has_id(record).then(|| self::id(record)),
         order_key: Some((record % 5).to_string()),
         body: body.into(),
         ..Draft::default()
