@@ -66,9 +66,10 @@ impl Level {
     /// Whether a folder of this level may hold what `feature` writes.
     pub fn allows(self, feature: Feature) -> bool {
         match feature {
-            Feature::Expiry | Feature::Compression | Feature::Encryption | Feature::Joints => {
-                self >= Self::Two
-            }
+            Feature::Expiry | Feature::Compression | Feature::Encryption => self >= Self::Two,
+            // A commit that was acknowledged and damaged since looks as one that was cut short, and
+            // what is whole of it must not be passed over: see ADR 14.
+            Feature::Joints => false,
         }
     }
 }

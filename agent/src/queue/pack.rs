@@ -17,7 +17,7 @@
 //! ```
 //! All numbers are little-endian. The joint is 1 in a pack that goes on with the commit of the pack
 //! before it, and else 0: so of a commit that was cut short it can be told that a pack is missing.
-//! Readers that do not know it pass it over; it is written from the folder's second level on.
+//! Readers that do not know it pass it over; nothing writes it yet (ADR 14).
 //!
 //! The raw payload is for each entry its length (4) and its bytes; or
 //! the bytes of one part of an entry. Version 2 is written only where something was done to it:

@@ -26,7 +26,8 @@ const REPEATS: usize = 3;
 const LEASES: usize = 10_000;
 /// Damage that leaves nothing of the newest pack after a kill, before a state has noted how far it went,
 /// cannot be told from a pack that never was: its numbers are given again.
-const LOST_WITHOUT_A_TRACE: [Damage; 3] = [Damage::Zero(512), Damage::Zero(4096), Damage::Cut];
+const LOST_WITHOUT_A_TRACE: [Damage; 4] =
+    [Damage::Zero(512), Damage::Zero(4096), Damage::ZeroAll, Damage::Cut];
 
 /// What a round came to.
 #[derive(Debug, Default)]
