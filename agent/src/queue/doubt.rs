@@ -96,7 +96,7 @@ fn end(store: &dyn Store, id: SegmentId, known_end: u64) -> io::Result<End> {
         reader => reader?,
     };
     let packs = reader.scan()?;
-    let last = last_whole(reader.as_ref(), id, &packs, known_end)?;
+    let last = last_whole(reader.as_ref(), id, &packs)?;
     let end = last.map_or(id.first, |(_, end)| end).max(known_end);
     let torn = || Ok::<_, io::Error>(reader.broken()?.iter().any(|p| p.is_none_or(|p| p >= end)));
     let emptied =

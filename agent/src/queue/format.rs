@@ -40,8 +40,6 @@ pub enum Feature {
     Compression,
     /// Encrypted packs.
     Encryption,
-    /// Packs that say whether they go on with the commit of the one before.
-    Joints,
 }
 
 impl Level {
@@ -67,9 +65,6 @@ impl Level {
     pub fn allows(self, feature: Feature) -> bool {
         match feature {
             Feature::Expiry | Feature::Compression | Feature::Encryption => self >= Self::Two,
-            // A commit that was acknowledged and damaged since looks as one that was cut short, and
-            // what is whole of it must not be passed over: see ADR 14.
-            Feature::Joints => false,
         }
     }
 }

@@ -8,18 +8,14 @@
 //!     1 part of an entry         52  CRC-32 of 0..52     4
 //! 10  part, 12 parts       4         and the payload
 //! 14  flags (version 2)    1     56  payload
-//! 15  joint                1     version 2:
+//! 15  zero                 1     version 2:
 //! 16  nonce of the segment 8     52  raw length          4
 //! 24  first position       8     56  id of the key       4
 //! 32  count of entries     4     60  CRC-32 of 0..60     4
 //! 36  payload length       4         and the payload
 //!                                64  payload
 //! ```
-//! All numbers are little-endian. The joint is 1 in a pack that goes on with the commit of the pack
-//! before it, and else 0: so of a commit that was cut short it can be told that a pack is missing.
-//! Readers that do not know it pass it over; nothing writes it yet (ADR 14).
-//!
-//! The raw payload is for each entry its length (4) and its bytes; or
+//! All numbers are little-endian. The raw payload is for each entry its length (4) and its bytes; or
 //! the bytes of one part of an entry. Version 2 is written only where something was done to it:
 //! - flag 1: it is a block of lz4, of a large entry before that is cut into parts. The raw length
 //!   is what comes out of it, of all parts together; without the flag it is what goes in.
@@ -57,7 +53,6 @@ const PLAIN: u8 = 1;
 const CODED: u8 = 2;
 const LZ4: u8 = 1;
 const SEALED: u8 = 2;
-const JOINT_AT: usize = 15;
 
 /// What the header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,8 +65,6 @@ pub(super) struct Header {
     pub(super) stream: StreamId,
     /// Position minus `base` is the number in the stream.
     pub(super) base: u64,
-    /// A pack of the same commit comes before it.
-    pub(super) continues: bool,
     /// What was done to the payload; nothing in version 1.
     coding: Option<Coding>,
 }
@@ -126,7 +119,6 @@ impl Header {
             payload_bytes: u32_at(head, 36),
             stream: StreamId(u32_at(head, 40)),
             base: u64_at(head, 44),
-            continues: head[JOINT_AT] != 0,
             coding,
         };
         (header.len() <= PACK_BYTES_MAX && header.count > 0).then_some(header)

@@ -16,7 +16,7 @@ use super::chain::{Sealed, Tail};
 use super::cipher::KeyMissing;
 use super::commit::Committer;
 use super::dead::Dead;
-use super::format::{self, Feature};
+use super::format;
 use super::identity::StreamOf;
 use super::ids::{Ids, Print, Unwritten};
 use super::lane::{Lane, Shared};
@@ -150,7 +150,7 @@ pub(super) fn recover(
             let newest = lane.numbering().newest();
             let tail = Tail::new(
                 lane.chain.clone(),
-                packer(options, &lane.name).joining(stream.level.allows(Feature::Joints)),
+                packer(options, &lane.name),
                 gate.segment_bytes(lane.index, options.segment_bytes),
                 newest.stream,
                 newest.base,

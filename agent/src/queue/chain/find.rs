@@ -29,54 +29,21 @@ struct Whole {
     headers: Vec<Header>,
 }
 
-/// What the last commit that is there knows, and the position after it. All below `known_end` is
-/// known to have been durable. Needs no key.
-///
-/// Behind that, a commit that was cut short may have left some parts of an entry, or of its packs
-/// later ones without an earlier one. Nobody was told that these are stored: they never were.
+/// What the last pack that is whole knows, and the position after it. A commit that was cut short
+/// may have left some parts of an entry behind it: that one never was. Needs no key.
 pub(in crate::queue) fn last_whole(
     reader: &dyn SegmentReader,
     id: SegmentId,
     packs: &[PackRef],
-    known_end: u64,
 ) -> io::Result<Option<(Newest, u64)>> {
-    let mut last: Option<Header> = None;
-    let heads = last_commit(reader, id, packs, known_end)?;
-    for head in heads.into_iter().rev() {
-        let joins = match last {
-            Some(before) => before.end() == head.first,
-            None => !head.continues || head.first < known_end,
-        };
-        if !joins {
-            break;
-        }
-        last = Some(head);
-    }
-    let newest = |head: Header| (Newest { stream: head.stream, base: head.base }, head.end());
-    Ok(last.map(newest))
-}
-
-/// The headers of the last commit's packs that are whole, last first: back to the first that does
-/// not go on with another one, or is known to be durable.
-fn last_commit(
-    reader: &dyn SegmentReader,
-    id: SegmentId,
-    packs: &[PackRef],
-    known_end: u64,
-) -> io::Result<Vec<Header>> {
-    let mut heads = Vec::new();
-    let groups: Vec<&[PackRef]> = packs.chunk_by(|one, other| one.first == other.first).collect();
-    for same in groups.into_iter().rev() {
-        let whole = whole_at(reader, id, packs, same[0].first)?;
-        let Some(head) = whole.ok().and_then(|whole| whole.headers.first().copied()) else {
-            continue;
-        };
-        heads.push(head);
-        if !head.continues || head.first < known_end {
-            break;
+    for pack in packs.iter().rev() {
+        let whole = whole_at(reader, id, packs, pack.first)?;
+        if let Some(head) = whole.ok().and_then(|whole| whole.headers.first().copied()) {
+            let newest = Newest { stream: head.stream, base: head.base };
+            return Ok(Some((newest, head.end())));
         }
     }
-    Ok(heads)
+    Ok(None)
 }
 
 /// Reads the pack of `packs` that holds `position`, with all its parts.

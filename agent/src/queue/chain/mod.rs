@@ -156,7 +156,7 @@ impl Chain {
         let Some(id) = self.read_segments().values().next_back().map(|s| s.id) else {
             return Ok(None);
         };
-        let last = match self.read_newest(id, saved_end.unwrap_or(0)) {
+        let last = match self.read_newest(id) {
             Err(error) if is_damage(&error) => None,
             result => result?,
         };
@@ -179,7 +179,7 @@ impl Chain {
         let before: Vec<SegmentId> =
             self.read_segments().range(..id.first).rev().map(|(_, s)| s.id).collect();
         for id in before {
-            match self.read_newest(id, u64::MAX) {
+            match self.read_newest(id) {
                 Err(error) if is_damage(&error) => {}
                 Err(error) => return Err(error),
                 Ok(Some((newest, _))) => return Ok(Some(newest)),
@@ -189,12 +189,12 @@ impl Chain {
         Ok(None)
     }
 
-    /// What the last commit of a segment knows, and the position after it, after making sure that all
-    /// of it is durable. All below `known_end` was.
-    fn read_newest(&self, id: SegmentId, known_end: u64) -> io::Result<Option<(Newest, u64)>> {
+    /// What the last whole pack of the newest segment knows, and the position after it, after making
+    /// sure that all of it is durable.
+    fn read_newest(&self, id: SegmentId) -> io::Result<Option<(Newest, u64)>> {
         self.store.sync(id)?;
         let (reader, packs) = self.sealed(id)?;
-        last_whole(reader.as_ref(), id, &packs, known_end)
+        last_whole(reader.as_ref(), id, &packs)
     }
 
     /// Takes away a newest segment that holds nothing: the next one begins at the same position.

@@ -21,8 +21,7 @@ fn recover_with(
     let base = newest.map_or(0, |n| n.base);
     // Another run draws other nonces.
     let rng = StdRng::seed_from_u64(chain.end());
-    let tail =
-        Tail::new(chain.clone(), Packer::default().joining(true), 2_000, StreamId(1), base, rng);
+    let tail = Tail::new(chain.clone(), Packer::default(), 2_000, StreamId(1), base, rng);
     (chain, tail)
 }
 
@@ -136,70 +135,6 @@ fn an_end_that_the_state_knew_and_the_segments_do_not_is_a_hole() {
     assert_eq!(contents(&chain, 1)[3..], [(4, None), (5, None)]);
     append(&mut tail, &[9]);
     assert_eq!(contents(&chain, 6), [(6, Some(9))]);
-}
-
-/// A commit of one pack, and one of several that is the last: entries of a pack each, and one of parts.
-fn one_and_several() -> MemoryStore {
-    let store = MemoryStore::default();
-    let (_, mut tail) = recover(&store, None);
-    tail.append(&[entry(1, 10)]).unwrap();
-    let several = [(2, 50_000), (3, 50_001), (4, 130_000), (5, 50_002)];
-    tail.append(&several.map(|(position, bytes)| entry(position, bytes))).unwrap();
-    store
-}
-
-/// Of the second commit the packs: 2, 3, three parts of 4, 5.
-#[test]
-fn of_a_commit_that_was_cut_short_only_what_is_there_from_its_beginning_on_counts() {
-    for (lost, end) in [(1, 2), (2, 3), (3, 4), (4, 4), (5, 4), (6, 5)] {
-        let store = one_and_several();
-        store.damage(0, lost..lost + 1);
-        for _ in 0..2 {
-            let (chain, mut tail) = recover(&store, Some(2));
-            assert_eq!(chain.end(), end, "{lost}");
-            let found = contents(&chain, 1);
-            assert!(found.iter().all(|(_, bytes)| bytes.is_some()), "{lost}: {found:?}");
-            if end == 2 {
-                append(&mut tail, &[7, 8]);
-                drop(tail);
-                let (chain, _) = recover(&store, Some(2));
-                assert_eq!(contents(&chain, 2), [(2, Some(7)), (3, Some(8))]);
-                break;
-            }
-        }
-    }
-}
-
-#[test]
-fn what_is_missing_of_a_commit_that_was_durable_is_damage() {
-    for (lost, hole) in [(1, 2), (2, 3), (4, 4)] {
-        let store = one_and_several();
-        store.damage(0, lost..lost + 1);
-        let (chain, mut tail) = recover(&store, Some(6));
-        assert_eq!(
-            contents(&chain, hole)[..2],
-            [
-                (hole, None),
-                (
-                    hole + 1,
-                    Some(match hole {
-                        2 => 50_001,
-                        3 => 130_000,
-                        _ => 50_002,
-                    })
-                )
-            ]
-        );
-        // So it is once another commit is behind it.
-        append(&mut tail, &[1]);
-        assert_eq!(contents(&chain, 6), [(6, Some(1))]);
-        let (store, rest) = (one_and_several(), lost..lost + 1);
-        let (_, mut tail) = recover(&store, None);
-        append(&mut tail, &[1]);
-        store.damage(0, rest);
-        let (chain, _) = recover(&store, None);
-        assert_eq!((chain.end(), contents(&chain, hole)[0]), (7, (hole, None)));
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io;
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 use super::{
-    CODED, CODED_HEADER_BYTES, ENTRY_BYTES_MAX, HEADER_BYTES, JOINT_AT, Kind, LZ4, MAGIC, Origin,
+    CODED, CODED_HEADER_BYTES, ENTRY_BYTES_MAX, HEADER_BYTES, Kind, LZ4, MAGIC, Origin,
     PACK_BYTES_MAX, PLAIN, SEALED, crc,
 };
 use crate::queue::cipher::{Keys, NONCE_BYTES, TAG_BYTES};
@@ -27,7 +27,6 @@ pub(in crate::queue) struct Packed {
 pub(in crate::queue) struct Packer {
     lz4: Option<Lz4>,
     keys: Keys,
-    joins: bool,
 }
 
 /// What compressing needs, kept for the next time.
@@ -47,18 +46,12 @@ struct Draft {
     lz4: bool,
     /// See the header.
     raw_bytes: usize,
-    continues: bool,
 }
 
 impl Packer {
     /// Compresses with `lz4`, and seals if `keys` have a current one.
     pub(in crate::queue) fn new(lz4: bool, keys: Keys) -> Self {
-        Self { lz4: lz4.then(Lz4::default), keys, joins: false }
-    }
-
-    /// Notes in each pack whether one of the same commit comes before it, if `joins`.
-    pub(in crate::queue) fn joining(self, joins: bool) -> Self {
-        Self { joins, ..self }
+        Self { lz4: lz4.then(Lz4::default), keys }
     }
 
     /// Packs `entries`, which take the positions from `first` on, into as few packs as fit.
@@ -97,7 +90,6 @@ impl Packer {
             draft.count += 1;
         }
         drafts.extend(open);
-        drafts.iter_mut().skip(1).for_each(|draft| draft.continues = self.joins);
         drafts.into_iter().map(|draft| self.finish(draft, origin)).collect()
     }
 
@@ -212,16 +204,7 @@ impl Lz4 {
 impl Draft {
     fn new(first: u64, kind: Kind, payload_at: usize) -> Self {
         let bytes = vec![0; payload_at];
-        Self {
-            first,
-            count: 0,
-            kind,
-            bytes,
-            payload_at,
-            lz4: false,
-            raw_bytes: 0,
-            continues: false,
-        }
+        Self { first, count: 0, kind, bytes, payload_at, lz4: false, raw_bytes: 0 }
     }
 
     fn payload(&self) -> &[u8] {
@@ -241,7 +224,6 @@ impl Draft {
             head[10..12].copy_from_slice(&part.to_le_bytes());
             head[12..14].copy_from_slice(&parts.to_le_bytes());
         }
-        head[JOINT_AT] = u8::from(self.continues);
         head[16..24].copy_from_slice(&origin.nonce.to_le_bytes());
         head[24..32].copy_from_slice(&self.first.to_le_bytes());
         head[32..36].copy_from_slice(&self.count.to_le_bytes());

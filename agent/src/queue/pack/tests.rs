@@ -55,22 +55,6 @@ fn an_entry_larger_than_a_pack_is_cut_into_parts() {
 }
 
 #[test]
-fn only_a_packer_that_joins_says_which_packs_go_on_with_a_commit() {
-    let entries = [vec![1; 50_000], vec![2; 130_000], vec![3; 10]];
-    for joins in [false, true] {
-        let keys = Keys::new(Some(&KEY), []);
-        for packer in [Packer::default(), Packer::new(true, keys)] {
-            let packs = packer.joining(joins).pack(&entries, 1, ORIGIN).unwrap();
-            for (nth, pack) in packs.iter().enumerate() {
-                let header = Header::parse(&pack.bytes, ORIGIN.nonce).unwrap();
-                assert_eq!(header.continues, joins && nth > 0);
-                assert!(intact(&pack.bytes) && (joins || pack.bytes[JOINT_AT] == 0));
-            }
-        }
-    }
-}
-
-#[test]
 fn a_pack_of_another_segment_is_not_taken_for_ours() {
     let foreign = pack(&[b"x".to_vec()], 1, Origin { nonce: 1, ..ORIGIN }).remove(0).bytes;
     assert_eq!(Header::parse(&foreign, ORIGIN.nonce), None);
