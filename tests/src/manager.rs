@@ -2,7 +2,7 @@
 //! the agent's lives and passes them, hears what the agent says, and names a watchdog and
 //! credentials.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -122,7 +122,7 @@ impl Manager {
         }
         let copy = |nth: usize| {
             let (_, socket) = self.sockets.get(nth)?;
-            Some(Stdio::from(OwnedFd::from(socket.as_fd().try_clone_to_owned().unwrap())))
+            Some(Stdio::from(socket.as_fd().try_clone_to_owned().unwrap()))
         };
         command.stdin(copy(0).unwrap_or_else(Stdio::null));
         command.stdout(copy(1).unwrap_or_else(Stdio::null));
