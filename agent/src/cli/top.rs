@@ -12,11 +12,13 @@ use std::time::Duration;
 use clap::Args;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use spillway_protocol::local::status::Status;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::course::Course;
 use self::screen::{Screen, draw};
+use super::signal::Stop;
 use super::{Exit, Failure, IntakeAt, status};
 
 /// An agent that takes longer to answer is shown as one that does not.
@@ -52,13 +54,17 @@ pub(super) async fn run(args: Top) -> Exit {
         let message = "top needs a terminal; spillway status --json is for programs".to_owned();
         return Failure::new(Exit::Usage, message).report();
     }
+    let stop = Stop::listen();
     let terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
         Err(error) => {
             return Failure::new(Exit::Usage, format!("top needs a terminal: {error}")).report();
         }
     };
-    let shown = show(&args, terminal).await;
+    let shown = tokio::select! {
+        shown = show(args, terminal) => shown,
+        () = stop.told() => Ok(()),
+    };
     ratatui::restore();
     match shown {
         Ok(()) => Exit::Done,
@@ -69,10 +75,9 @@ pub(super) async fn run(args: Top) -> Exit {
 }
 
 /// Draws until somebody has seen enough.
-async fn show(args: &Top, mut terminal: DefaultTerminal) -> std::io::Result<()> {
+async fn show(args: Top, mut terminal: DefaultTerminal) -> std::io::Result<()> {
     let mut turns = turns();
-    let mut ticks = interval(args.every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut looks = looks(args.at, args.every);
     let begun = Instant::now();
     let mut screen = Screen::default();
     loop {
@@ -83,22 +88,36 @@ async fn show(args: &Top, mut terminal: DefaultTerminal) -> std::io::Result<()> 
                 Some(Turn::Key(Key::Down)) => screen.first = screen.first.saturating_add(1),
                 Some(Turn::Key(Key::Other) | Turn::Resized) => {}
             },
-            _ = ticks.tick() => look(&args.at, &mut screen, begun.elapsed()).await,
+            Some(look) = looks.recv() => match look {
+                Ok(state) => screen.course.add(begun.elapsed(), state),
+                // What it said last stays.
+                Err(message) => screen.course.lost(message),
+            },
         }
         terminal.draw(|frame| draw(&mut screen, frame))?;
     }
 }
 
-/// Asks the agent; what it said last stays where it does not answer.
-async fn look(at: &IntakeAt, screen: &mut Screen, now: Duration) {
-    let answer = tokio::time::timeout(ANSWER_WITHIN, status::fetch(at)).await;
-    let read = answer.map_err(|_| "the agent does not answer".to_owned()).and_then(|answer| {
-        answer.and_then(|text| status::read(&text)).map_err(|failure| failure.message)
+/// What the agent says, again and again. Beside the keys: nobody waits for an agent that hangs.
+fn looks(at: IntakeAt, every: Duration) -> mpsc::Receiver<Result<Status, String>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if sender.send(look(&at).await).await.is_err() {
+                return;
+            }
+        }
     });
-    match read {
-        Ok(state) => screen.course.add(now, state),
-        Err(message) => screen.course.lost(message),
-    }
+    receiver
+}
+
+async fn look(at: &IntakeAt) -> Result<Status, String> {
+    let answer = tokio::time::timeout(ANSWER_WITHIN, status::fetch(at)).await;
+    let text = answer.map_err(|_| "the agent does not answer".to_owned())?;
+    text.and_then(|text| status::read(&text)).map_err(|failure| failure.message)
 }
 
 /// Keys and changes of size. Reading a terminal blocks, so a thread does; it ends with the process.

@@ -102,11 +102,23 @@ fn take(handed: OwnedFd, path: &Path, mode: u32) -> Result<UnixListener, BindErr
             tracing::warn!(%bound, %configured, "the service manager's socket is elsewhere than [listen] says: records are taken in there alone");
         }
         // The unit has set one; the configuration's counts.
-        if let Err(error) = fs::set_permissions(bound, Permissions::from_mode(mode)) {
-            tracing::warn!(%error, path = %bound.display(), "the socket keeps the mode of its unit");
+        if let Err(source) = fs::set_permissions(bound, Permissions::from_mode(mode)) {
+            narrow(bound, mode, source)?;
         }
     }
     UnixListener::from_std(listener).map_err(fail)
+}
+
+/// A socket whose mode cannot be set may let in fewer than `mode`, not more.
+fn narrow(bound: &Path, mode: u32, source: io::Error) -> Result<(), BindError> {
+    let doing = "setting the mode (SocketMode=, SocketUser= of its unit)";
+    let fail = |source| BindError::Io { path: bound.to_owned(), doing, source };
+    let has = fs::metadata(bound).map_err(fail)?.permissions().mode() & 0o777;
+    if has & !mode != 0 {
+        return Err(fail(source));
+    }
+    tracing::warn!(error = %source, path = %bound.display(), "the socket keeps the mode of its unit");
+    Ok(())
 }
 
 /// Whether it is a Unix stream socket that accepts connections.

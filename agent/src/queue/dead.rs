@@ -382,7 +382,7 @@ impl Dead {
 
     /// Removes segments of which no letter is here any more, also behind one that stays.
     fn remove_settled(&self, settled: &Settled) -> io::Result<Vec<PathBuf>> {
-        let mut aside = self.chain.remove_below(settled.watermark())?;
+        let mut aside = self.chain.remove_below(settled.watermark(), usize::MAX)?;
         for (from, to) in settled.above(usize::MAX) {
             for (id, end) in self.chain.within(from, to) {
                 aside.extend(self.chain.remove_settled(id, end)?);

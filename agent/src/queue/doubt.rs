@@ -67,6 +67,10 @@ fn doubt(store: &dyn Store, now: StreamId) -> io::Result<Option<Doubt>> {
 
 /// No state can be read; whether there was one, so that segments may have gone.
 fn are_lost(store: &dyn Store, segments: &[SegmentId]) -> io::Result<bool> {
+    // A lane that was being made.
+    if segments.is_empty() && store.files("")?.is_empty() {
+        return Ok(false);
+    }
     if store.states_are_lost()? {
         return Ok(true);
     }
@@ -99,8 +103,8 @@ fn end(store: &dyn Store, id: SegmentId, known_end: u64) -> io::Result<End> {
     let last = last_whole(reader.as_ref(), id, &packs)?;
     let end = last.map_or(id.first, |(_, end)| end).max(known_end);
     let torn = || Ok::<_, io::Error>(reader.broken()?.iter().any(|p| p.is_none_or(|p| p >= end)));
-    let emptied =
-        last.is_none() && (known_end > id.first || store.segment_bytes(id) > EMPTY_BYTES_MAX);
+    let large = store.segment_bytes(id) > EMPTY_BYTES_MAX;
+    let emptied = last.is_none() && (known_end > id.first || packs.is_empty() && large);
     let is_broken = emptied || has_gap(reader.as_ref(), id, &packs, end)? || torn()?;
     Ok(End { stream: last.map(|(newest, _)| newest.stream), is_broken })
 }

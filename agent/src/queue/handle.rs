@@ -30,7 +30,7 @@ use super::keeper;
 use super::lane::{Lane, Settling};
 use super::lease::Lease;
 use super::limits::Gate;
-use super::pulse::Rounds;
+use super::pulse::{Pulse, Rounds};
 use super::quarantine;
 use super::recover::{self, Parts};
 use super::store::disk::make_folder;
@@ -91,6 +91,8 @@ impl Queue {
         match Self::open_at(&options, site.clone(), lock.clone(), clock.clone()) {
             Err(OpenError::Newer { path, format }) if site.newer.is_none() => {
                 let newer = Newer { path, version: format };
+                // Another stream than the one that the first try may have drawn.
+                let options = Options { seed: options.seed.wrapping_add(1), ..options };
                 Self::open_at(&options, Site::beside(&options.data_dir, newer), lock, clock)
             }
             opened => opened,
@@ -384,7 +386,8 @@ impl Queue {
     /// The lanes must have noted which records are dead before letters leave: it is called once
     /// the letters are listed.
     pub(super) fn save(&self) -> Result<(), SettleError> {
-        keeper::save(&self.0.lanes, &self.0.ids).map_err(|e| SettleError::Disk(e.to_string()))
+        keeper::save(&self.0.lanes, &self.0.ids, &Pulse::default())
+            .map_err(|e| SettleError::Disk(e.to_string()))
     }
 
     /// Refuses further records, commits what was submitted, saves the state. Blocks.

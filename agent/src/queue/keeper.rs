@@ -31,6 +31,10 @@ const TIDY_EVERY: u32 = 5;
 /// need it again.
 const TRIM_EVERY: u32 = 5;
 
+/// Segments of a lane that go in one round. A slow disk takes its time for each, and the states of other
+/// lanes wait.
+const REMOVALS_A_ROUND: usize = 64;
+
 /// Runs until the other end of `stop` is dropped.
 pub(super) fn run(
     lanes: &[Arc<Lane>],
@@ -52,7 +56,7 @@ pub(super) fn run(
         // Nothing is lost by an error: what was delivered meanwhile would be sent again.
         let buried = dead.end();
         worked |= tables_left || lanes.iter().any(|lane| lane.wants_saving());
-        match save(lanes, ids) {
+        match save(lanes, ids, pulse) {
             Ok(()) => dead.noted(buried),
             Err(error) => {
                 if let Some(times_before) = faults.note(&error.to_string(), Instant::now()) {
@@ -63,9 +67,11 @@ pub(super) fn run(
         rounds = rounds.wrapping_add(1);
         if tables_left {
             tables_left = read_tables(lanes, ids, &mut faults);
+            pulse.step();
         }
         for lane in lanes {
             age(lane, rounds.is_multiple_of(TIDY_EVERY), &mut faults);
+            pulse.step();
         }
         if rounds.is_multiple_of(TIDY_EVERY)
             && let Err(error) = dead.expire(clock)
@@ -129,9 +135,12 @@ fn age(lane: &Lane, expire: bool, faults: &mut Repeated) {
 }
 
 /// Saves what moved, of every lane, and returns the first error.
-pub(super) fn save(lanes: &[Arc<Lane>], ids: &Ids) -> io::Result<()> {
-    let moved = lanes.iter().filter(|lane| lane.wants_saving());
-    moved.map(|lane| save_lane(lane, ids)).fold(Ok(()), io::Result::and)
+pub(super) fn save(lanes: &[Arc<Lane>], ids: &Ids, pulse: &Pulse) -> io::Result<()> {
+    let save = |lane: &Arc<Lane>| {
+        pulse.step();
+        save_lane(lane, ids, REMOVALS_A_ROUND)
+    };
+    lanes.iter().filter(|lane| lane.wants_saving()).map(save).fold(Ok(()), io::Result::and)
 }
 
 /// Lanes know what became of records whose letters left at a limit.
@@ -145,7 +154,7 @@ fn note_purged(lanes: &[Arc<Lane>], dead: &Dead) {
 }
 
 fn remove_released(lane: &Lane) {
-    match lane.remove_released() {
+    match lane.remove_released(REMOVALS_A_ROUND) {
         Ok(aside) => aside.iter().for_each(|folder| put_aside(lane, folder)),
         // It is tried again.
         Err(error) => tracing::debug!(%error, lane = %lane.name, "a kept segment stays"),
@@ -156,9 +165,9 @@ fn put_aside(lane: &Lane, folder: &Path) {
     tracing::warn!(lane = %lane.name, folder = %folder.display(), "a damaged segment was put aside");
 }
 
-/// Saves one lane's state.
-pub(super) fn save_lane(lane: &Lane, ids: &Ids) -> io::Result<()> {
-    for folder in lane.save()? {
+/// Saves one lane's state, and removes so many of its segments at most.
+pub(super) fn save_lane(lane: &Lane, ids: &Ids, removals_max: usize) -> io::Result<()> {
+    for folder in lane.save(removals_max)? {
         put_aside(lane, &folder);
     }
     let watermark = lane.head().settled().watermark();

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub(super) struct Pulse {
     begun: AtomicU64,
     ended: AtomicU64,
+    steps: AtomicU64,
     synced: AtomicU64,
 }
 
@@ -18,7 +19,7 @@ pub struct Rounds {
     pub part: String,
     /// It is at work, or there is work that it has not taken up.
     pub busy: bool,
-    /// Rounds begun and ended; whoever is busy and turns moves it.
+    /// Rounds begun and ended, and steps of them; whoever is busy and turns moves it.
     pub rounds: u64,
     /// Those of them after which the disk had what it was given.
     pub synced: u64,
@@ -28,6 +29,11 @@ impl Pulse {
     /// A round begins.
     pub(super) fn begin(&self) {
         self.begun.fetch_add(1, Relaxed);
+    }
+
+    /// A part of the round is done.
+    pub(super) fn step(&self) {
+        self.steps.fetch_add(1, Relaxed);
     }
 
     /// The disk has what it was given.
@@ -43,7 +49,7 @@ impl Pulse {
     /// How far it has come; `waiting`: there is work for another round.
     pub(super) fn turn(&self, part: String, waiting: bool) -> Rounds {
         let (begun, ended) = (self.begun.load(Relaxed), self.ended.load(Relaxed));
-        let (busy, rounds) = (waiting || begun > ended, begun + ended);
+        let (busy, rounds) = (waiting || begun > ended, begun + ended + self.steps.load(Relaxed));
         Rounds { part, busy, rounds, synced: self.synced.load(Relaxed) }
     }
 }
@@ -60,8 +66,9 @@ mod tests {
         pulse.begin();
         assert_eq!((turn(false).busy, turn(false).rounds), (true, 1));
         pulse.synced();
+        pulse.step();
         pulse.end();
-        let done = Rounds { part: "storing a".to_owned(), busy: false, rounds: 2, synced: 1 };
+        let done = Rounds { part: "storing a".to_owned(), busy: false, rounds: 3, synced: 1 };
         assert_eq!(turn(false), done);
     }
 }

@@ -52,6 +52,8 @@ pub struct Watch {
     patience: Duration,
     parts: BTreeMap<String, Turned>,
     asleep: BTreeSet<u32>,
+    /// How often the disk had what it was given, and when that was last seen to move.
+    synced: Option<(u64, Instant)>,
 }
 
 /// When a part was last seen to turn.
@@ -59,20 +61,19 @@ pub struct Watch {
 struct Turned {
     rounds: u64,
     at: Instant,
-    synced: u64,
 }
 
 impl Watch {
     /// A part may take `patience` for one round.
     pub fn new(patience: Duration) -> Self {
-        Self { patience, parts: BTreeMap::new(), asleep: BTreeSet::new() }
+        Self { patience, parts: BTreeMap::new(), asleep: BTreeSet::new(), synced: None }
     }
 
     /// Judges what is seen at `now`.
     pub fn look(&mut self, now: Instant, seen: &Seen) -> Verdict {
         let mut late: Option<(&Part, Turned)> = None;
         for part in &seen.parts {
-            let fresh = Turned { rounds: part.rounds, at: now, synced: seen.synced };
+            let fresh = Turned { rounds: part.rounds, at: now };
             let turned = self.parts.entry(part.name.clone()).or_insert(fresh);
             if !part.busy || turned.rounds != part.rounds {
                 *turned = fresh;
@@ -84,9 +85,12 @@ impl Watch {
         }
         let sleeps_on = seen.asleep.intersection(&self.asleep).next().is_some();
         self.asleep.clone_from(&seen.asleep);
+        let moved = self.synced.filter(|(synced, _)| *synced == seen.synced);
+        let (_, moved_at) = *self.synced.insert(moved.unwrap_or((seen.synced, now)));
         let Some((part, turned)) = late else { return Verdict::Turning };
         let (part, since) = (part.name.clone(), now - turned.at);
-        match sleeps_on && turned.synced == seen.synced {
+        // What another part had under way when the disk began to hang may still have come.
+        match sleeps_on && now - moved_at > self.patience / 2 {
             true => Verdict::Disk { part, since },
             false => Verdict::Stuck { part, since },
         }
@@ -147,6 +151,14 @@ mod tests {
         let since = Duration::from_secs(40);
         let disk = Verdict::Disk { part: "storing a".to_owned(), since };
         assert_eq!(judged(&vec![seen(1, 7, &[42]); 5]), disk);
+    }
+
+    #[test]
+    fn what_another_part_got_as_the_disk_began_to_hang_changes_nothing() {
+        let since = Duration::from_secs(40);
+        let disk = Verdict::Disk { part: "storing a".to_owned(), since };
+        let looks = [vec![seen(1, 7, &[42])], vec![seen(1, 8, &[42]); 4]].concat();
+        assert_eq!(judged(&looks), disk);
     }
 
     #[test]

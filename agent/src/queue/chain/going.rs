@@ -8,10 +8,14 @@ use super::Chain;
 use crate::queue::store::SegmentId;
 
 impl Chain {
-    /// Removes the segments that lie wholly below `position`; damaged ones are put aside. What
-    /// cannot be removed now stays and is tried again at the next call.
-    pub(in crate::queue) fn remove_below(&self, position: u64) -> io::Result<Vec<PathBuf>> {
-        let done = self.below(position).into_iter();
+    /// Removes the first segments, `max` at most, that lie wholly below `position`; damaged ones are
+    /// put aside. What cannot be removed now stays and is tried again at the next call.
+    pub(in crate::queue) fn remove_below(
+        &self,
+        position: u64,
+        max: usize,
+    ) -> io::Result<Vec<PathBuf>> {
+        let done = self.below(position).into_iter().take(max);
         done.filter_map(|(id, _)| self.take_away(id).transpose()).collect()
     }
 

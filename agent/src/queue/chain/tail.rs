@@ -154,6 +154,11 @@ impl Tail {
         }
         drop(segments);
         drop(writer);
+        // Nothing that counts is in it. What stays is removed before the next one begins.
+        if self.failed == Some(id) && self.chain.store.remove(id).is_ok() {
+            self.failed = None;
+            return;
+        }
         if let Err(error) = self.chain.store.cut(id, self.chain.end()) {
             tracing::warn!(%error, "refused records may come back, if a restart comes soon");
         }

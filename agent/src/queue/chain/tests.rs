@@ -120,7 +120,7 @@ fn damage_is_a_hole_with_its_bounds_and_the_segment_is_put_aside() {
     let holes: Vec<_> =
         contents(&chain, 1).into_iter().filter(|(_, found)| found.is_none()).collect();
     assert_eq!(holes.len(), 2);
-    let aside = chain.remove_below(chain.end()).unwrap();
+    let aside = chain.remove_below(chain.end(), usize::MAX).unwrap();
     assert_eq!((aside.len(), store.quarantined()), (1, 1));
     assert_eq!(chain.spans(), []);
 }
@@ -146,7 +146,7 @@ fn segments_below_a_position_go_and_the_open_one_stays() {
     }
     let all = chain.spans().len();
     assert!(!chain.removable_below(2));
-    chain.remove_below(chain.end()).unwrap();
+    chain.remove_below(chain.end(), usize::MAX).unwrap();
     assert!(all > 3);
     assert_eq!(chain.spans().len(), 1);
     let first = chain.first();

@@ -34,9 +34,9 @@ impl Lane {
                 && self.chain.removable_below(watermark.min(self.kept_from.load(Relaxed))))
     }
 
-    /// Saves the state, then removes segments that no saved state needs. Returns those that were
-    /// put aside because they are damaged.
-    pub(in crate::queue) fn save(&self) -> io::Result<Vec<PathBuf>> {
+    /// Saves the state, then removes segments that no saved state needs, so many at most: the next
+    /// call goes on. Returns those that were put aside because they are damaged.
+    pub(in crate::queue) fn save(&self, removals_max: usize) -> io::Result<Vec<PathBuf>> {
         let mut saved = self.saved();
         let moved = self.moved.load(Relaxed);
         let state = self.state();
@@ -48,20 +48,22 @@ impl Lane {
         let (done, again) = self.done_ahead(&saved);
         saved.again = again;
         *self.done_list() = done;
-        let removed = self.remove(&saved);
-        saved.again |= removed.is_err();
-        removed
+        let removed = self.remove(&saved, removals_max);
+        saved.again |= removed.as_ref().map_or(true, |(_, more)| *more);
+        removed.map(|(aside, _)| aside)
     }
 
-    /// Removes what was kept for a resend and is released. Returns what was put aside.
-    pub(in crate::queue) fn remove_released(&self) -> io::Result<Vec<PathBuf>> {
-        self.remove(&self.saved())
+    /// Removes what was kept for a resend and is released, so many segments at most. Returns what
+    /// was put aside.
+    pub(in crate::queue) fn remove_released(&self, max: usize) -> io::Result<Vec<PathBuf>> {
+        self.remove(&self.saved(), max).map(|(aside, _)| aside)
     }
 
-    fn remove(&self, saved: &Saved) -> io::Result<Vec<PathBuf>> {
+    /// Returns what was put aside, and whether there is more than `max`.
+    fn remove(&self, saved: &Saved, max: usize) -> io::Result<(Vec<PathBuf>, bool)> {
         let (to, released) = (self.removable_to(saved), self.shelved_from.load(Relaxed));
         let mut aside = match self.chain.removable_below(to) {
-            true => self.chain.remove_below(to)?,
+            true => self.chain.remove_below(to, max)?,
             false => Vec::new(),
         };
         // Until they are gone they count as what they are.
@@ -69,12 +71,14 @@ impl Lane {
         // From then on each state has to know that they are settled.
         let goes =
             |&(id, end): &(SegmentId, u64)| end <= released && self.head().pin(id.first, end);
-        let (going, kept): (Done, Done) = done.into_iter().partition(goes);
+        let now = done.len().min(max);
+        let (going, mut kept): (Done, Done) = done.iter().take(now).partition(|done| goes(done));
         for (id, end) in going {
             aside.extend(self.chain.remove_settled(id, end)?);
         }
+        kept.extend(&done[now..]);
         *self.done_list() = kept;
-        Ok(aside)
+        Ok((aside, now < done.len() || self.chain.removable_below(to)))
     }
 
     /// Closed segments above the watermark that both states know to be settled, and whether there are

@@ -148,10 +148,10 @@ impl Committer {
         let lane: &Lane = &self.lanes[lane];
         // Early in a run only one slot of the state knows that they are not needed.
         let saved = match lane.wants_saving() {
-            true => (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids)),
+            true => (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids, usize::MAX)),
             false => Ok(()),
         };
-        saved.and_then(|()| lane.remove_released()).is_ok()
+        saved.and_then(|()| lane.remove_released(usize::MAX)).is_ok()
     }
 
     /// Drops what waits in the lane before `end`, durably, and the files of it.
@@ -162,7 +162,7 @@ impl Committer {
             return true;
         }
         // Twice: segments go once both slots of the state know that nothing of them is needed.
-        let saved = (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids));
+        let saved = (0..2).try_for_each(|_| keeper::save_lane(lane, &self.ids, usize::MAX));
         if count > 0 {
             tracing::info!(lane = %lane.name, count, "the oldest records were dropped: there was no more room");
         }

@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::anchor::Anchor;
-use super::scan::{broken, has_traces, newer, scan};
+use super::scan::{broken, has_traces, newer, scan, traces_from};
 use super::slots::Slots;
 use super::{PackRef, SegmentId, SegmentReader, SegmentWriter, Store};
 use crate::queue::pack::MAGIC;
@@ -141,15 +141,14 @@ impl Store for DiskStore {
         self.present()?;
         let path = self.folder.join(id.folder()).join("db");
         let data = File::options().read(true).write(true).open(path)?;
-        // A scan names one copy of a pack, and sled may have written more.
+        // Again, since one may have hidden another.
         loop {
-            let mut packs = scan(&data, id.nonce)?;
-            packs.retain(|pack| pack.first >= end);
-            if packs.is_empty() {
+            let places = traces_from(&data, id.nonce, end)?;
+            if places.is_empty() {
                 return data.sync_data();
             }
-            for pack in packs {
-                data.write_all_at(&[0; MAGIC.len()], pack.at)?;
+            for at in places {
+                data.write_all_at(&[0; MAGIC.len()], at)?;
             }
         }
     }

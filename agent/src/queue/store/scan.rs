@@ -59,6 +59,24 @@ pub(in crate::queue) fn broken(file: &impl ReadAt, nonce: u64) -> io::Result<Vec
     Ok(found)
 }
 
+/// Where all copies of packs begin, whole or not, that hold nothing before `end`, as far as that can be
+/// read.
+pub(in crate::queue) fn traces_from(
+    file: &impl ReadAt,
+    nonce: u64,
+    end: u64,
+) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    walk(file, |bytes, at| {
+        let header = Header::parse(bytes, nonce);
+        if header.is_none_or(|header| header.first >= end) {
+            found.push(at);
+        }
+        take(bytes, nonce).map(|(header, _)| header.len())
+    })?;
+    Ok(found)
+}
+
 /// Shows `look` every place where a pack may begin, and the offset; it says how long the pack is
 /// if there is one.
 fn walk(file: &impl ReadAt, mut look: impl FnMut(&[u8], u64) -> Option<usize>) -> io::Result<()> {

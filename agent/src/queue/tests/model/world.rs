@@ -29,6 +29,7 @@ use crate::queue::format::Level;
 use crate::queue::identity::StreamOf;
 use crate::queue::inbox::Group;
 use crate::queue::lane::Lane;
+use crate::queue::pulse::Pulse;
 use crate::queue::recover::{Parts, recover};
 use crate::queue::store::faulty::Faults;
 use crate::queue::submission::{Answer, Submission, To, Waiting};
@@ -320,7 +321,7 @@ impl World {
     }
 
     pub(super) fn save(&self) -> bool {
-        keeper::save(&self.parts().lanes, &self.parts().ids).is_ok()
+        keeper::save(&self.parts().lanes, &self.parts().ids, &Pulse::default()).is_ok()
     }
 
     /// As [`crate::queue::Queue`] does it: listed, then saved.
