@@ -134,6 +134,27 @@ async fn installed_used_upgraded_removed_purged() {
 }
 
 #[test]
+fn a_purge_removes_the_queue_where_it_really_lies() {
+    let (debian, made) = (Debian::new(), tempfile::tempdir().unwrap());
+    let package = package("0.1.0~1", made.path());
+    // What its folder is, and whether the folder it lies in can go.
+    for (laid, goes) in [
+        ("mv /var/lib/spillway /srv/queue", true),
+        ("rmdir /var/lib/spillway; mkdir /srv/queue; mount -t tmpfs none /srv/queue", false),
+    ] {
+        debian.install(&package);
+        debian.said(&["sh", "-ec", laid]);
+        debian.said(&["ln", "-s", "/srv/queue", QUEUE]);
+        debian.said(&["mkdir", "-p", "/srv/queue/lanes/main"]);
+        let said = debian.said(&["dpkg", "--purge", "spillway"]);
+        assert!(said.contains("all that waits in it: /srv/queue ("), "{said}");
+        assert!(!there(&debian, QUEUE) && !there(&debian, "/srv/queue/lanes"), "{laid}");
+        assert_eq!(there(&debian, "/srv/queue"), !goes, "{laid}");
+    }
+    debian.said(&["umount", "/srv/queue"]);
+}
+
+#[test]
 fn a_unit_that_was_disabled_stays_so_over_an_upgrade() {
     let (debian, made) = (Debian::new(), tempfile::tempdir().unwrap());
     let link = "/etc/systemd/system/multi-user.target.wants/spillway.service";
