@@ -3,6 +3,7 @@ import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.net.SocketException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -22,6 +23,7 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import spillway.Client;
 import spillway.Level;
@@ -219,6 +221,36 @@ public final class ClientTest {
             Unanswered none = failure(Unanswered.class,
                 () -> client.sendUntilStored(NewRecord.of("x"), Duration.ofMillis(500)));
             hold(none.getMessage().contains(path.toString()) && !waits.isEmpty(), none);
+        }
+    }
+
+    @Test
+    void aFullBacklogEndsACall() throws Exception {
+        Path folder = Files.createTempDirectory("spillway");
+        Path path = folder.resolve("socket");
+        var thread = Executors.newSingleThreadExecutor();
+        List<SocketChannel> waiting = new ArrayList<>();
+        try (var server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
+            Client client = new Client(path, Duration.ofMillis(200), (error, wait) -> {})) {
+            server.bind(UnixDomainSocketAddress.of(path), 1);
+            failure(SocketException.class, () -> {
+                while (true) {
+                    waiting.add(SocketChannel.open(StandardProtocolFamily.UNIX));
+                    SocketChannel next = waiting.get(waiting.size() - 1);
+                    next.configureBlocking(false);
+                    next.connect(UnixDomainSocketAddress.of(path));
+                }
+            });
+            var sending = thread.submit(() -> failure(Unanswered.class, () -> client.send(NewRecord.of("x"))));
+            Unanswered none = sending.get(PATIENCE.toSeconds(), TimeUnit.SECONDS);
+            hold(none.getMessage().contains(path.toString()), none);
+        } finally {
+            for (SocketChannel next : waiting) {
+                next.close();
+            }
+            thread.shutdown();
+            Files.delete(path);
+            Files.delete(folder);
         }
     }
 

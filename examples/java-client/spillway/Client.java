@@ -156,7 +156,7 @@ public final class Client implements AutoCloseable {
         while (true) {
             Connection used = idle.pollFirst();
             try {
-                return ask(used == null ? new Connection(socket, timeout) : used, method, path, kind, bytes);
+                return ask(used == null ? Connection.to(socket, timeout) : used, method, path, kind, bytes);
             } catch (SpillwayException refused) {
                 throw refused;
             } catch (IOException broken) {

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InterruptedIOException;
 import java.net.ProtocolException;
 import java.net.SocketTimeoutException;
+import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.SelectionKey;
@@ -34,13 +35,34 @@ final class Connection implements Closeable {
 
     record Answer(int status, String retryAfter, String text) {}
 
-    Connection(Path socket, Duration timeout) throws IOException {
+    private Connection(Duration timeout) throws IOException {
         this.timeout = timeout;
-        channel = SocketChannel.open(UnixDomainSocketAddress.of(socket));
-        // Waiting with a time-out is what only a selector can.
-        channel.configureBlocking(false);
-        selector = Selector.open();
-        key = channel.register(selector, 0);
+        channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+        try {
+            // Waiting with a time-out is what only a selector can.
+            channel.configureBlocking(false);
+            selector = Selector.open();
+            key = channel.register(selector, 0);
+        } catch (IOException none) {
+            channel.close();
+            throw none;
+        }
+    }
+
+    /** Connects. Where more wait to be accepted than may, Linux says so at once. */
+    static Connection to(Path socket, Duration timeout) throws IOException {
+        Connection connection = new Connection(timeout);
+        try {
+            boolean connected = connection.channel.connect(UnixDomainSocketAddress.of(socket));
+            while (!connected) {
+                connection.await(SelectionKey.OP_CONNECT);
+                connected = connection.channel.finishConnect();
+            }
+            return connection;
+        } catch (IOException | RuntimeException none) {
+            connection.close();
+            throw none;
+        }
     }
 
     /** Whether another request may follow. */
