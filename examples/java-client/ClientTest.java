@@ -139,11 +139,39 @@ public final class ClientTest {
     }
 
     @Test
+    void onlyWhatIsBehindARefusedOneIsLeft() throws Exception {
+        try (Client client = new Client(SOCKET)) {
+            List<NewRecord> records = List.of(
+                // So long that its order key is not read: the agent holds up all that keeps an order.
+                NewRecord.of("x".repeat(8_000_000)).withLane("readings").withOrderKey("j-a"),
+                NewRecord.of("1").withLane("ordered").withOrderKey("j-b"),
+                NewRecord.of("2").withLane("ordered").withOrderKey("j-a"),
+                NewRecord.of("3").withLane("whole").withOrderKey("j-a"),
+                NewRecord.of("4").withLane("whole").withOrderKey("j-b"));
+            String none = "not_attempted";
+            same(List.of("too_large for good", none, none, none, none), words(client.sendMany(records)));
+            List<Result> found = client.sendAllUntilStored(records, PATIENCE);
+            same(List.of("too_large for good", "stored", none, none, none), words(found));
+        }
+    }
+
+    @Test
+    void aLaneMayBeOneOrderWhateverKeysItHas() throws Exception {
+        try (Client client = new Client(SOCKET)) {
+            List<Result> found = client.sendAllUntilStored(List.of(
+                NewRecord.of("1").withLane("whole").withOrderKey("j-c").withTopic("a b"),
+                NewRecord.of("2").withLane("whole").withOrderKey("j-d"),
+                NewRecord.of("3").withLane("whole").withOrderKey("j-e")), PATIENCE);
+            same(List.of("bad_record for good", "not_attempted", "not_attempted"), words(found));
+        }
+    }
+
+    @Test
     void theStatusNamesTheLanes() throws Exception {
         try (Client client = new Client(SOCKET)) {
             List<?> lanes = (List<?>) client.status().get("lanes");
             List<?> names = lanes.stream().map(lane -> ((Map<?, ?>) lane).get("name")).toList();
-            same(List.of("readings", "ordered"), names);
+            same(List.of("readings", "ordered", "whole"), names);
         }
     }
 
@@ -194,6 +222,25 @@ public final class ClientTest {
             same(Set.of("stored"), new HashSet<>(words(found)));
             same(30L, found.stream().map(result -> ((Receipt) result).seq()).distinct().count());
             same(Set.of("over_rate true"), new HashSet<>(waits));
+        }
+    }
+
+    @Test
+    void oneOrderWaitsForTheRateWhileAnotherIsRefusedForGood() throws Exception {
+        List<String> waits = new ArrayList<>();
+        try (Client client = new Client(SLOW_SOCKET, PATIENCE,
+            (error, wait) -> waits.add(((TryLater) error).refusal().code()))) {
+            List<NewRecord> records = new ArrayList<>();
+            records.add(NewRecord.of("1").withId("a b").withOrderKey("bed-1"));
+            records.add(NewRecord.of("2").withOrderKey("bed-1"));
+            IntStream.range(0, 30).forEach(n -> records.add(NewRecord.of("fast " + n).withOrderKey("bed-2")));
+            List<Result> found = client.sendAllUntilStored(records, PATIENCE);
+            same(List.of("bad_record for good", "not_attempted"), words(found.subList(0, 2)));
+            List<Result> second = found.subList(2, 32);
+            same(Set.of("stored"), new HashSet<>(words(second)));
+            List<Long> numbers = second.stream().map(result -> ((Receipt) result).seq()).toList();
+            same(numbers.stream().sorted().toList(), numbers);
+            hold(waits.contains("over_rate"), waits);
         }
     }
 

@@ -61,6 +61,8 @@ const LATER_MS = new Map([
   ["stopping", 5_000],
   ["disk_full", 30_000],
 ]);
+/** Refused whatever became of those before them in their order, or because of it. */
+const UNTRIED = new Set(["not_attempted", "overloaded", "stopping"]);
 const BACKOFF_MS = { first: 200, most: 10_000 };
 const CONNECTIONS_MAX = 16;
 /** A longer body is asked for first: Node drops a refusal that comes while it still writes. */
@@ -209,8 +211,9 @@ export class Client {
   }
 
   /**
-   * The same for many: a receipt or `Refused` for each. Where any is refused for good, those
-   * `not_attempted` are left so: only the app knows whether they may follow.
+   * The same for many: for each a receipt, or `Refused`, or `TryLater` with the code
+   * `not_attempted`: behind a refused one of its order (the same order key, or the same lane where
+   * that may be one order), and only the app knows whether it may follow.
    *
    * @param {Record[]} records
    * @param {{giveUpAfterMs?: number, signal?: AbortSignal}} [options]
@@ -220,13 +223,13 @@ export class Client {
     const patience = new Patience(options, this.#onWait);
     /** @type {Result[]} */
     const results = [];
+    const orders = new Orders(records);
     let left = records.map((_, n) => n);
     while (left.length > 0) {
       try {
         const answers = await this.sendMany(left.map((n) => records[n]));
         left.forEach((n, at) => (results[n] = answers[at]));
-        const barred = answers.some((answer) => answer instanceof Refused);
-        left = left.filter((n) => goesAgain(results[n], barred));
+        left = orders.later(left, results);
       } catch (error) {
         await patience.wait(error);
         continue;
@@ -386,11 +389,66 @@ class Patience {
 }
 
 /**
- * @param {Result} result
- * @param {boolean} barred
+ * What was refused for good among many, or is left behind such a one: by its order key, and by its
+ * lane, which may be one order; both as the records say them. Records by their places.
  */
-function goesAgain(result, barred) {
-  return result instanceof TryLater && !(barred && result.code === "not_attempted");
+class Orders {
+  #records;
+  /** @type {Map<string | undefined, number>} */
+  #keys = new Map();
+  /** @type {Map<string | undefined, number>} */
+  #lanes = new Map();
+
+  /** @param {Record[]} records */
+  constructor(records) {
+    this.#records = records;
+  }
+
+  /**
+   * Those that are to be sent again of those that were just sent.
+   *
+   * @param {number[]} sent
+   * @param {Result[]} results
+   */
+  later(sent, results) {
+    const tried = new Map(sent.filter((n) => wasTried(results[n])).map((n) => [this.#records[n].fields.lane, n]));
+    return sent.filter((n) => {
+      const result = results[n];
+      if (result instanceof TryLater && !(result.code === "not_attempted" && this.#isBehind(n))) {
+        return true;
+      }
+      if (result instanceof SpillwayError) {
+        // Were the lane one order, none of it would be tried behind this one.
+        this.#note(n, (tried.get(this.#records[n].fields.lane) ?? n) <= n);
+      }
+      return false;
+    });
+  }
+
+  /** @param {number} n */
+  #isBehind(n) {
+    const { lane, orderKey } = this.#records[n].fields;
+    return (this.#keys.get(orderKey) ?? n) < n || (this.#lanes.get(lane) ?? n) < n;
+  }
+
+  /**
+   * @param {number} n
+   * @param {boolean} isLane
+   */
+  #note(n, isLane) {
+    const { lane, orderKey } = this.#records[n].fields;
+    if (orderKey !== undefined) {
+      this.#keys.set(orderKey, Math.min(n, this.#keys.get(orderKey) ?? n));
+    }
+    if (orderKey === undefined || isLane) {
+      this.#lanes.set(lane, Math.min(n, this.#lanes.get(lane) ?? n));
+    }
+  }
+}
+
+/** @param {Result} result */
+function wasTried(result) {
+  return result instanceof TryLater ? !UNTRIED.has(result.code) : !(result instanceof Refused);
 }
 
 /** @param {any[]} later */

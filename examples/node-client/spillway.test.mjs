@@ -104,9 +104,35 @@ describe("with an agent", () => {
     assert.deepEqual(await client.sendMany([]), []);
   });
 
+  test("only what is behind a refused one is left", async (t) => {
+    const client = clientOf(t, SOCKET);
+    const records = [
+      // So long that its order key is not read: the agent holds up all that keeps an order.
+      new Record("x".repeat(8_000_000), { lane: "readings", orderKey: "n-a" }),
+      new Record("1", { lane: "ordered", orderKey: "n-b" }),
+      new Record("2", { lane: "ordered", orderKey: "n-a" }),
+      new Record("3", { lane: "whole", orderKey: "n-a" }),
+      new Record("4", { lane: "whole", orderKey: "n-b" }),
+    ];
+    const codes = (results) => results.map((found) => found.code ?? "stored");
+    const left = Array(3).fill("not_attempted");
+    assert.deepEqual(codes(await client.sendMany(records)), ["too_large", "not_attempted", ...left]);
+    assert.deepEqual(codes(await client.sendAllUntilStored(records)), ["too_large", "stored", ...left]);
+  });
+
+  test("a lane may be one order, whatever keys it has", async (t) => {
+    const found = await clientOf(t, SOCKET).sendAllUntilStored([
+      new Record("1", { lane: "whole", orderKey: "n-c", topic: "a b" }),
+      new Record("2", { lane: "whole", orderKey: "n-d" }),
+      new Record("3", { lane: "whole", orderKey: "n-e" }),
+    ]);
+    assert.deepEqual(kinds(found), ["Refused", "TryLater", "TryLater"]);
+    assert.deepEqual([found[1].code, found[2].code], Array(2).fill("not_attempted"));
+  });
+
   test("the status names the lanes", async (t) => {
     const status = await clientOf(t, SOCKET).status();
-    assert.deepEqual(status.lanes.map((lane) => lane.name), ["readings", "ordered"]);
+    assert.deepEqual(status.lanes.map((lane) => lane.name), ["readings", "ordered", "whole"]);
   });
 
   test("many calls at a time share a client", async (t) => {
@@ -144,6 +170,22 @@ describe("with a slow agent", () => {
     assert.equal(new Set(found.map((receipt) => receipt.seq)).size, 30);
     assert.ok(waits.length > 0);
     for (const wait of waits) assert.deepEqual(wait, ["over_rate", true]);
+  });
+
+  test("one order waits for the rate while another is refused for good", async (t) => {
+    const waits = [];
+    const client = clientOf(t, SLOW_SOCKET, { onWait: (error) => waits.push(error.code) });
+    const fast = (_, n) => new Record(`fast ${n}`, { orderKey: "bed-2" });
+    const found = await client.sendAllUntilStored([
+      new Record("1", { id: "a b", orderKey: "bed-1" }),
+      new Record("2", { orderKey: "bed-1" }),
+      ...Array.from({ length: 30 }, fast),
+    ]);
+    assert.deepEqual(kinds(found), ["Refused", "TryLater", ...Array(30).fill("Receipt")]);
+    assert.equal(found[1].code, "not_attempted");
+    const numbers = found.slice(2).map((receipt) => receipt.seq);
+    assert.deepEqual(numbers, [...numbers].sort((one, other) => one - other));
+    assert.ok(waits.includes("over_rate"), waits.join());
   });
 
   test("a full lane asks to come later, and the app may give up", async (t) => {

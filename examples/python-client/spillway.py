@@ -35,6 +35,8 @@ _LATER_S = {
     "stopping": 5,
     "disk_full": 30,
 }
+# Refused whatever became of those before them in their order, or because of it.
+_UNTRIED = ("not_attempted", "overloaded", "stopping")
 _IDLE_MAX = 8
 _BACKOFF_S = (0.2, 10.0)
 
@@ -168,10 +170,12 @@ class Client:
     def send_all_until_stored(
         self, records: Iterable[Record], give_up_after_s: float = math.inf
     ) -> List[Result]:
-        """The same for many: a receipt or `Refused` for each. Where any is refused for good, those
-        `not_attempted` are left so: only the app knows whether they may follow."""
+        """The same for many: for each a receipt, or `Refused`, or `TryLater` with the code
+        `not_attempted`: behind a refused one of its order (the same order key, or the same lane where
+        that may be one order), and only the app knows whether it may follow."""
         records = list(records)
         results: Dict[int, Result] = {}
+        orders = _Orders(records)
         patience = _Patience(give_up_after_s, self._on_wait)
         left = list(range(len(records)))
         while left:
@@ -181,7 +185,7 @@ class Client:
                 patience.wait(error)
                 continue
             results.update(zip(left, answers))
-            later = _later(dict(zip(left, answers)))
+            later = orders.later(dict(zip(left, answers)))
             left = list(later)
             if later:
                 patience.wait(max(later.values(), key=lambda error: error.retry_after_s))
@@ -293,11 +297,43 @@ class _Patience:
         time.sleep(seconds)
 
 
-def _later(answers: Dict[int, Result]) -> Dict[int, TryLater]:
-    """Those that are to be sent again."""
-    barred = any(isinstance(answer, Refused) for answer in answers.values())
-    later = {n: answer for n, answer in answers.items() if isinstance(answer, TryLater)}
-    return {n: e for n, e in later.items() if not (barred and e.code == "not_attempted")}
+class _Orders:
+    """What was refused for good among many, or is left behind such a one: by its order key, and by
+    its lane, which may be one order; both as the records say them. Records by their places."""
+
+    def __init__(self, records: List[Record]):
+        self._records = records
+        self._keys: Dict[str, int] = {}
+        self._lanes: Dict[Optional[str], int] = {}
+
+    def later(self, answers: Dict[int, Result]) -> Dict[int, TryLater]:
+        """Those that are to be sent again."""
+        tried = {self._records[n].lane: n for n, answer in answers.items() if _was_tried(answer)}
+        later = {}
+        for n, answer in answers.items():
+            if isinstance(answer, TryLater) and not (answer.code == "not_attempted" and self._is_behind(n)):
+                later[n] = answer
+            elif not isinstance(answer, Receipt):
+                # Were the lane one order, none of it would be tried behind this one.
+                self._note(n, is_lane=tried.get(self._records[n].lane, n) <= n)
+        return later
+
+    def _is_behind(self, n: int) -> bool:
+        record = self._records[n]
+        return self._keys.get(record.order_key or "", n) < n or self._lanes.get(record.lane, n) < n
+
+    def _note(self, n: int, is_lane: bool) -> None:
+        record = self._records[n]
+        if record.order_key is not None:
+            self._keys[record.order_key] = min(n, self._keys.get(record.order_key, n))
+        if record.order_key is None or is_lane:
+            self._lanes[record.lane] = min(n, self._lanes.get(record.lane, n))
+
+
+def _was_tried(answer: Result) -> bool:
+    return isinstance(answer, Receipt) or (
+        isinstance(answer, TryLater) and answer.code not in _UNTRIED
+    )
 
 
 def _parse(text: bytes) -> Dict[str, Any]:

@@ -96,9 +96,33 @@ class WithAgent(Case):
         self.assertEqual(again[2].code, "not_attempted")
         self.assertEqual(self.client.send_many([]), [])
 
+    def test_only_what_is_behind_a_refused_one_is_left(self):
+        records = [
+            # So long that its order key is not read: the agent holds up all that keeps an order.
+            Record("x" * 8_000_000, lane="readings", order_key="a"),
+            Record("1", lane="ordered", order_key="b"),
+            Record("2", lane="ordered", order_key="a"),
+            Record("3", lane="whole", order_key="a"),
+            Record("4", lane="whole", order_key="b"),
+        ]
+        codes = [getattr(found, "code", None) for found in self.client.send_many(records)]
+        self.assertEqual(codes, ["too_large"] + 4 * ["not_attempted"])
+        codes = [getattr(found, "code", None) for found in self.client.send_all_until_stored(records)]
+        self.assertEqual(codes, ["too_large", None] + 3 * ["not_attempted"])
+
+    def test_a_lane_may_be_one_order_whatever_keys_it_has(self):
+        records = [
+            Record("1", lane="whole", order_key="c", topic="a b"),
+            Record("2", lane="whole", order_key="d"),
+            Record("3", lane="whole", order_key="e"),
+        ]
+        found = self.client.send_all_until_stored(records)
+        self.assertEqual([type(f) for f in found], [Refused, TryLater, TryLater])
+        self.assertEqual({f.code for f in found[1:]}, {"not_attempted"})
+
     def test_the_status_names_the_lanes(self):
         status = self.client.status()
-        self.assertEqual([lane["name"] for lane in status["lanes"]], ["readings", "ordered"])
+        self.assertEqual([lane["name"] for lane in status["lanes"]], ["readings", "ordered", "whole"])
 
     def test_threads_and_forks_share_a_client(self):
         with ThreadPoolExecutor(8) as pool:
@@ -145,6 +169,16 @@ class WithASlowAgent(Case):
         self.assertEqual(len({f.seq for f in found}), 30)
         self.assertTrue(self.waits)
         self.assertTrue(all(error.code == "over_rate" and s >= 1 for error, s in self.waits))
+
+    def test_one_order_waits_for_the_rate_while_another_is_refused_for_good(self):
+        records = [Record("1", id="a b", order_key="bed-1"), Record("2", order_key="bed-1")]
+        records += [Record(f"fast {n}", order_key="bed-2") for n in range(30)]
+        found = self.client.send_all_until_stored(records)
+        self.assertEqual([type(f) for f in found], [Refused, TryLater] + 30 * [Receipt])
+        self.assertEqual(found[1].code, "not_attempted")
+        numbers = [f.seq for f in found[2:]]
+        self.assertEqual(numbers, sorted(numbers))
+        self.assertIn("over_rate", [error.code for error, _ in self.waits])
 
     def test_a_full_lane_asks_to_come_later_and_the_app_may_give_up(self):
         with self.assertRaises(TryLater) as caught:

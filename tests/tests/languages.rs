@@ -62,7 +62,8 @@ async fn slow() -> Gateway {
 async fn passes(language: Language) {
     let broker = HttpBroker::start().await;
     let lanes = "[[lane]]\nname = \"readings\"\ntopic = \"readings\"\ndefault = true\n\
-                 [[lane]]\nname = \"ordered\"\ntopic = \"ordered\"\norder = \"key\"\n";
+                 [[lane]]\nname = \"ordered\"\ntopic = \"ordered\"\norder = \"key\"\n\
+                 [[lane]]\nname = \"whole\"\ntopic = \"whole\"\norder = \"lane\"\n";
     let mut gateway = Gateway::new(&settings(&broker, lanes));
     gateway.start_ready().await;
     let slow = slow().await;

@@ -96,8 +96,9 @@ public final class Client implements AutoCloseable {
     }
 
     /**
-     * The same for many: a receipt, or a refusal for good, for each. Where any is refused for good,
-     * those {@code not_attempted} are left so: only the app knows whether they may follow.
+     * The same for many: for each a receipt, or a refusal for good, or one with the code {@code
+     * not_attempted}: behind a refused one of its order (the same order key, or the same lane where
+     * that may be one order), and only the app knows whether it may follow.
      */
     public List<Result> sendAllUntilStored(List<NewRecord> records, Duration giveUpAfter)
         throws SpillwayException, InterruptedException {
@@ -105,6 +106,7 @@ public final class Client implements AutoCloseable {
         TreeMap<Integer, NewRecord> left = new TreeMap<>();
         records.forEach(record -> left.put(left.size(), record));
         Result[] results = new Result[records.size()];
+        Orders orders = new Orders(records);
         while (!left.isEmpty()) {
             try {
                 List<Result> answers = sendMany(List.copyOf(left.values()));
@@ -112,8 +114,7 @@ public final class Client implements AutoCloseable {
                 for (int n : left.keySet()) {
                     results[n] = answers.get(at++);
                 }
-                boolean barred = answers.stream().anyMatch(Client::isForGood);
-                left.keySet().removeIf(n -> !goesAgain(results[n], barred));
+                left.keySet().retainAll(orders.later(left.navigableKeySet(), results));
             } catch (SpillwayException error) {
                 patience.await(error);
                 continue;
@@ -182,15 +183,6 @@ public final class Client implements AutoCloseable {
                 connection.close();
             }
         }
-    }
-
-    private static boolean isForGood(Result result) {
-        return result instanceof Refusal refusal && refusal.isForGood();
-    }
-
-    private static boolean goesAgain(Result result, boolean barred) {
-        return result instanceof Refusal refusal && !refusal.isForGood()
-            && !(barred && refusal.code().equals("not_attempted"));
     }
 
     private static SpillwayException latest(List<Refusal> later) {

@@ -70,6 +70,16 @@ public final class NewRecord {
         return (String) fields.get("id");
     }
 
+    /** Null: it says none. */
+    String lane() {
+        return (String) fields.get("lane");
+    }
+
+    /** Null: it says none. */
+    String orderKey() {
+        return (String) fields.get("order_key");
+    }
+
     /** The record as the agent reads it, on one line. */
     String toJson() {
         return Json.write(fields);
