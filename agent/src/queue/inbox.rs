@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::submission::Submission;
 
@@ -39,8 +39,6 @@ struct Inside {
     /// The thread is to be woken when so many are there.
     wanted: usize,
     closed: bool,
-    /// When the thread left with what it stores now.
-    left: Option<Instant>,
 }
 
 impl Inside {
@@ -92,7 +90,6 @@ impl Inbox {
     /// Nothing comes once it is closed and empty.
     pub(super) fn take(&self, wanted: usize, until: Instant) -> (Group, Wait) {
         let mut inside = self.lock();
-        inside.left = None;
         let mut wait = Wait::None;
         let time = until.saturating_duration_since(Instant::now());
         if wanted > 1 && !time.is_zero() {
@@ -107,15 +104,7 @@ impl Inbox {
         }
         inside.wanted = 1;
         let waited = self.enough.wait_while(inside, |i| !i.has_enough());
-        let mut inside = waited.unwrap_or_else(PoisonError::into_inner);
-        let group = inside.group();
-        inside.left = (!group.is_empty()).then(Instant::now);
-        (group, wait)
-    }
-
-    /// How long the thread has been storing what it took last; `None` while it waits for more.
-    pub(super) fn away(&self) -> Option<Duration> {
-        self.lock().left.map(|left| left.elapsed())
+        (waited.unwrap_or_else(PoisonError::into_inner).group(), wait)
     }
 
     /// Everything that is there.

@@ -2,6 +2,8 @@
 //! rounds, and asks nobody.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One thread's rounds.
 #[derive(Debug, Default)]
@@ -10,6 +12,8 @@ pub(super) struct Pulse {
     ended: AtomicU64,
     steps: AtomicU64,
     synced: AtomicU64,
+    /// When the round that is under way began.
+    since: Mutex<Option<Instant>>,
 }
 
 /// How far a thread of the queue has come.
@@ -29,6 +33,7 @@ impl Pulse {
     /// A round begins.
     pub(super) fn begin(&self) {
         self.begun.fetch_add(1, Relaxed);
+        *self.since() = Some(Instant::now());
     }
 
     /// A part of the round is done.
@@ -44,6 +49,17 @@ impl Pulse {
     /// The round has ended.
     pub(super) fn end(&self) {
         self.ended.fetch_add(1, Relaxed);
+        *self.since() = None;
+    }
+
+    /// How long the round that is under way takes already, if one is.
+    pub(super) fn under_way(&self) -> Option<Duration> {
+        self.since().map(|since| since.elapsed())
+    }
+
+    /// Held for a moment only.
+    fn since(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How far it has come; `waiting`: there is work for another round.
@@ -63,12 +79,14 @@ mod tests {
         let pulse = Pulse::default();
         let turn = |waiting| pulse.turn("storing a".to_owned(), waiting);
         assert_eq!((turn(false).busy, turn(true).busy), (false, true));
+        assert_eq!(pulse.under_way(), None);
         pulse.begin();
         assert_eq!((turn(false).busy, turn(false).rounds), (true, 1));
+        assert!(pulse.under_way().is_some());
         pulse.synced();
         pulse.step();
         pulse.end();
         let done = Rounds { part: "storing a".to_owned(), busy: false, rounds: 3, synced: 1 };
-        assert_eq!(turn(false), done);
+        assert_eq!((turn(false), pulse.under_way()), (done, None));
     }
 }

@@ -5,6 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use spillway_protocol::record::LaneName;
 
 use super::commit::Committer;
 use super::inbox::Inbox;
@@ -25,7 +28,7 @@ pub(super) struct Threads {
 #[derive(Default)]
 struct Pulses {
     /// Of each lane, with its name and what it has to do.
-    lanes: Vec<(String, Arc<Inbox>, Arc<Pulse>)>,
+    lanes: Vec<(LaneName, Arc<Inbox>, Arc<Pulse>)>,
     keeper: Arc<Pulse>,
 }
 
@@ -41,7 +44,7 @@ impl Threads {
             let inbox = Arc::new(Inbox::default());
             inboxes.push(inbox.clone());
             let pulse = Arc::new(Pulse::default());
-            pulses.lanes.push((committer.lane.name.to_string(), inbox.clone(), pulse.clone()));
+            pulses.lanes.push((committer.lane.name.clone(), inbox.clone(), pulse.clone()));
             running.push(spawn("commit", move || watched(|| committer.run(&inbox, &pulse))));
         }
         let (keeper, stop) = channel();
@@ -60,6 +63,12 @@ impl Threads {
             .map(|(lane, inbox, pulse)| pulse.turn(format!("storing {lane}"), inbox.len() > 0));
         let keeper = self.pulses.keeper.turn("saving the state".to_owned(), false);
         lanes.chain([keeper]).collect()
+    }
+
+    /// For how long lanes that are storing have been at what they took last.
+    pub(super) fn storing(&self) -> impl Iterator<Item = (&LaneName, Duration)> {
+        let lanes = self.pulses.lanes.iter();
+        lanes.filter_map(|(lane, _, pulse)| Some((lane, pulse.under_way()?)))
     }
 
     /// Waits until all have ended; those of closed inboxes do.

@@ -58,9 +58,7 @@ impl Segment {
     fn new(id: SegmentId, live: Option<Live>) -> Self {
         Self { id, live, damaged: false, bytes: OnceLock::new(), end: OnceLock::new() }
     }
-}
 
-impl Segment {
     /// Known once, it stays so.
     fn ends_at(&self, end: u64) {
         let _ = self.end.set(end);

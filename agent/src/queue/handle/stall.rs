@@ -10,9 +10,9 @@ impl Queue {
     /// For how long the records that are being stored wait for the disk, where that is longest.
     /// `None` while none are. Cheap, and waits for no disk.
     pub fn stalled(&self) -> Option<(LaneName, Duration)> {
-        let lanes = self.0.lanes.iter().zip(&self.0.inboxes);
-        let away = lanes.filter_map(|(lane, inbox)| Some((lane.name.clone(), inbox.away()?)));
-        away.max_by_key(|(_, time)| *time)
+        let threads = self.threads();
+        let (lane, time) = threads.as_ref()?.storing().max_by_key(|(_, time)| *time)?;
+        Some((lane.clone(), time))
     }
 }
 
