@@ -22,7 +22,7 @@ const NEWS_BYTES: u64 = 64 << 10;
 const NEWS_AFTER: Duration = Duration::from_secs(10);
 /// The same where there is no bound, so that nothing depends on it.
 const UNBOUNDED_AFTER: Duration = Duration::from_secs(60);
-/// Running time passes even if nothing is carried.
+/// Running time passes even if nothing is carried, and a bounded day ends by it.
 const AGED: Duration = Duration::from_secs(600);
 
 /// See the module. A kill loses at most the bytes of the last 10 seconds, and of these at most
@@ -98,7 +98,7 @@ impl BudgetFile {
         match stored.bytes.abs_diff(saved.bytes) {
             NEWS_BYTES.. if self.bounded => true,
             1.. => age >= after,
-            0 => stored.bytes > 0 && age >= AGED,
+            0 => self.bounded && stored.bytes > 0 && age >= AGED,
         }
     }
 }
@@ -131,7 +131,7 @@ mod tests {
             let file = BudgetFile::new(folder.path(), bounded);
             file.is_news(&counted(1000 + bytes), &counted(1000), Duration::from_secs(age_s))
         };
-        assert!(!news(true, 0, 599) && news(true, 0, 600));
+        assert!(!news(true, 0, 599) && news(true, 0, 600) && !news(false, 0, 100_000));
         assert!(!news(true, 1, 9) && news(true, 1, 10));
         assert!(news(true, NEWS_BYTES, 1));
         assert!(!news(false, NEWS_BYTES, 59) && news(false, 1, 60));

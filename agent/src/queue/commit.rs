@@ -215,6 +215,7 @@ impl Committer {
                 Err(failed) => failed.refuse(gatherer.rest(), &mut self.faults),
             }
             pulse.end();
+            self.tail.prepare();
         }
         self.rotate(true);
     }

@@ -13,6 +13,7 @@ use spillway_protocol::message::StreamId;
 use super::api::Options;
 use super::chain::{EMPTY_BYTES_MAX, is_damage, last_whole};
 use super::identity::{self, StreamOf};
+use super::ids::told_end;
 use super::pack::{Header, Kind};
 use super::state::{self, LaneState};
 use super::store::read_only::ReadOnly;
@@ -56,7 +57,8 @@ fn doubt(store: &dyn Store, now: StreamId) -> io::Result<Option<Doubt>> {
         return Ok(Some(Doubt::States));
     }
     let Some(&id) = segments.last() else { return Ok(None) };
-    let end = end(store, id, state.as_ref().map_or(0, |state| state.end))?;
+    let known_end = state.as_ref().map_or(0, |state| state.end).max(told_end(store)?);
+    let end = end(store, id, known_end)?;
     let of_now = match (end.stream, &state) {
         (Some(stream), _) => stream == now,
         (None, Some(state)) => began_before(state, now, id.first),

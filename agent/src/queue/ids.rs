@@ -21,7 +21,7 @@ use super::cipher::Keys;
 use super::store::Store;
 use mask::Sought;
 use table::{Passed, Row, Table, Times};
-pub(super) use table::{fuzz, is_damaged, known};
+pub(super) use table::{fuzz, is_damaged, known, told_end};
 pub(super) use unwritten::{Unwritten, is_full};
 use uuid::Uuid;
 

@@ -27,6 +27,7 @@ use super::cipher::{KeyId, KeyMissing, Keys};
 use super::dead::Dead;
 use super::entry::{self, Letter, Origin, Stored};
 use super::head::{End, Head, KeyHash, Refill};
+use super::ids::told_end;
 use super::lived::Lived;
 use super::numbering::Numbering;
 use super::ranges::Settled;
@@ -116,6 +117,8 @@ impl Lane {
         let saved: Option<LaneState> = state::decode(store.load_state()?)?;
         let saved_end = saved.as_ref().map(|s| s.end);
         let (chain, found) = Chain::recover(store.clone(), shared.keys.clone(), saved_end)?;
+        // Their ids are still known, by numbers that must not become others'.
+        chain.reaches(told_end(store.as_ref())?);
         let ttl = expiring::recover(options, store, chain.end(), shared)?;
         // Files of what is settled may be gone.
         let ranges = saved.iter().flat_map(|state| &state.above);

@@ -22,6 +22,9 @@ struct Args {
     /// How long an idle agent is watched, in seconds
     #[arg(long, default_value_t = 180)]
     idle_s: u64,
+    /// How long after its start it is watched, in seconds
+    #[arg(long, default_value_t = 130)]
+    settle_s: u64,
     /// Records that wait before everything happens at once, in MiB as they are encoded
     #[arg(long, default_value_t = 2048)]
     live_mib: u64,
@@ -47,7 +50,7 @@ async fn main() -> Result<(), Error> {
     spillway::allocator::tune();
     let mut args = Args::parse();
     if args.smoke {
-        args = Args { idle_s: 1, live_mib: 1, busy_s: 1, small: 2_000, ..args };
+        args = Args { idle_s: 1, settle_s: 1, live_mib: 1, busy_s: 1, small: 2_000, ..args };
     }
     let folder = folder::folder(args.dir.as_deref())?;
     machine::describe(folder.path());
@@ -70,8 +73,8 @@ async fn idle(args: &Args, folder: &Path) -> Result<(), Error> {
         let online = setup.with_upstream(&sink.upstream()).start()?;
         agents.push((format!("{lanes}, with an upstream"), online));
     }
-    // What a start does is not idleness.
-    tokio::time::sleep(Duration::from_secs(args.idle_s.min(5))).await;
+    // What a start does is not idleness; the last of it is noted a minute later.
+    tokio::time::sleep(Duration::from_secs(args.settle_s)).await;
     let usage = |(_, agent): &(String, Agent)| Usage::of(agent.pid());
     let before = agents.iter().map(usage).collect::<Result<Vec<_>, _>>()?;
     tokio::time::sleep(Duration::from_secs(args.idle_s)).await;

@@ -214,6 +214,11 @@ impl Chain {
         self.end.load(Ordering::Acquire)
     }
 
+    /// It reached at least to `end`: what is not there of that is a hole.
+    pub(super) fn reaches(&self, end: u64) {
+        self.end.fetch_max(end, Ordering::AcqRel);
+    }
+
     /// The first position that any segment could hold.
     pub(super) fn first(&self) -> u64 {
         self.read_segments().keys().next().copied().unwrap_or_else(|| self.end())

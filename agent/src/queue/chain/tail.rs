@@ -12,8 +12,8 @@ use super::{Chain, Live, Segment};
 use crate::queue::pack::{Origin, Packed, Packer};
 use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
 
-/// What a segment's files take up before anything is in it.
-const EMPTY_BYTES: u64 = 16 * 1024;
+/// What a segment's files take up before anything is in it, and the zeroes behind what is.
+const EMPTY_BYTES: u64 = 32 * 1024;
 /// A segment is closed at so many times its bytes of entries, however small they were packed.
 const RAW_TIMES: u64 = 2;
 /// A segment is closed at so many entries, however small they are: their ids are in memory until
@@ -162,6 +162,11 @@ impl Tail {
         if let Err(error) = self.chain.store.cut(id, self.chain.end()) {
             tracing::warn!(%error, "refused records may come back, if a restart comes soon");
         }
+    }
+
+    /// Nobody waits: what makes the next append shorter is done now.
+    pub(in crate::queue) fn prepare(&mut self) {
+        self.writer.iter_mut().for_each(|(_, writer)| writer.prepare());
     }
 
     /// About the bytes of the open segment's files, once it holds `more` bytes of entries too.

@@ -424,6 +424,13 @@ fn parse_name(name: &str) -> Option<(u64, u64)> {
     Some((u64::from_str_radix(end, 16).ok()?, u64::from_str_radix(sealed_ms, 16).ok()?))
 }
 
+/// How far the segments reached whose tables lie in `store`, whatever is left of them: 0 without a
+/// table. All of it was durable when the table was written.
+pub(in crate::queue) fn told_end(store: &dyn Store) -> io::Result<u64> {
+    let names = store.files(PREFIX)?;
+    Ok(names.iter().filter_map(|name| Some(parse_name(name)?.0)).max().unwrap_or(0))
+}
+
 /// Reads any bytes, for fuzzing.
 pub(in crate::queue) fn fuzz(bytes: &[u8]) {
     let table = |magic: [u8; 8]| {

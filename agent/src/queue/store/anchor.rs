@@ -2,34 +2,35 @@
 //! mounted over while the agent runs. What is written to it then would not be found at the next
 //! start, and what is missing in it is not damaged.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+
+use super::inode::{self, Inode};
 
 /// A file of the folder, by its path and by what it was when it was opened.
 #[derive(Debug)]
 pub(in crate::queue) struct Anchor {
     folder: PathBuf,
     path: PathBuf,
-    held: (u64, u64),
+    held: Inode,
 }
 
 impl Anchor {
     /// By the lock's file, which was opened at `path`.
     pub(in crate::queue) fn new(path: PathBuf, lock: &File) -> io::Result<Self> {
         let folder = path.parent().unwrap_or(&path).to_owned();
-        Ok(Self { folder, held: inode(&lock.metadata()?), path })
+        Ok(Self { folder, held: inode::of(lock)?, path })
     }
 
     /// By another file somewhere below, which was opened at `path`.
     pub(super) fn at(&self, path: PathBuf, held: &File) -> io::Result<Self> {
-        Ok(Self { folder: self.folder.clone(), held: inode(&held.metadata()?), path })
+        Ok(Self { folder: self.folder.clone(), held: inode::of(held)?, path })
     }
 
     /// An error if another file, or none, is found there now.
     pub(in crate::queue) fn check(&self) -> io::Result<()> {
-        if fs::metadata(&self.path).is_ok_and(|found| inode(&found) == self.held) {
+        if inode::at(&self.path).is_ok_and(|found| found == self.held) {
             return Ok(());
         }
         Err(io::Error::other(format!(
@@ -40,12 +41,10 @@ impl Anchor {
     }
 }
 
-fn inode(file: &fs::Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

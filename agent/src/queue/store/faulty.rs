@@ -192,6 +192,10 @@ impl SegmentWriter for FaultyWriter {
         self.faults.clone().operate(|| self.writer.sync())
     }
 
+    fn prepare(&mut self) {
+        self.writer.prepare();
+    }
+
     fn reader(&self) -> Arc<dyn SegmentReader> {
         Arc::new(FaultyReader { reader: self.writer.reader(), faults: self.faults.clone() })
     }

@@ -3,10 +3,12 @@
 //! [`disk::DiskStore`] keeps segments in sled databases and is the product; `memory::MemoryStore`
 //! knows which of its bytes a power cut would take and is for tests.
 
+mod ahead;
 pub(super) mod anchor;
 pub(super) mod disk;
 #[cfg(test)]
 pub(super) mod faulty;
+mod inode;
 #[cfg(test)]
 pub(super) mod memory;
 mod range_sync;
@@ -127,6 +129,9 @@ pub(super) trait SegmentWriter: Send {
 
     /// Returns once everything inserted survives a power cut.
     fn sync(&mut self) -> io::Result<()>;
+
+    /// Everything inserted is synced and nobody waits: what makes the next sync shorter is done now.
+    fn prepare(&mut self) {}
 
     /// Reads what was inserted, also while more is.
     fn reader(&self) -> Arc<dyn SegmentReader>;

@@ -91,6 +91,35 @@ fn a_damaged_end_of_the_newest_segment_begins_another_stream_once() {
 }
 
 #[test]
+fn a_damaged_end_that_a_table_of_ids_knows_is_lost_and_leaves_no_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, 0..BEFORE);
+    queue.save().unwrap();
+    let states =
+        ["state-0", "state-1"].map(|name| fs::read(folder.path().join("lanes/a").join(name)));
+    store(&queue, BEFORE..RECORDS);
+    queue.close();
+    let stream = queue.stream();
+    drop(queue);
+    for (nth, state) in states.into_iter().enumerate() {
+        fs::write(folder.path().join(format!("lanes/a/state-{nth}")), state.unwrap()).unwrap();
+    }
+    let path = newest_segment(folder.path());
+    let mut bytes = fs::read(&path).unwrap();
+    let at = last_pack(&bytes);
+    bytes[at + 60] ^= 1;
+    fs::write(path, bytes).unwrap();
+    assert_eq!(next_number(folder.path(), stream), (true, u64::from(RECORDS) + 1));
+    let queue = open(folder.path());
+    let leased = queue.lease(&a(), RECORDS as usize + 1, usize::MAX).len() as u64;
+    let accounts = queue.accounts(&a()).unwrap();
+    assert_eq!((accounts.accepted, accounts.waiting), (u64::from(RECORDS) + 1, leased));
+    assert_eq!(accounts.waiting + accounts.damaged, accounts.accepted);
+    assert!(accounts.damaged > 0);
+}
+
+#[test]
 fn a_large_record_that_a_kill_cut_short_leaves_no_doubt_and_without_its_beginning_it_does() {
     for (from_the_end, small, same) in
         [(0, true, true), (1, true, false), (0, false, true), (1, false, false)]
