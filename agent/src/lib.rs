@@ -33,6 +33,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod credential_command;
 pub mod degrade;
 pub mod drain;
 pub mod entropy;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use spillway::broker::faults::Faults;
-use spillway::broker::{Broker, BrokerOptions, StartError, Stored};
+use spillway::broker::{Broker, BrokerOptions, Keys, StartError, Stored};
 use spillway::clock::SystemClock;
 use spillway::config::{Credentials, Secret, Transport};
 use spillway::upstream::http::HttpUpstream;
@@ -76,6 +76,11 @@ impl HttpBroker {
     /// The switch of its faults; all of them end with a stop.
     pub fn faults(&self) -> Faults {
         self.running().faults()
+    }
+
+    /// The switch of its access keys; after a stop there is [`KEY`] alone.
+    pub fn keys(&self) -> Keys {
+        self.running().keys()
     }
 
     /// `http://address`, whether it runs or not.

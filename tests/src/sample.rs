@@ -58,7 +58,7 @@ pub fn upstream(
         transport,
         endpoints: vec![Endpoint { host: "127.0.0.1".into(), port, tls: false }],
         namespace: namespace.map(str::to_owned),
-        credentials,
+        access: credentials.map(Into::into).unwrap_or_default(),
         tls: config::Tls::default(),
         proxy: None,
     }

@@ -70,7 +70,7 @@ fn configured(port: u16) -> config::Upstream {
         transport: config::Transport::Grpc,
         endpoints: vec![config::Endpoint { host: "127.0.0.1".into(), port, tls: false }],
         namespace: None,
-        credentials: None,
+        access: config::AccessKeys::default(),
         tls: config::Tls::default(),
         proxy: None,
     }
@@ -275,11 +275,12 @@ async fn the_signature_is_accepted_and_a_wrong_one_is_the_links_fault() {
     mq.create_topic("signed", "NORMAL");
     let outcome = async |key: Option<(&str, &str)>| {
         let mut config = configured(mq.grpc_port());
-        config.credentials = key.map(|(id, secret)| config::Credentials {
+        let key = key.map(|(id, secret)| config::Credentials {
             id: id.to_owned(),
             secret: config::Secret::new(secret),
             security_token: None,
         });
+        config.access = key.map(Into::into).unwrap_or_default();
         upstream(&config).send(&message("signed", "s-1", None)).await
     };
     for refused in [None, Some(("gateways", "guess")), Some(("nobody", "secret-12345"))] {

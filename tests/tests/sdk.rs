@@ -68,11 +68,12 @@ fn upstream(broker: &Broker) -> HttpUpstream {
             tls: false,
         }],
         namespace: Some(INSTANCE.into()),
-        credentials: Some(Credentials {
+        access: Credentials {
             id: "sdk-key".into(),
             secret: Secret::new("sdk/secret+"),
             security_token: None,
-        }),
+        }
+        .into(),
         tls: Tls::default(),
         proxy: None,
     };

@@ -1,21 +1,66 @@
-//! The configured credentials, read again while the agent runs.
+//! Where access keys come from while the agent runs: files that the configuration names, or a
+//! program.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::config::{self, Surroundings};
-use crate::upstream::CredentialsSource;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
-/// Reads the credentials that the configuration at `file` names, as at the start; nothing else of
-/// it is put in force.
-pub(super) fn source(file: PathBuf) -> CredentialsSource {
-    Arc::new(move || match config::load(&file, &Surroundings::of_process()) {
-        Ok((config, _)) => config.upstream?.credentials,
-        Err(error) => {
-            tracing::warn!(%error, "the configuration cannot be read again");
-            None
+use crate::clock::WallClock;
+use crate::config::{self, AccessKeys, Surroundings};
+use crate::credential_command::{self, Brought};
+use crate::entropy;
+use crate::upstream::{CredentialsSource, Key};
+
+/// Least time between two runs of the program of which the first brought a key.
+const RUNS_APART: Duration = Duration::from_secs(5);
+/// The part of a key's life after which another one is asked for, drawn anew each time: the keys
+/// of a fleet are not to be asked for in step.
+const RENEW_FROM: f64 = 0.75;
+const RENEW_SPAN: f64 = 0.1;
+
+/// Reads the keys that the configuration at `file` names, as at the start; nothing else of it is
+/// put in force.
+pub(super) fn source(
+    file: PathBuf,
+    access: &AccessKeys,
+    clock: &Arc<dyn WallClock>,
+) -> CredentialsSource {
+    if let Some(words) = &access.command {
+        return command(words, clock);
+    }
+    CredentialsSource::reading(access.files.clone(), move || {
+        let (config, _) = config::load(&file, &Surroundings::of_process())
+            .map_err(|error| format!("the configuration cannot be read again: {error}"))?;
+        let access = config.upstream.map(|upstream| upstream.access).unwrap_or_default();
+        match access.keys.is_empty() {
+            true => Err("the configuration names no access key any more".to_owned()),
+            false => Ok(access.keys),
         }
     })
+}
+
+/// Has the program bring a key, each time another one.
+pub(super) fn command(words: &[String], clock: &Arc<dyn WallClock>) -> CredentialsSource {
+    let rng = Arc::new(Mutex::new(StdRng::seed_from_u64(entropy::seed())));
+    let (words, clock) = (Arc::new(words.to_vec()), clock.clone());
+    CredentialsSource::bringing(RUNS_APART, move || {
+        let (words, clock, rng) = (words.clone(), clock.clone(), rng.clone());
+        Box::pin(async move {
+            let run = credential_command::run(&words, credential_command::DEADLINE, &*clock).await;
+            let brought =
+                run.map_err(|error| format!("credential_command {}: {error}", words[0]))?;
+            let share: f64 = rng.lock().unwrap_or_else(PoisonError::into_inner).random();
+            Ok(vec![key(brought, RENEW_FROM + RENEW_SPAN * share)])
+        })
+    })
+}
+
+fn key(Brought { credentials, lasts }: Brought, share: f64) -> Key {
+    let renew_in = lasts.map(|lasts| lasts.mul_f64(share).max(RUNS_APART));
+    Key { credentials, lasts, renew_in }
 }
 
 #[cfg(test)]
@@ -67,11 +112,12 @@ mod tests {
         std::fs::write(&secret, "wrong\n").unwrap();
         let (config, _) = config::load(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-        let source = Some(source(file));
+        let upstream = config.upstream.unwrap();
+        let source = Some(source(file, &upstream.access, &clock));
         let (time, carried) = (CertificateTime::default(), Carried::default());
         let far = app::Far { clock: &clock, time: &time, carried: &carried };
-        let upstream = far.connected(&config.upstream.unwrap(), source).unwrap();
-        // The second one has read the wrong secret again, and then the secret is gone.
+        let upstream = far.connected(&upstream, source).unwrap();
+        // It was read again each time, and then the secret is gone.
         for _ in 0..2 {
             let outcome = upstream.send(&message()).await;
             let refused = matches!(outcome, Outcome::Misconfigured { code: "credentials", .. });

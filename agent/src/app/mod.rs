@@ -7,8 +7,10 @@ mod beside;
 mod budget;
 mod centre;
 mod doors;
+mod far;
 mod front;
 mod inquiry;
+mod keys;
 mod limits;
 mod meter;
 mod network;
@@ -20,7 +22,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spillway_protocol::dial::{Carried, CertificateTime};
+use spillway_protocol::dial::Carried;
 use spillway_protocol::record::{LaneName, RecordId};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -31,6 +33,8 @@ use self::admin::{Admin, Seen};
 use self::budget::BudgetFile;
 use self::doors::Doors;
 use crate::attendance::Register;
+use self::far::Far;
+pub use self::far::upstream;
 use crate::centre::Centre;
 use crate::clock::WallClock;
 use crate::config::{Config, EncryptionKey, Gateway, Order, Transport};
@@ -46,9 +50,7 @@ use crate::queue::{
     Keep, Keys, LaneOptions, Newer, OpenError, Options, Ordering, Packing, Queue, Recovery,
 };
 use crate::service::Handed;
-use crate::upstream::grpc::{self, GrpcUpstream};
-use crate::upstream::http::{self, HttpUpstream};
-use crate::upstream::{CredentialsSource, Upstream};
+use crate::upstream::{grpc, http};
 use crate::{entropy, host};
 use inquiry::Inquiry;
 pub use inquiry::{last_active, stopped_desk};
@@ -232,64 +234,6 @@ impl Agent {
         if tokio::task::spawn_blocking(close).await.is_err() {
             tracing::error!("the queue could not be closed; what was acknowledged is safe");
         }
-    }
-}
-
-/// The way to RocketMQ that the configuration describes.
-pub fn upstream(
-    config: &Config,
-    upstream: &crate::config::Upstream,
-    clock: &Arc<dyn WallClock>,
-) -> Result<Arc<dyn Upstream>, UpstreamError> {
-    let time = KnownTime::load(&config.gateway.data_dir).certificates();
-    Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, None)
-}
-
-/// What ways to the far end are made with.
-struct Far<'a> {
-    clock: &'a Arc<dyn WallClock>,
-    /// By which certificates are judged.
-    time: &'a CertificateTime,
-    /// Where bytes are counted.
-    carried: &'a Carried,
-}
-
-impl Far<'_> {
-    /// The way to RocketMQ, if the configuration in `file` has one.
-    fn upstream(
-        &self,
-        config: &Config,
-        file: &str,
-    ) -> Result<Option<Arc<dyn Upstream>>, UpstreamError> {
-        let source = access::source(PathBuf::from(file));
-        let upstream = config.upstream.as_ref();
-        upstream.map(|upstream| self.connected(upstream, Some(source))).transpose()
-    }
-
-    /// The way to RocketMQ; refused credentials are read again from `source`.
-    fn connected(
-        &self,
-        upstream: &crate::config::Upstream,
-        source: Option<CredentialsSource>,
-    ) -> Result<Arc<dyn Upstream>, UpstreamError> {
-        let (clock, time, carried) = (self.clock.clone(), self.time.clone(), self.carried.clone());
-        Ok(match upstream.transport {
-            Transport::Http => {
-                let http = HttpUpstream::with_time(upstream, clock, time, carried)?;
-                match source {
-                    Some(source) => Arc::new(http.reading_credentials(source)),
-                    None => Arc::new(http),
-                }
-            }
-            Transport::Grpc => {
-                let client_id = format!("spillway@{}", Uuid::new_v4().simple());
-                let grpc = GrpcUpstream::with_time(upstream, client_id, clock, time, carried)?;
-                match source {
-                    Some(source) => Arc::new(grpc.reading_credentials(source)),
-                    None => Arc::new(grpc),
-                }
-            }
-        })
     }
 }
 

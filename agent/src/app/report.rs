@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::attended;
+use super::keys;
 use super::meter::Meter;
 use crate::centre::Board;
 use crate::config::Config;
@@ -112,6 +113,7 @@ impl Report {
             },
             drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
             first_send_in_s: drain.first_send_in_s,
+            access_keys: self.upstream.as_deref().and_then(keys::status),
             clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }

@@ -9,6 +9,7 @@ use serde_json::json;
 use spillway_protocol::rocketmq::http::resource::Parsed;
 
 use super::faults::Plan;
+use super::keys::Change;
 use super::server::Server;
 use super::store::{Stored, TopicId};
 
@@ -19,6 +20,14 @@ pub(super) fn handle(server: &Server, parts: &Parts, body: &[u8]) -> Response<Fu
             Ok(plan) => {
                 server.faults.set(plan);
                 answer(StatusCode::OK, &server.faults.plan())
+            }
+            Err(error) => answer(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()})),
+        },
+        (&Method::GET, "/_keys") => answer(StatusCode::OK, &server.keys.ids()),
+        (&Method::POST, "/_keys") => match serde_json::from_slice::<Change>(body) {
+            Ok(change) => {
+                server.keys.change(change);
+                answer(StatusCode::OK, &server.keys.ids())
             }
             Err(error) => answer(StatusCode::BAD_REQUEST, &json!({"error": error.to_string()})),
         },
@@ -43,7 +52,7 @@ fn messages(server: &Server, parts: &Parts) -> Response<Full<Bytes>> {
 }
 
 fn not_found() -> Response<Full<Bytes>> {
-    let known = "GET /_topics, GET /_topics/{topic}/messages?ns=, GET and POST /_faults";
+    let known = "GET /_topics, GET /_topics/{topic}/messages?ns=, GET and POST /_faults, /_keys";
     answer(StatusCode::NOT_FOUND, &json!({"error": format!("there are {known}")}))
 }
 

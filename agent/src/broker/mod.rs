@@ -12,9 +12,12 @@
 //! - `GET /_topics`: topics and how many messages each has
 //! - `GET /_topics/{topic}/messages?ns={instance}`: its messages as JSON
 //! - `GET`, `POST /_faults`: the [`faults::Plan`] in force, as JSON
+//! - `GET /_keys`: ids of the access keys; `POST`: `{"grant": [{"id", "secret", "token": ["..", 3600]}],
+//!   "revoke": ["id"]}`, of which all parts are optional, the token and its seconds too
 
 mod admin;
 pub mod faults;
+mod keys;
 mod operation;
 mod query;
 mod server;
@@ -37,6 +40,7 @@ use faults::{Faults, Plan};
 use server::Server;
 use store::TopicId;
 
+pub use keys::Keys;
 pub use store::{StoreError, Stored};
 
 /// How long [`Broker::stop`] waits for requests under way.
@@ -47,7 +51,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 pub struct BrokerOptions {
     /// Loopback address; port 0 lets the system choose.
     pub listen: SocketAddr,
-    /// Access keys and their secrets; requests under others are refused.
+    /// Access keys and their secrets at the start; requests under others are refused.
     pub access_keys: Vec<(String, Secret)>,
     /// Folder for messages and acknowledgements; memory only without.
     pub dir: Option<PathBuf>,
@@ -139,6 +143,11 @@ impl Broker {
     /// The switch of its faults.
     pub fn faults(&self) -> Faults {
         self.server.faults.clone()
+    }
+
+    /// The switch of its access keys.
+    pub fn keys(&self) -> Keys {
+        self.server.keys.clone()
     }
 
     /// The messages of a topic, the oldest first; none if it does not exist.

@@ -16,16 +16,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::faults::Faults;
+use super::keys::Keys;
 use super::operation::{self, Done};
 use super::store::{Store, StoreError};
 use super::{BrokerOptions, admin};
-use crate::mq_http::{Answers, Dates, REQUEST_MAX, check, check_digest};
+use crate::mq_http::{Answers, Dates, REQUEST_MAX, check_digest};
 
 /// What all connections share.
 pub(super) struct Server {
     pub(super) options: BrokerOptions,
     pub(super) store: Store,
     pub(super) faults: Faults,
+    pub(super) keys: Keys,
     pub(super) stop: watch::Receiver<bool>,
     answers: Answers,
 }
@@ -43,8 +45,9 @@ impl Server {
     ) -> Result<Self, StoreError> {
         let store = Store::open(&options)?;
         let faults = Faults::new(options.faults.clone(), options.seed);
+        let keys = Keys::new(&options.access_keys);
         let answers = Answers::new(format!("http://{address}"), Arc::clone(&options.clock));
-        Ok(Self { options, store, faults, stop, answers })
+        Ok(Self { options, store, faults, keys, stop, answers })
     }
 
     pub(super) fn now_ms(&self) -> u64 {
@@ -65,7 +68,9 @@ impl Server {
         if !latency.is_zero() {
             tokio::time::sleep(latency).await;
         }
-        let passed = check(&parts, &self.options.access_keys, Dates::Near(self.now_ms()))
+        let passed = self
+            .keys
+            .check(&parts, Dates::Near(self.now_ms()))
             .and_then(|()| check_digest(&parts, &body));
         let done = match passed {
             Ok(()) => operation::run(self, &parts, &body).await,

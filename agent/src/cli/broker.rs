@@ -18,7 +18,8 @@ pub(super) struct Broker {
     /// Where to listen, on this machine only
     #[arg(long, value_name = "ADDR", value_parser = loopback)]
     listen: SocketAddr,
-    /// Access key that clients must use
+    /// Access key that clients must use; POST {"grant": [{"id": .., "secret": ..}], "revoke": [..]} to
+    /// /_keys changes them at run time
     #[arg(long, value_name = "ID")]
     access_key: String,
     #[command(flatten)]

@@ -123,6 +123,9 @@ async fn far_end(config: &Config) -> Vec<Finding> {
 /// What several lanes have in common is said once.
 async fn ask(upstream: &dyn Upstream, config: &Config) -> Vec<Finding> {
     let mut findings: Vec<Finding> = Vec::new();
+    if let Some((topic, _)) = topics(config).next() {
+        findings.extend(upstream.inspect_keys(topic).await);
+    }
     for (topic, ordered) in topics(config) {
         for finding in upstream.inspect(topic, ordered).await {
             if !findings.contains(&finding) {

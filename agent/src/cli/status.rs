@@ -1,5 +1,7 @@
 //! `spillway status`.
 
+mod keys;
+
 use clap::Args;
 use spillway_protocol::local::status::{
     Budget, Control, Format, Lane, LaneBudget, LinkState, NewerFile, Pace, Quarantine,
@@ -175,6 +177,9 @@ fn show(state: &State) -> String {
         let by = duration(offset.unsigned_abs());
         lines.push(("clock", format!("{by} {side} the server's")));
     }
+    if let Some(keys) = state.access_keys.as_ref().filter(|keys| keys::is_news(keys)) {
+        lines.push(("access key", keys::line(keys)));
+    }
     if let Some(own) = &state.own {
         lines.push(("own records", format!("{} accepted, {} waiting", own.accepted, own.waiting)));
     }
@@ -334,6 +339,7 @@ fn verdict(state: &State) -> (Exit, String) {
             }
         }
     }
+    warning.extend(state.access_keys.as_ref().and_then(keys::warning));
     warning.extend(stopped(state));
     let (exit, grade) = match (critical.is_empty(), warning.is_empty()) {
         (false, _) => (Exit::Critical, "CRITICAL"),

@@ -3,6 +3,7 @@
 //! [`load()`] reads the file as it is written and reports every fault at once, with file, line, key,
 //! what is wrong and what would be right. The rest of the agent sees only [`Config`].
 
+mod access;
 mod admin;
 mod basic;
 mod budget;
@@ -208,8 +209,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// `instance_id` (HTTP) or `namespace` (gRPC).
     pub namespace: Option<String>,
-    /// Access key; required for HTTP.
-    pub credentials: Option<Credentials>,
+    /// Access keys; HTTP requires some.
+    pub access: AccessKeys,
     /// TLS, for endpoints that use it.
     pub tls: Tls,
     /// The HTTP proxy on the way.
@@ -231,6 +232,23 @@ pub struct Credentials {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// None.
+/// Access keys, or where they come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccessKeys {
+    /// In the order in which they are tried: the next where one is refused.
+    pub keys: Vec<Credentials>,
+    /// Files that they were read from.
+    pub files: Vec<PathBuf>,
+    /// The program that brings the key instead, an absolute path, and its arguments.
+    pub command: Option<Vec<String>>,
+}
+
+impl From<Credentials> for AccessKeys {
+    fn from(key: Credentials) -> Self {
+        Self { keys: vec![key], ..Self::default() }
+    }
+}
+
     None,
     /// Those of one order key.
     Key,

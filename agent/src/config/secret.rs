@@ -60,6 +60,16 @@ pub(super) fn of_node(
     None
 }
 
+/// The file that a value comes from, if it comes from one.
+pub(super) fn file_of(node: &Node, surroundings: &Surroundings) -> Option<PathBuf> {
+    let Value::Table(table) = &node.value else { return None };
+    match source(table).ok()? {
+        ("file", from) => Some(PathBuf::from(from)),
+        ("credential", from) => credential(from, surroundings).ok(),
+        _ => None,
+    }
+}
+
 /// What is wrong, and what would be right.
 type Wrong = (String, String);
 

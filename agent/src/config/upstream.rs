@@ -8,10 +8,7 @@ use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
 use super::tree::{Node, Value};
-use super::{Credentials, Endpoint, Proxy, Secret, Tls, Transport, Upstream};
-
-/// Settings of later versions; each is refused by name.
-const NOT_BUILT: [&str; 2] = ["credentials", "credential_command"];
+use super::{Endpoint, Proxy, Tls, Transport, Upstream, access};
 
 const PROXY_EXAMPLE: &str = "\"http://proxy.example:3128\"";
 
@@ -21,14 +18,13 @@ pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<
     let proxy = proxy(&section, surroundings);
     let endpoints = endpoints(&section, transport, proxy.as_ref());
     let namespace = namespace(&section, transport);
-    let credentials = credentials(&section, transport, surroundings);
+    let access = access::read(&section, transport, surroundings);
     let tls = section.section("tls").map(tls).unwrap_or_default();
     if tls != Tls::default() && endpoints.iter().all(|endpoint| !endpoint.tls) {
         section.warn("tls", "is not used, since no endpoint speaks TLS; write https://host:port");
     }
-    NOT_BUILT.iter().for_each(|name| section.not_built_at_all(name));
     section.finish();
-    let upstream = Upstream { transport, endpoints, namespace, credentials, tls, proxy };
+    let upstream = Upstream { transport, endpoints, namespace, access, tls, proxy };
     (!upstream.endpoints.is_empty()).then_some(upstream)
 }
 
@@ -95,29 +91,6 @@ fn namespace(section: &Section<'_>, transport: Transport) -> Option<String> {
             None => Ok(text.to_owned()),
         }
     })
-}
-
-fn credentials(
-    section: &Section<'_>,
-    transport: Transport,
-    surroundings: &Surroundings,
-) -> Option<Credentials> {
-    let read = |name, secrecy| secret::read(section, name, secrecy, surroundings);
-    let id = read("access_key_id", Secrecy::Public);
-    let secret = read("access_key_secret", Secrecy::Secret);
-    let security_token = read("security_token", Secrecy::Secret).map(Secret::new);
-    let (has_id, has_secret) = (has(section, "access_key_id"), has(section, "access_key_secret"));
-    let needed = transport == Transport::Http || has_id || has_secret;
-    for (name, there) in [("access_key_id", has_id), ("access_key_secret", has_secret)] {
-        if needed && !there {
-            section.fault(name, "is missing", "write for example { file = \"/path\" }");
-        }
-    }
-    if !needed && has(section, "security_token") {
-        let remedy = "add access_key_id and access_key_secret";
-        section.fault("security_token", "has no access key that it belongs to", remedy);
-    }
-    Some(Credentials { id: id?, secret: Secret::new(secret?), security_token })
 }
 
 fn has(section: &Section<'_>, name: &str) -> bool {

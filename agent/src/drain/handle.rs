@@ -160,6 +160,12 @@ impl DrainHandle {
         self.shared.poke.notify_one();
     }
 
+    /// There are other access keys than before: a link that is held for them is asked at once.
+    pub fn rekeyed(&self) {
+        self.shared.state().link.rekeyed(Instant::now());
+        self.shared.poke.notify_one();
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.shared.state()
     }

@@ -79,6 +79,10 @@ impl State {
                 let refusal = Refusal { code: &code, reason: &reason, own };
                 self.refused(flight, &refusal, now)
             }
+            Outcome::OtherKey { .. } => {
+                self.link.asked_again(flight.era, now);
+                FREE
+            }
             Outcome::Misconfigured { scope, code, reason } => {
                 self.misconfigured(flight, scope, code, &reason, now)
             }

@@ -197,6 +197,7 @@ impl Intaking for Fake {
             open_files: Default::default(),
             drained_in_s: None,
             first_send_in_s: None,
+            access_keys: None,
             clock_offset_s: None,
             budget: None,
         }

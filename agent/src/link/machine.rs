@@ -1,5 +1,6 @@
 //! States, verdicts and times of the link.
 
+mod rekeyed;
 mod spent;
 mod way;
 

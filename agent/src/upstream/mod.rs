@@ -11,8 +11,9 @@ use std::net::IpAddr;
 use futures::future::BoxFuture;
 use spillway_protocol::message::Message;
 use spillway_protocol::record::Topic;
+use tokio::sync::watch;
 
-pub use access::CredentialsSource;
+pub use access::{CredentialsSource, Key, KeysView, Reading};
 pub use outcome::{Outcome, Scope};
 
 /// A way to RocketMQ. It keeps connections, signs, and sorts answers; it never retries: every
@@ -43,6 +44,21 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// What `check --connect` reports of one topic: its state where the transport can ask.
     fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>>;
+
+    /// What `check --connect` reports of each access key, where there are several.
+    fn inspect_keys<'a>(&'a self, _topic: &'a Topic) -> BoxFuture<'a, Vec<Finding>> {
+        Box::pin(async { Vec::new() })
+    }
+
+    /// How the access keys stand; `None` where none is needed.
+    fn keys(&self) -> Option<KeysView> {
+        None
+    }
+
+    /// Counts how often other access keys were read: what was refused may pass now.
+    fn key_changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// Seconds by which the server's clock is ahead of this machine's, once known.
     fn clock_offset_s(&self) -> Option<i64>;

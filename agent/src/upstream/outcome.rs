@@ -40,6 +40,12 @@ pub enum Outcome {
         /// account. Only such a refusal is dead-lettered without the breaker's count.
         own: bool,
     },
+    /// The access key was refused, and another one is in use from now on: the same record again,
+    /// at once. Not stored.
+    OtherKey {
+        /// The words of the refusal.
+        reason: String,
+    },
     /// An operator has to put something right; nothing of it is the record's fault.
     Misconfigured {
         /// What is held.

@@ -44,6 +44,9 @@ pub struct Status {
     /// Files and connections that are open; absent from agents before it was told.
     #[serde(default)]
     pub open_files: Files,
+    /// The access keys to RocketMQ; absent where none is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_keys: Option<AccessKeys>,
     /// Seconds until the backlog is drained at the present rate; `null` when that cannot be said.
     pub drained_in_s: Option<u64>,
     /// Seconds until the first send after a start or an outage is due; `null` when nothing waits for it.
@@ -61,6 +64,21 @@ pub struct Files {
     pub max: Option<u64>,
     /// Connections that were closed at once or not accepted, since the rest is kept for the queue.
     pub refused: u64,
+}
+
+/// How the access keys to RocketMQ stand: by their numbers in the configuration, from 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKeys {
+    /// The one in use; `null` where all are refused, or there is none yet.
+    pub in_use: Option<u32>,
+    /// How many there are.
+    pub of: u32,
+    /// Those that were refused when they were last tried.
+    pub refused: Vec<u32>,
+    /// Seconds until the one in use ends, where that is known.
+    pub expires_in_s: Option<u64>,
+    /// Why they could not be read again, or brought, the last time.
+    pub fault: Option<String>,
 }
 
 /// What lies in `quarantine/`: the agent removes the oldest where it becomes too much.

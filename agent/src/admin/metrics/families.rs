@@ -2,7 +2,9 @@
 //! states and codes of closed sets, and, in `_info` families only, names of this one gateway: the
 //! number of series is bounded by the configuration.
 
-use spillway_protocol::local::status::{Budget, Hold, Lane, LaneBudget, LinkState, Status};
+use spillway_protocol::local::status::{
+    AccessKeys, Budget, Hold, Lane, LaneBudget, LinkState, Status,
+};
 
 use super::Kind::{Counter, Gauge};
 use super::{Family, Kind, Sample};
@@ -230,6 +232,26 @@ pub(super) const FAMILIES: &[Family] = &[
         budget(s, |budget| count(budget.resets_in_s))
     }),
     gauge(
+        "spillway_access_key_in_use",
+        "Number of the access key in use, from 1; 0 where none is; absent where none is needed.",
+        |s| keys(s, |keys| count(keys.in_use.unwrap_or(0).into())),
+    ),
+    gauge(
+        "spillway_access_keys_refused",
+        "Access keys that RocketMQ refused when they were last tried; absent where none is needed.",
+        |s| keys(s, |keys| count(keys.refused.len() as u64)),
+    ),
+    gauge(
+        "spillway_access_key_expires_seconds",
+        "Seconds until the access key in use ends; absent where that is not known.",
+        |s| keys(s, |keys| keys.expires_in_s.and_then(count)),
+    ),
+    gauge(
+        "spillway_access_key_fault",
+        "1 while access keys cannot be read again, or are not brought, else 0; absent where none is needed.",
+        |s| keys(s, |keys| flag(keys.fault.is_some())),
+    ),
+    gauge(
         "spillway_clock_offset_seconds",
         "Seconds that the server's clock is ahead of this machine's; absent until a server answered.",
         |s| single(s.clock_offset_s.map(|offset_s| offset_s as f64)),
@@ -351,6 +373,10 @@ fn wire_lanes(status: &Status, value: impl Fn(&LaneBudget) -> Option<f64>) -> Ve
 
 fn budget(status: &Status, value: impl Fn(&Budget) -> Option<f64>) -> Vec<Sample> {
     single(status.budget.as_ref().and_then(value))
+}
+
+fn keys(status: &Status, value: impl Fn(&AccessKeys) -> Option<f64>) -> Vec<Sample> {
+    single(status.access_keys.as_ref().and_then(value))
 }
 
 fn info(labels: &[(&'static str, &String)]) -> Vec<Sample> {

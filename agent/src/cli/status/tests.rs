@@ -57,6 +57,7 @@ pub(in crate::cli) fn state(link: LinkState, lane: Lane) -> State {
         open_files: Default::default(),
         drained_in_s: None,
         first_send_in_s: None,
+        access_keys: None,
         clock_offset_s: Some(3),
         budget: None,
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Compress, Endpoint, OnReject, Order, Tls, Transport};
+use super::super::{AccessKeys, Compress, Endpoint, OnReject, Order, Tls, Transport};
 use super::{SMALL, Setup};
 
 const HTTP: &str = "[upstream]\nendpoint = \"https://mq.example\"\naccess_key_id = \"id\"\n";
@@ -85,7 +85,7 @@ max = "2m"
     assert_eq!(upstream.transport, Transport::Http);
     assert_eq!(upstream.endpoints, [Endpoint { host: "host".into(), port: 443, tls: true }]);
     assert_eq!(upstream.namespace.as_deref(), Some("MQ_INST_1"));
-    let credentials = upstream.credentials.unwrap();
+    let credentials = upstream.access.keys[0].clone();
     assert_eq!((credentials.id.as_str(), credentials.secret.reveal()), ("id", "secret"));
     assert_eq!(config.lanes[0].tag.as_ref().unwrap().as_str(), "SyncEvent");
 }
@@ -97,7 +97,7 @@ fn grpc_lists_endpoints_and_needs_no_key() {
     let upstream = Setup::new(&format!("{text}{SMALL}")).good().upstream.unwrap();
     let urls: Vec<String> = upstream.endpoints.iter().map(Endpoint::url).collect();
     assert_eq!(urls, ["https://a:8081", "http://127.0.0.1:1"]);
-    assert_eq!((upstream.credentials, upstream.tls), (None, Tls::default()));
+    assert_eq!((upstream.access, upstream.tls), (AccessKeys::default(), Tls::default()));
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn secrets_come_from_files_and_credentials_and_never_show() {
         .variable("CREDENTIALS_DIRECTORY", folder.to_str().unwrap());
     let config = setup.good();
     assert!(!format!("{config:?}").contains("hidden"));
-    let credentials = config.upstream.unwrap().credentials.unwrap();
+    let credentials = config.upstream.unwrap().access.keys.remove(0);
     assert_eq!(credentials.secret.reveal(), "hidden-1");
     assert_eq!(credentials.security_token.unwrap().reveal(), "hidden-2");
 }

@@ -1,5 +1,6 @@
 //! Whole files in, configuration or faults out.
 
+mod access;
 mod admin;
 mod budget;
 mod client;

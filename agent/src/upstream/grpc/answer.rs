@@ -144,6 +144,7 @@ mod tests {
             Outcome::Unknown { link: false, .. } => "unknown",
             Outcome::Rejected { own: true, .. } => "own fault",
             Outcome::Rejected { own: false, .. } => "refused",
+            Outcome::OtherKey { .. } => "other key",
             Outcome::Misconfigured { code, .. } => code,
         }
     }

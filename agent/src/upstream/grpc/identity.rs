@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::BuildError;
 use crate::clock::WallClock;
 use crate::config;
-use crate::upstream::access::Access;
+use crate::upstream::access::{Access, Grip};
 
 /// The caller, its clock and what is known of the server's.
 pub(super) struct Identity {
@@ -47,19 +47,15 @@ impl Identity {
             host: host_name(),
             client_id,
             namespace: upstream.namespace.clone(),
-            access: Access::new(upstream.credentials.clone()),
+            access: Access::new(&upstream.access),
             clock,
             skew: Skew::default(),
         };
-        match identity.unusable_header(upstream.credentials.as_ref()) {
+        let keys = upstream.access.keys.iter().map(Some).chain([None]);
+        match keys.into_iter().find_map(|key| identity.unusable_header(key)) {
             Some(name) => Err(BuildError::Header(setting(name))),
             None => Ok(identity),
         }
-    }
-
-    /// Reads the access key again if it was refused; true if it is another now.
-    pub(super) async fn refresh(&self) -> bool {
-        self.access.refresh(|read| self.unusable_header(Some(read)).is_none()).await
     }
 
     pub(super) fn namespace(&self) -> Option<&str> {
@@ -105,10 +101,14 @@ impl Identity {
 
     /// `message` with the headers of a call made now.
     pub(super) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        self.request_by(self.access.current().as_ref(), message)
+    }
+
+    /// The same, signed with this key.
+    pub(super) fn request_by<T>(&self, key: Option<&Grip>, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         let id = Uuid::new_v4().to_string();
-        let credentials = self.access.current();
-        let caller = self.caller(credentials.as_deref());
+        let caller = self.caller(key.map(|key| &*key.credentials));
         for (name, value) in caller.headers(&id, self.now_ms()) {
             // Proven when this was built, or the key was taken.
             if let Ok(value) = value.parse::<MetadataValue<Ascii>>() {
@@ -175,7 +175,7 @@ mod tests {
             transport: config::Transport::Grpc,
             endpoints: vec![],
             namespace: None,
-            credentials: None,
+            access: config::AccessKeys::default(),
             tls: config::Tls::default(),
             proxy: None,
         };

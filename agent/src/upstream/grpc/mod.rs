@@ -30,12 +30,14 @@ use spillway_protocol::dial::{Carried, CertificateTime, TargetError, wire};
 use spillway_protocol::message::Message;
 use spillway_protocol::record::{START_DELIVER_TIME, Topic};
 use spillway_protocol::rocketmq::grpc::{request, v2};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tonic::Code;
 
 use self::connection::Connection;
 use self::pool::Pool;
-use super::{CredentialsSource, Finding, Outcome, Upstream};
+use super::access::{self, Grip};
+use super::{CredentialsSource, Finding, KeysView, Outcome, Upstream};
 use crate::clock::WallClock;
 use crate::config;
 
@@ -100,14 +102,14 @@ impl GrpcUpstream {
         Ok(Self { pool: Arc::new(Pool::new(upstream, client_id, clock, time, carried)?) })
     }
 
-    /// Refused credentials are read again from `source` before the next send.
+    /// Access keys are read again from `source`, refused ones at once.
     #[must_use]
     pub fn reading_credentials(self, source: CredentialsSource) -> Self {
         self.pool.identity.access.read_from(source);
         self
     }
 
-    async fn deliver(&self, messages: &[Message]) -> Outcome {
+    async fn deliver(&self, key: Option<&Grip>, messages: &[Message]) -> Outcome {
         // A connection that was closed before the request left it costs no attempt.
         let mut reconnects = 1;
         loop {
@@ -115,7 +117,7 @@ impl GrpcUpstream {
                 Ok(connection) => connection,
                 Err(reason) => return Outcome::LinkDown { reason },
             };
-            match self.deliver_on(&connection, messages).await {
+            match self.deliver_on(&connection, key, messages).await {
                 None if reconnects > 0 => reconnects -= 1,
                 None => {
                     let reason = format!("{} closes every connection", connection.address);
@@ -127,14 +129,19 @@ impl GrpcUpstream {
     }
 
     /// `None` if the connection turned out closed and nothing was sent.
-    async fn deliver_on(&self, connection: &Connection, messages: &[Message]) -> Option<Outcome> {
+    async fn deliver_on(
+        &self,
+        connection: &Connection,
+        key: Option<&Grip>,
+        messages: &[Message],
+    ) -> Option<Outcome> {
         let identity = &self.pool.identity;
         let request =
             request::send(messages, identity.namespace(), identity.host(), identity.now_ms());
         let load = connection.unanswered.load(messages.iter().map(Message::size_bytes).sum());
         let deadline = load.deadline(SEND_DEADLINE);
         let mut client = connection.client();
-        let call = client.send_message(identity.request(request));
+        let call = client.send_message(identity.request_by(key, request));
         let silence = connection.wire.answers();
         match timeout(deadline, call).await {
             Ok(Ok(response)) => {
@@ -162,7 +169,11 @@ impl GrpcUpstream {
         }
     }
 
-    async fn ask_route(&self, topic: &str) -> Result<v2::QueryRouteResponse, String> {
+    async fn ask_route(
+        &self,
+        key: Option<&Grip>,
+        topic: &str,
+    ) -> Result<v2::QueryRouteResponse, String> {
         let connection = self.pool.connection().await?;
         let identity = &self.pool.identity;
         let request = v2::QueryRouteRequest {
@@ -170,7 +181,7 @@ impl GrpcUpstream {
             endpoints: Some(connection.access_point.clone()),
         };
         let mut client = connection.client();
-        match timeout(ASK_DEADLINE, client.query_route(identity.request(request))).await {
+        match timeout(ASK_DEADLINE, client.query_route(identity.request_by(key, request))).await {
             Ok(Ok(response)) => {
                 identity.learn_clock(&response, response.get_ref().status.as_ref());
                 Ok(response.into_inner())
@@ -191,13 +202,14 @@ impl Upstream for GrpcUpstream {
             if let Some(refused) = messages.iter().find_map(uncarried) {
                 return refused;
             }
-            if self.pool.identity.refresh().await {
-                // Its session began with the old key.
-                self.pool.retire().await;
-            }
-            let outcome = self.deliver(messages).await;
-            self.pool.identity.access.learn_from(&outcome);
-            outcome
+            let access = &self.pool.identity.access;
+            let key = match access.key().await {
+                Ok(key) => key,
+                Err(outcome) => return outcome,
+            };
+            self.pool.begin_by(key.as_ref()).await;
+            let outcome = self.deliver(key.as_ref(), messages).await;
+            access.judge(key.as_ref(), outcome).await
         }
         .boxed()
     }
@@ -208,10 +220,40 @@ impl Upstream for GrpcUpstream {
 
     fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
         async move {
-            let answer = self.ask_route(topic.as_str()).await;
-            vec![route::finding(topic, ordered, answer)]
+            match self.pool.identity.access.key().await {
+                Ok(key) => {
+                    let answer = self.ask_route(key.as_ref(), topic.as_str()).await;
+                    vec![route::finding(topic, ordered, answer)]
+                }
+                Err(outcome) => access::finding(&outcome).into_iter().collect(),
+            }
         }
         .boxed()
+    }
+
+    fn inspect_keys<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Vec<Finding>> {
+        async move {
+            let access = &self.pool.identity.access;
+            let mut asked = Vec::new();
+            for key in access.all() {
+                self.pool.begin_by(Some(&key)).await;
+                let answer = self.ask_route(Some(&key), topic.as_str()).await;
+                let (refused, words) = route::of_key(answer);
+                asked.push((key, refused, words));
+            }
+            access::findings(access, asked)
+        }
+        .boxed()
+    }
+
+    fn keys(&self) -> Option<KeysView> {
+        let view = self.pool.identity.access.view();
+        let needed = view.of > 0 || view.fault.is_some();
+        needed.then_some(view)
+    }
+
+    fn key_changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.pool.identity.access.changes())
     }
 
     fn clock_offset_s(&self) -> Option<i64> {

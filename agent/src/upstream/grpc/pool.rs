@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::identity::Identity;
 use crate::clock::WallClock;
 use crate::config;
+use crate::upstream::access::Grip;
 
 /// Access points and the connection to one of them.
 pub(super) struct Pool {
@@ -21,6 +22,8 @@ pub(super) struct Pool {
     way: watch::Sender<u64>,
     flowing: watch::Sender<bool>,
     slot: Mutex<Slot>,
+    /// Of the key that the last request was signed with.
+    serial: AtomicU64,
     /// Rounds of dialling that failed, so that those who waited for one share its result.
     failures: AtomicU64,
 }
@@ -62,6 +65,7 @@ impl Pool {
             identity: Arc::new(Identity::new(upstream, client_id, clock, time)?),
             flowing: watch::Sender::new(false),
             slot: Mutex::default(),
+            serial: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         })
     }
@@ -96,8 +100,13 @@ impl Pool {
         }
     }
 
-    /// Has the next request open a connection of its own.
-    pub(super) async fn retire(&self) {
+    /// Requests are signed with this key from now on: the session of another one ends, and the
+    /// next request opens a connection of its own.
+    pub(super) async fn begin_by(&self, key: Option<&Grip>) {
+        let serial = key.map_or(0, |key| key.serial);
+        if self.serial.swap(serial, Ordering::Relaxed) == serial {
+            return;
+        }
         if let Some(connection) = &self.slot.lock().await.current {
             connection.retire();
         }

@@ -23,6 +23,16 @@ pub(super) fn finding(
     Finding { subject: format!("topic {topic}"), verdict, detail }
 }
 
+/// Whether the key that asked was refused, and the server's words.
+pub(super) fn of_key(answer: Result<v2::QueryRouteResponse, String>) -> (bool, String) {
+    let status = match answer {
+        Err(reason) => return (reason.contains("Unauthenticated"), reason),
+        Ok(response) => response.status.unwrap_or_default(),
+    };
+    let refused = meaning(status.code, &status.message) == Meaning::Credentials;
+    (refused, format!("{}: {}", status.code, answer::brief(&status.message)))
+}
+
 fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) {
     let status = response.status.clone().unwrap_or_default();
     let said = format!("{}: {}", status.code, answer::brief(&status.message));

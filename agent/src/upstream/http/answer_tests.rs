@@ -84,6 +84,7 @@ fn every_code_has_its_treatment() {
                 )
             }
             Code::InvalidAccessKeyId
+            | Code::InvalidSecurityToken
             | Code::SignatureDoesNotMatch
             | Code::InvalidAuthorizationHeader
             | Code::MissingAuthorizationHeader => {

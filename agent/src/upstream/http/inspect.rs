@@ -10,9 +10,9 @@ use spillway_protocol::rocketmq::http::fault::{Code, Meaning};
 use spillway_protocol::rocketmq::http::{ack, resource};
 
 use super::answer::Answer;
-use super::{CONNECT_DEADLINE, Exchanged, HttpUpstream};
+use super::{CONNECT_DEADLINE, Exchanged, Grip, HttpUpstream};
 use crate::upstream::Upstream as _;
-use crate::upstream::{Finding, Outcome, Verdict};
+use crate::upstream::{Finding, Outcome, Verdict, access};
 
 /// Group named in the question; it need not exist.
 const GROUP: &str = "GID_spillway_check";
@@ -56,25 +56,50 @@ async fn connection(upstream: &HttpUpstream) -> Finding {
     }
 }
 
-async fn question(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<Finding> {
+/// Each key asks the same.
+pub(super) async fn keys(upstream: &HttpUpstream, topic: &Topic) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for key in upstream.access.all() {
+        let asked = ask(upstream, &key, topic).await;
+        let refused = matches!(&asked, Ok(answer) if signature(answer).verdict == Verdict::Bad);
+        let words = asked.map_or_else(|reason| reason, |answer| signature(&answer).detail);
+        findings.push((key, refused, words));
+    }
+    access::findings(&upstream.access, findings)
+}
+
+/// The answer to the question, or why there is none of RocketMQ's.
+async fn ask(upstream: &HttpUpstream, key: &Grip, topic: &Topic) -> Result<Answer, String> {
     let resource = resource::ack(topic.as_str(), upstream.instance.as_deref(), GROUP);
     let body = ack::request_xml(&[""; 0]);
-    let answer = match upstream.exchange("DELETE", &resource, body).await {
-        Ok(Exchanged::Answered(answer) | Exchanged::DateRefused(answer)) => answer,
+    match upstream.exchange(key, "DELETE", &resource, body).await {
+        Ok(Exchanged::Answered(answer) | Exchanged::DateRefused(answer)) => match answer.is_mq() {
+            true => Ok(answer),
+            false => Err(answer.words()),
+        },
         Err(
             Outcome::LinkDown { reason }
             | Outcome::Unknown { reason, .. }
             | Outcome::Misconfigured { reason, .. }
+            | Outcome::OtherKey { reason }
             | Outcome::Throttled { reason, .. }
             | Outcome::Rejected { reason, .. },
-        ) => return vec![finding("answer", Verdict::Bad, reason)],
+        ) => Err(reason),
         // Without an answer nothing is delivered.
-        Err(Outcome::Delivered { .. }) => return Vec::new(),
-    };
-    if !answer.is_mq() {
-        return vec![finding("answer", Verdict::Bad, answer.words())];
+        Err(Outcome::Delivered { .. }) => Err("delivered".to_owned()),
     }
-    vec![clock(upstream), signature(&answer), of_topic(&answer, topic, ordered)]
+}
+
+async fn question(upstream: &HttpUpstream, topic: &Topic, ordered: bool) -> Vec<Finding> {
+    let key = match upstream.access.key().await {
+        Ok(Some(key)) => key,
+        Ok(None) => return Vec::new(),
+        Err(outcome) => return access::finding(&outcome).into_iter().collect(),
+    };
+    match ask(upstream, &key, topic).await {
+        Ok(answer) => vec![clock(upstream), signature(&answer), of_topic(&answer, topic, ordered)],
+        Err(reason) => vec![finding("answer", Verdict::Bad, reason)],
+    }
 }
 
 fn clock(upstream: &HttpUpstream) -> Finding {

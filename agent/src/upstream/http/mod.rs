@@ -29,10 +29,11 @@ use spillway_protocol::rocketmq::http::publish::Publish;
 use spillway_protocol::rocketmq::http::resource;
 use spillway_protocol::rocketmq::http::xml::escaped_len;
 use spillway_protocol::rocketmq::skew::Skew;
+use tokio::sync::watch;
 
-use super::access::Access;
+use super::access::{Access, Grip};
 use super::unanswered::Unanswered;
-use super::{CredentialsSource, Finding, Outcome, Scope, Upstream};
+use super::{CredentialsSource, Finding, KeysView, Outcome, Scope, Upstream};
 use crate::clock::WallClock;
 use crate::config::{self, Endpoint};
 use answer::Answer;
@@ -127,7 +128,9 @@ impl HttpUpstream {
         carried: Carried,
     ) -> Result<Self, BuildError> {
         let endpoint = upstream.endpoints.first().ok_or(BuildError::NoEndpoint)?.clone();
-        let credentials = upstream.credentials.clone().ok_or(BuildError::NoCredentials)?;
+        if upstream.access.keys.is_empty() && upstream.access.command.is_none() {
+            return Err(BuildError::NoCredentials);
+        }
         let tls = match endpoint.tls {
             true => Some(Arc::new(tls::client_config(&upstream.tls, &time)?)),
             false => None,
@@ -140,7 +143,7 @@ impl HttpUpstream {
             target,
             dialer,
             instance: upstream.namespace.clone(),
-            access: Access::new(Some(credentials)),
+            access: Access::new(&upstream.access),
             clock,
             skew: Skew::default(),
             time,
@@ -149,7 +152,8 @@ impl HttpUpstream {
         })
     }
 
-    /// Refused credentials are read again from `source` before the next send.
+    /// Access keys are read again from `source`, refused ones at once. Must be called within a
+    /// tokio runtime.
     #[must_use]
     pub fn reading_credentials(self, source: CredentialsSource) -> Self {
         self.access.read_from(source);
@@ -159,22 +163,25 @@ impl HttpUpstream {
     /// Publishes `message`; `publish` is its request.
     async fn publish(&self, message: &Message, publish: &Publish<'_>) -> Outcome {
         let resource = resource::publish(message.topic.as_str(), self.instance.as_deref());
-        // What cannot travel in a header is found by the request itself.
-        self.access.refresh(|_| true).await;
-        let outcome = match self.exchange("POST", &resource, publish.to_xml()).await {
+        let key = match self.access.key().await {
+            Ok(Some(key)) => key,
+            Ok(None) => return failure::no_credentials(),
+            Err(outcome) => return outcome,
+        };
+        let outcome = match self.exchange(&key, "POST", &resource, publish.to_xml()).await {
             Ok(Exchanged::Answered(answer)) => answer.outcome(&message.body),
             Ok(Exchanged::DateRefused(answer)) => {
                 Outcome::Misconfigured { scope: Scope::Link, code: "clock", reason: answer.words() }
             }
             Err(outcome) => outcome,
         };
-        self.access.learn_from(&outcome);
-        outcome
+        self.access.judge(Some(&key), outcome).await
     }
 
     /// One request and its answer, signed again once if its date was refused.
     async fn exchange(
         &self,
+        key: &Grip,
         method: &'static str,
         resource: &str,
         body: String,
@@ -183,11 +190,11 @@ impl HttpUpstream {
         let load = self.unanswered.load(body.len());
         let deadline = load.deadline(self.deadlines.request);
         let both = async {
-            let (first, signed_ms) = self.attempt(method, resource, body.clone()).await?;
+            let (first, signed_ms) = self.attempt(key, method, resource, body.clone()).await?;
             if !first.refuses_date(signed_ms) {
                 return Ok(Exchanged::Answered(first));
             }
-            let (second, signed_ms) = self.attempt(method, resource, body).await?;
+            let (second, signed_ms) = self.attempt(key, method, resource, body).await?;
             Ok(match second.refuses_date(signed_ms) {
                 true => Exchanged::DateRefused(second),
                 false => Exchanged::Answered(second),
@@ -202,13 +209,13 @@ impl HttpUpstream {
     /// Signs with the server's time, sends, and takes in the server's clock from the answer.
     async fn attempt(
         &self,
+        key: &Grip,
         method: &'static str,
         resource: &str,
         body: bytes::Bytes,
     ) -> Result<(Answer, u64), Outcome> {
         let signed_ms = self.skew.server_ms(self.clock.now_ms());
-        let credentials = self.access.current().ok_or_else(failure::no_credentials)?;
-        let signed = Signed::new(method, resource, &credentials, signed_ms);
+        let signed = Signed::new(method, resource, &key.credentials, signed_ms);
         let request = signed.into_request(&self.endpoint, body);
         let request = request.map_err(|e| failure::unsendable(&e))?;
         let client = self.client.read().unwrap_or_else(PoisonError::into_inner).clone();
@@ -257,6 +264,18 @@ impl Upstream for HttpUpstream {
 
     fn inspect<'a>(&'a self, topic: &'a Topic, ordered: bool) -> BoxFuture<'a, Vec<Finding>> {
         inspect::inspect(self, topic, ordered).boxed()
+    }
+
+    fn inspect_keys<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Vec<Finding>> {
+        inspect::keys(self, topic).boxed()
+    }
+
+    fn keys(&self) -> Option<KeysView> {
+        Some(self.access.view())
+    }
+
+    fn key_changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.access.changes())
     }
 
     fn wire_bytes(&self, message: &Message) -> usize {

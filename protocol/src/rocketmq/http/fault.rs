@@ -74,6 +74,7 @@ codes! {
     QpsLimitExceeded, 400, Throttle;
     AccessDenied, 403, Forbidden;
     InvalidAccessKeyId, 403, Credentials;
+    InvalidSecurityToken, 403, Credentials;
     SignatureDoesNotMatch, 403, Credentials;
     HTTPForbidden, 403, Forbidden;
     MessageNotExist, 404, Empty;
@@ -94,9 +95,14 @@ impl Code {
 }
 
 impl Meaning {
-    /// What an error answer means: by its code if that is known, else by its status.
+    /// What an error answer means: by its code if that is known, or names the key or its token;
+    /// else by its status.
     pub fn of(status: u16, code: Option<&str>) -> Self {
-        code.and_then(Code::parse).map_or_else(|| Self::of_status(status), Code::meaning)
+        match (code.and_then(Code::parse), code) {
+            (Some(known), _) => known.meaning(),
+            (None, Some(code)) if names_key(code) => Self::Credentials,
+            _ => Self::of_status(status),
+        }
     }
 
     fn of_status(status: u16) -> Self {
@@ -109,6 +115,12 @@ impl Meaning {
             _ => Self::Refused,
         }
     }
+}
+
+/// No page lists what is said of a token of STS that has ended; elsewhere the provider says
+/// `InvalidSecurityToken.Expired`, `SecurityTokenExpired`, `InvalidAccessKeyId.NotFound`.
+fn names_key(code: &str) -> bool {
+    code.contains("SecurityToken") || code.starts_with("InvalidAccessKeyId")
 }
 
 /// The body of an error answer.
@@ -159,6 +171,16 @@ mod tests {
         assert_eq!(Meaning::of(403, Some("TimeExpired")), Meaning::Clock);
         assert_eq!(Meaning::of(404, Some("MessageNotExist")), Meaning::Empty);
         assert_eq!(Meaning::of(400, Some("TopicNotExist")), Meaning::Missing);
+    }
+
+    #[test]
+    fn a_code_that_names_the_key_or_its_token_is_about_them() {
+        for code in
+            ["InvalidSecurityToken.Expired", "SecurityTokenExpired", "InvalidAccessKeyId.NotFound"]
+        {
+            assert_eq!(Meaning::of(403, Some(code)), Meaning::Credentials, "{code}");
+        }
+        assert_eq!(Meaning::of(403, Some("TokenBucketEmpty")), Meaning::Forbidden);
     }
 
     #[test]

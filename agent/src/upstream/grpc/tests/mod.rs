@@ -35,11 +35,12 @@ fn configured(endpoints: Vec<config::Endpoint>) -> config::Upstream {
         transport: config::Transport::Grpc,
         endpoints,
         namespace: None,
-        credentials: Some(config::Credentials {
+        access: config::Credentials {
             id: "AKIDEXAMPLE".into(),
             secret: config::Secret::new("sk-Example/Secret+Key"),
             security_token: None,
-        }),
+        }
+        .into(),
         tls: config::Tls::default(),
         proxy: None,
     }
@@ -154,11 +155,12 @@ async fn a_key_put_right_on_this_machine_signs_the_next_send_on_a_new_session() 
         security_token: None,
     };
     let unusable = config::Credentials { id: "ü".into(), ..right.clone() };
-    let next = Arc::new(Mutex::new(config.credentials.clone()));
+    let next = Arc::new(Mutex::new(Ok(config.access.keys.clone())));
     let source = Arc::clone(&next);
-    let source = Arc::new(move || source.lock().unwrap().clone());
+    let source = CredentialsSource::reading(vec![], move || source.lock().unwrap().clone());
     let upstream = upstream(&config).reading_credentials(source);
-    for wrong in [config.credentials.clone(), None, Some(unusable)] {
+    let gone = Err("gone".to_owned());
+    for wrong in [Ok(config.access.keys.clone()), gone, Ok(vec![unusable])] {
         *next.lock().unwrap() = wrong;
         fake.reply(Reply::Grpc(tonic::Code::Unauthenticated));
         let outcome = upstream.send(&message()).await;
@@ -166,7 +168,9 @@ async fn a_key_put_right_on_this_machine_signs_the_next_send_on_a_new_session() 
         assert!(fake.seen().header("authorization").contains("AKIDEXAMPLE"));
     }
     assert_eq!(fake.seen().count("settings"), 1);
-    *next.lock().unwrap() = Some(right);
+    *next.lock().unwrap() = Ok(vec![right]);
+    fake.reply(Reply::Grpc(tonic::Code::Unauthenticated));
+    assert!(matches!(upstream.send(&message()).await, Outcome::OtherKey { .. }));
     fake.reply(Reply::Entry(20_000, ""));
     assert!(is_delivered(&upstream.send(&message()).await));
     let seen = fake.seen();

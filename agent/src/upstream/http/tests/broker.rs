@@ -89,7 +89,7 @@ async fn every_fault_of_a_broker_is_what_it_is() {
 async fn a_wrong_secret_is_an_operators_matter() {
     let broker = start_broker().await;
     let mut settings = settings(broker.address().port());
-    settings.credentials.as_mut().unwrap().secret = Secret::new("other");
+    settings.access.keys[0].secret = Secret::new("other");
     let upstream = HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap();
     match upstream.send(&message("x")).await {
         Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason } => {
@@ -97,7 +97,7 @@ async fn a_wrong_secret_is_an_operators_matter() {
         }
         other => panic!("{other:?}"),
     }
-    settings.credentials.as_mut().unwrap().id = "line\nbreak".into();
+    settings.access.keys[0].id = "line\nbreak".into();
     let upstream = HttpUpstream::new(&settings, Arc::new(SystemClock)).unwrap();
     let outcome = upstream.send(&message("x")).await;
     assert!(matches!(outcome, Outcome::Misconfigured { code: "credentials", .. }), "{outcome:?}");
@@ -141,7 +141,7 @@ async fn the_doctor_sees_signature_and_clock_and_publishes_nothing() {
     let unset = inspect(&settings, Arc::new(SetClock(AtomicU64::new(0)))).await;
     assert_eq!(verdict(&unset, "clock"), Some(Verdict::Note));
     assert_eq!(verdict(&unset, "signature"), Some(Verdict::Good));
-    settings.credentials.as_mut().unwrap().secret = Secret::new("other");
+    settings.access.keys[0].secret = Secret::new("other");
     let refused = inspect(&settings, Arc::new(SystemClock)).await;
     assert_eq!(verdict(&refused, "signature"), Some(Verdict::Bad));
     drop(broker);

@@ -31,11 +31,8 @@ fn settings(port: u16) -> config::Upstream {
         transport: Transport::Http,
         endpoints: vec![Endpoint { host: "127.0.0.1".into(), port, tls: false }],
         namespace: Some("MQ_INST_1".into()),
-        credentials: Some(Credentials {
-            id: "ak".into(),
-            secret: Secret::new("sk"),
-            security_token: None,
-        }),
+        access: Credentials { id: "ak".into(), secret: Secret::new("sk"), security_token: None }
+            .into(),
         tls: Tls::default(),
         proxy: None,
     }
@@ -73,7 +70,7 @@ fn what_is_missing_is_named_by_its_setting() {
         error.map(|error| error.to_string()).unwrap_or_default()
     };
     let mut settings = settings(80);
-    settings.credentials = None;
+    settings.access = config::AccessKeys::default();
     assert!(build(&settings).contains("upstream.access_key_id"));
     settings.endpoints.clear();
     assert!(build(&settings).contains("upstream.endpoint"));

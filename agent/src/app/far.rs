@@ -1,0 +1,74 @@
+//! The way to RocketMQ that the configuration describes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use spillway_protocol::dial::{Carried, CertificateTime};
+use uuid::Uuid;
+
+use super::{UpstreamError, access};
+use crate::clock::WallClock;
+use crate::config::{self, Config, Transport};
+use crate::known_time::KnownTime;
+use crate::upstream::grpc::GrpcUpstream;
+use crate::upstream::http::HttpUpstream;
+use crate::upstream::{CredentialsSource, Upstream};
+
+/// The way to RocketMQ that the configuration describes. Must be called within a tokio runtime.
+pub fn upstream(
+    config: &Config,
+    upstream: &config::Upstream,
+    clock: &Arc<dyn WallClock>,
+) -> Result<Arc<dyn Upstream>, UpstreamError> {
+    let time = KnownTime::load(&config.gateway.data_dir).certificates();
+    let source = upstream.access.command.as_ref().map(|words| access::command(words, clock));
+    Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, source)
+}
+
+/// What ways to the far end are made with.
+pub(super) struct Far<'a> {
+    pub(super) clock: &'a Arc<dyn WallClock>,
+    /// By which certificates are judged.
+    pub(super) time: &'a CertificateTime,
+    /// Where bytes are counted.
+    pub(super) carried: &'a Carried,
+}
+
+impl Far<'_> {
+    /// The way to RocketMQ, if the configuration in `file` has one.
+    pub(super) fn upstream(
+        &self,
+        config: &Config,
+        file: &str,
+    ) -> Result<Option<Arc<dyn Upstream>>, UpstreamError> {
+        let Some(upstream) = &config.upstream else { return Ok(None) };
+        let source = access::source(PathBuf::from(file), &upstream.access, self.clock);
+        self.connected(upstream, Some(source)).map(Some)
+    }
+
+    /// The way to RocketMQ; access keys are read again from `source`.
+    pub(super) fn connected(
+        &self,
+        upstream: &config::Upstream,
+        source: Option<CredentialsSource>,
+    ) -> Result<Arc<dyn Upstream>, UpstreamError> {
+        let (clock, time, carried) = (self.clock.clone(), self.time.clone(), self.carried.clone());
+        Ok(match upstream.transport {
+            Transport::Http => {
+                let http = HttpUpstream::with_time(upstream, clock, time, carried)?;
+                match source {
+                    Some(source) => Arc::new(http.reading_credentials(source)),
+                    None => Arc::new(http),
+                }
+            }
+            Transport::Grpc => {
+                let client_id = format!("spillway@{}", Uuid::new_v4().simple());
+                let grpc = GrpcUpstream::with_time(upstream, client_id, clock, time, carried)?;
+                match source {
+                    Some(source) => Arc::new(grpc.reading_credentials(source)),
+                    None => Arc::new(grpc),
+                }
+            }
+        })
+    }
+}
