@@ -2,10 +2,12 @@
 
     python3 sample.py SOCKET LANE [BATCH] < readings.txt
 
-With BATCH, so many go in one request. It goes on through whatever becomes of the agent.
+SOCKET may be http://127.0.0.1:9466, with the token in the environment variable SPILLWAY_TOKEN. With
+BATCH, so many go in one request. It goes on through whatever becomes of the agent.
 """
 
 import itertools
+import os
 import sys
 
 from spillway import Client, Receipt, Record
@@ -22,7 +24,7 @@ def waits(error, seconds):
 
 def main(path, lane, batch="1"):
     records = (reading(line, lane) for line in sys.stdin)
-    with Client(path, on_wait=waits) as client:
+    with Client(path, on_wait=waits, token=os.environ.get("SPILLWAY_TOKEN")) as client:
         while some := list(itertools.islice(records, int(batch))):
             for record, result in zip(some, client.send_all_until_stored(some)):
                 if not isinstance(result, Receipt):

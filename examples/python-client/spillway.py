@@ -3,6 +3,8 @@
     with Client("/run/spillway/spillway.sock") as client:
         receipt = client.send_until_stored(Record("36.6", key="bed-7"))
 
+Where there are no Unix sockets, over [listen.http]: `Client("http://127.0.0.1:9466", token=token)`.
+
 A record has its id from the start, so sending the same `Record` again, after whatever error, never
 makes it two. A `Client` may be used by all threads of a program, also after a fork; calls that are
 under way at the same time have no order among them.
@@ -124,7 +126,7 @@ _T = TypeVar("_T")
 
 
 class Client:
-    """An agent's socket. `timeout_s`: silence after which the agent counts as gone; the agent itself
+    """An agent's socket, or its `http://address:port` with a token. `timeout_s`: silence after which the agent counts as gone; the agent itself
     answers within 30 s. `on_wait` hears of each wait of the `..._until_stored`: the error, and seconds.
     """
 
@@ -133,8 +135,10 @@ class Client:
         path: str,
         timeout_s: float = 60.0,
         on_wait: Callable[[SpillwayError, float], None] = lambda error, seconds: None,
+        token: Optional[str] = None,
     ) -> None:
         self._path, self._timeout_s, self._on_wait = path, timeout_s, on_wait
+        self._token = token
         self._idle: List[_Connection] = []
         self._pid = os.getpid()
 
@@ -226,7 +230,7 @@ class Client:
             try:
                 connection, used = self._idle.pop(), True
             except IndexError:
-                connection, used = _Connection(self._path, self._timeout_s), False
+                connection, used = _Connection(self._path, self._timeout_s, self._token), False
             try:
                 answer = connection.ask(method, path, kind, body)
             except (OSError, http.client.HTTPException) as error:
@@ -244,20 +248,25 @@ class Client:
 
 
 class _Connection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
+    """HTTP over a Unix socket, or over TCP with a token."""
 
-    def __init__(self, path: str, timeout_s: float) -> None:
-        super().__init__("agent", timeout=timeout_s)
-        self._path = path
+    def __init__(self, path: str, timeout_s: float, token: Optional[str]) -> None:
+        url = urllib.parse.urlsplit(path) if path.startswith("http://") else None
+        super().__init__(url.netloc if url else "agent", timeout=timeout_s)
+        self._path, self._is_tcp = path, url is not None
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
     def connect(self) -> None:
+        if self._is_tcp:
+            return super().connect()
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
     def ask(self, method: str, path: str, kind: str, body: bytes) -> _Answer:
         try:
-            self.request(method, path, body or None, {"content-type": kind} if kind else {})
+            headers = {**self._headers, **({"content-type": kind} if kind else {})}
+            self.request(method, path, body or None, headers)
         except BrokenPipeError:
             pass  # A refusal may have come before all was read.
         response = self.getresponse()

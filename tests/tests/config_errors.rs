@@ -116,10 +116,20 @@ fn two_default_lanes_name_each_other() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
+fn http_on_loopback_has_a_token_and_stays_on_this_machine() {
     let text = format!("{LANE}[listen.http]\naddress = \"127.0.0.1:1\"\n");
-    Setup::new(&text)
-        .refused(&["spillway.toml:5: listen.http: is not built yet in this version; leave it out"]);
+    Setup::new(&text).refused(&[
+        "spillway.toml:5: listen.http.token: is missing, and no [[client]] has one; write token = \
+         { file = \"/etc/spillway/http_token\" } (make one: openssl rand -hex 24)",
+    ]);
+    let open =
+        "listen.http.address = \"0.0.0.0:9466\"\nlisten.http.token = \"hidden-0123456789\"\n";
+    Setup::new(&format!("{open}{LANE}")).refused(&[
+        "spillway.toml:2: listen.http.address: can be reached from other machines, but there is no \
+         TLS here: records and the token would cross the network in the clear; have an app there talk \
+         to an agent of its own, or to a proxy with TLS on this machine; write for example \
+         \"127.0.0.1:9466\"",
+    ]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use tokio::net::{TcpListener, UnixListener};
 
-use super::{StartError, admin, front};
+use super::{StartError, admin, front, listen_http};
 use crate::config::Listen;
 use crate::intake::socket::{self, SocketFile};
 use crate::service::Handed;
@@ -12,6 +12,7 @@ use crate::service::Handed;
 pub(super) struct Doors {
     pub(super) intake: UnixListener,
     pub(super) control: UnixListener,
+    pub(super) http: Option<TcpListener>,
     pub(super) front: Option<TcpListener>,
     pub(super) admin: Option<TcpListener>,
     /// Those that are the agent's own are removed when this is dropped.
@@ -23,9 +24,10 @@ impl Doors {
     /// configured.
     pub(super) async fn open(listen: &Listen, handed: Handed) -> Result<Self, StartError> {
         let (intake, file) = socket::open(handed.intake, &listen.socket, listen.mode).await?;
+        let http = listen_http::bind(listen.http.as_ref(), handed.http).await?;
         let front = front::bind(listen.mq_http.as_ref()).await?;
         let admin = admin::bind(listen.admin.as_ref()).await?;
         let (control, control_file) = socket::open(handed.control, &listen.control, 0o600).await?;
-        Ok(Self { intake, control, front, admin, files: [file, control_file] })
+        Ok(Self { intake, control, http, front, admin, files: [file, control_file] })
     }
 }

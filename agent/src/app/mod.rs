@@ -12,6 +12,7 @@ mod front;
 mod inquiry;
 mod keys;
 mod limits;
+mod listen_http;
 mod meter;
 mod network;
 mod own;
@@ -32,9 +33,9 @@ use uuid::Uuid;
 use self::admin::{Admin, Seen};
 use self::budget::BudgetFile;
 use self::doors::Doors;
-use crate::attendance::Register;
 use self::far::Far;
 pub use self::far::upstream;
+use crate::attendance::Register;
 use crate::centre::Centre;
 use crate::clock::WallClock;
 use crate::config::{Config, EncryptionKey, Gateway, Order, Transport};
@@ -74,6 +75,9 @@ pub enum StartError {
     /// A socket.
     #[error(transparent)]
     Socket(#[from] intake::socket::BindError),
+    /// The intake over TCP.
+    #[error(transparent)]
+    ListenHttp(#[from] listen_http::BindError),
     /// The MQ HTTP front.
     #[error(transparent)]
     Front(#[from] front::BindError),
@@ -157,6 +161,7 @@ impl Agent {
         let intake = self::intake(&config, queue.clone(), report.clone(), register, files.clone());
         let desk = desk(&config, &queue, &report, &drain, clock.clone());
         let front = front::before(&config, &intake, &clock);
+        let http = listen_http::before(&config, &intake);
         let intake_ended = CancellationToken::new();
         let serving = intake::serve(doors.intake, intake, stop.clone());
         let serving = until_ended(serving, intake_ended.clone().drop_guard());
@@ -170,8 +175,14 @@ impl Agent {
             tokio::spawn(degrade::run(degrading, stop.clone())),
             tokio::spawn(beside::finish(takeovers, stop.clone())),
         ];
-        let follow = |upstream| network::follow(upstream, drain.clone(), stop.clone());
-        servers.extend(upstream.map(|upstream| tokio::spawn(follow(upstream))));
+        if let Some(upstream) = upstream {
+            let keys = keys::follow(upstream.clone(), drain.clone(), stop.clone());
+            let network = network::follow(upstream, drain.clone(), stop.clone());
+            servers.extend([tokio::spawn(keys), tokio::spawn(network)]);
+        }
+        if let Some((listener, http)) = doors.http.zip(http) {
+            servers.push(tokio::spawn(intake::serve_tcp(listener, http, stop.clone())));
+        }
         if let Some((listener, front)) = doors.front.zip(front) {
             servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
         }

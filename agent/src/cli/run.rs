@@ -96,6 +96,7 @@ fn failure(error: StartError) -> Failure {
         ) => Exit::Configuration,
         StartError::Queue(_)
         | StartError::Socket(_)
+        | StartError::ListenHttp(_)
         | StartError::Front(_)
         | StartError::Admin(_) => Exit::TryAgain,
     };

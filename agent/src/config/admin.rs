@@ -43,7 +43,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-fn token(section: &Section<'_>, surroundings: &Surroundings) -> Option<Secret> {
+pub(super) fn token(section: &Section<'_>, surroundings: &Surroundings) -> Option<Secret> {
     let text = secret::read(section, "token", Secrecy::Secret, surroundings)?;
     let remedy = "make one: openssl rand -hex 24";
     if text.len() < TOKEN_LEAST {

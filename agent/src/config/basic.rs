@@ -9,7 +9,9 @@ use spillway_protocol::record::RecordId;
 use super::load::Surroundings;
 use super::section::{self, Section};
 use super::tree::Value;
-use super::{Backoff, Dead, Drain, Gateway, Listen, WhenFull, admin, encryption, front, unit};
+use super::{
+    Backoff, Dead, Drain, Gateway, Listen, WhenFull, admin, encryption, front, listen_http, unit,
+};
 
 /// Where records come in, unless the configuration says otherwise.
 pub const SOCKET: &str = "/run/spillway/spillway.sock";
@@ -72,9 +74,10 @@ pub(super) fn listen(section: Section<'_>, surroundings: &Surroundings) -> Liste
     let mq_http = mq_http.and_then(|section| front::read(section, surroundings));
     let admin = section.section("admin");
     let admin = admin.and_then(|section| admin::read(section, surroundings));
-    section.not_built_at_all("http");
+    let http = section.section("http");
+    let http = http.and_then(|section| listen_http::read(section, surroundings));
     section.finish();
-    Listen { socket, mode: mode.unwrap_or(MODE), control, mq_http, admin }
+    Listen { socket, mode: mode.unwrap_or(MODE), control, http, mq_http, admin }
 }
 
 /// The control socket of an agent whose intake socket is `socket`, unless it is told otherwise.

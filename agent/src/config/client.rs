@@ -6,16 +6,22 @@ use spillway_protocol::record::LaneName;
 
 use super::fault::Place;
 use super::lane::required;
+use super::load::Surroundings;
 use super::own::id_part;
 use super::route::known_lane;
 use super::section::{Reading, Section};
 use super::tree::{Node, Value};
-use super::{Client, Lane};
+use super::{Client, Lane, admin};
 
 const EXAMPLE: &str = "write [[client]] with name = \"his\" and uid = 991";
 const LANES: &str = "[\"critical\"]";
 
-pub(super) fn read_all(root: &Section<'_>, reading: &Reading, lanes: &[Lane]) -> Vec<Client> {
+pub(super) fn read_all(
+    root: &Section<'_>,
+    reading: &Reading,
+    lanes: &[Lane],
+    surroundings: &Surroundings,
+) -> Vec<Client> {
     let items = match root.node("client").map(|node| &node.value) {
         None => return Vec::new(),
         Some(Value::List(items)) => items,
@@ -31,20 +37,35 @@ pub(super) fn read_all(root: &Section<'_>, reading: &Reading, lanes: &[Lane]) ->
     let told = root.node("presence").is_some();
     let mut read: Vec<(Client, &Place)> = Vec::new();
     for (index, node) in items.iter().enumerate() {
-        let Some(client) = one(index, node, reading, lanes, told) else { continue };
-        let same = |(other, _): &&(Client, _)| (other.uid, other.gid) == (client.uid, client.gid);
-        if let Some((other, place)) = read.iter().find(same) {
-            let key = format!("client.{}.uid", client.name);
+        let Some(client) = one(index, node, reading, (lanes, told), surroundings) else { continue };
+        let user = |client: &Client| client.uid.map(|uid| (uid, client.gid));
+        let clash = |name: &str, other: &Client, place: &Place, remedy: &str| {
+            let key = format!("client.{}.{name}", client.name);
             let problem = format!("is that of client {} ({place}) too", other.name);
-            let remedy = "make them one, or tell them apart by gid";
             reading.fault(&node.place, &key, problem, remedy);
+        };
+        let same =
+            |(other, _): &&(Client, _)| user(other).is_some() && user(other) == user(&client);
+        if let Some((other, place)) = read.iter().find(same) {
+            clash("uid", other, place, "make them one, or tell them apart by gid");
+        }
+        let same =
+            |(other, _): &&(Client, _)| client.token.is_some() && other.token == client.token;
+        if let Some((other, place)) = read.iter().find(same) {
+            clash("token", other, place, "give each a token of its own");
         }
         read.push((client, &node.place));
     }
     read.into_iter().map(|(client, _)| client).collect()
 }
 
-fn one(index: usize, node: &Node, reading: &Reading, lanes: &[Lane], told: bool) -> Option<Client> {
+fn one(
+    index: usize,
+    node: &Node,
+    reading: &Reading,
+    (lanes, told): (&[Lane], bool),
+    surroundings: &Surroundings,
+) -> Option<Client> {
     let Value::Table(table) = &node.value else {
         let problem = format!("is {}, not a client", node.value.kind());
         reading.fault(&node.place, &format!("client[{index}]"), problem, EXAMPLE);
@@ -56,11 +77,18 @@ fn one(index: usize, node: &Node, reading: &Reading, lanes: &[Lane], told: bool)
     };
     let section = Section::new(reading, table, node.place.clone(), "client", shown);
     let name = required(&section, "name", "\"his\"", id_part);
-    if section.node("uid").is_none() {
-        section.fault("uid", "is missing", "write for example uid = 991 (id -u USER says it)");
+    let (by_uid, by_token) = (section.node("uid").is_some(), section.node("token").is_some());
+    if !by_uid && !by_token {
+        let remedy =
+            "write for example uid = 991 (id -u USER says it), or a token for [listen.http]";
+        section.fault("uid", "is missing", remedy);
     }
     let uid = section.count("uid", 0, "991");
     let gid = section.count("gid", 0, "991");
+    if gid.is_some() && !by_uid {
+        section.fault("gid", "has no uid beside it", "add uid, or leave gid out");
+    }
+    let token = admin::token(&section, surroundings);
     let lanes = section.parsed("lanes", LANES, |value| allowed(value, lanes));
     let presence = section.flag("presence").unwrap_or(false);
     if presence && !told {
@@ -71,8 +99,9 @@ fn one(index: usize, node: &Node, reading: &Reading, lanes: &[Lane], told: bool)
     section.finish();
     Some(Client {
         name: name?,
-        uid: uid?,
+        uid,
         gid,
+        token,
         lanes,
         presence,
         records_per_second: records_per_second.and_then(NonZeroU32::new),

@@ -8,8 +8,8 @@ use super::fault::{ConfigError, Fault, Findings, Place, Warning};
 use super::section::{Reading, Section};
 use super::tree::Table;
 use super::{
-    Config, Listen, basic, budget, client, control, environment, lane, limits, merge, own, route,
-    tree, upstream,
+    Config, Listen, basic, budget, client, control, environment, lane, limits, listen_http, merge,
+    own, route, tree, upstream,
 };
 
 /// What a configuration depends on beside its files.
@@ -156,7 +156,7 @@ pub(super) fn prove(
         budget: root.section("budget").and_then(|section| budget::read(section, &lanes)),
         limits: limits::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
-        clients: client::read_all(&root, &reading, &lanes),
+        clients: client::read_all(&root, &reading, &lanes, surroundings),
         routes: route::read_all(&root, &reading, &lanes, transport),
         lanes,
         dead: basic::dead(part("dead")),
@@ -172,6 +172,7 @@ pub(super) fn prove(
         root.warn("upstream", message);
     }
     limits::check(&root, &config.limits, &config.lanes);
+    listen_http::check(&root, &config.clients);
     control::needs(&root);
     root.finish();
     let (findings, known) = reading.finish();

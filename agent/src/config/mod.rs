@@ -17,6 +17,7 @@ mod fault;
 mod front;
 mod lane;
 mod limits;
+mod listen_http;
 mod load;
 mod merge;
 mod nearest;
@@ -148,10 +149,21 @@ pub struct Listen {
     pub mode: u32,
     /// Control socket, mode 0600.
     pub control: PathBuf,
+    /// `[listen.http]`
+    pub http: Option<ListenHttp>,
     /// `[listen.mq_http]`
     pub mq_http: Option<MqHttp>,
     /// `[listen.admin]`
     pub admin: Option<Admin>,
+}
+
+/// `[listen.http]`: the intake's HTTP for apps of this machine without Unix sockets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenHttp {
+    /// A loopback address and a port.
+    pub address: SocketAddr,
+    /// Lets in whoever brings it, to all lanes; `None` where clients have tokens of their own.
+    pub token: Option<Secret>,
 }
 
 /// `[listen.mq_http]`: the MQ HTTP API for apps on this machine.
@@ -174,15 +186,18 @@ pub struct Admin {
     pub hosts: Vec<String>,
 }
 
-/// `[[client]]`: a user of this machine that may use the intake socket.
+/// `[[client]]`: an app of this machine that may use the intake, known by its user, its token, or
+/// both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Client {
     /// Name, part of its client id in presence events.
     pub name: String,
-    /// Its user.
-    pub uid: u32,
+    /// Its user, at the socket.
+    pub uid: Option<u32>,
     /// Its (primary) group, where one user runs several clients.
     pub gid: Option<u32>,
+    /// What its requests bring at [`ListenHttp`].
+    pub token: Option<Secret>,
     /// Lanes that it may use, never empty; `None`: all.
     pub lanes: Option<Vec<LaneName>>,
     /// Whether it is told when it is connected.
@@ -217,21 +232,6 @@ pub struct Upstream {
     pub proxy: Option<Proxy>,
 }
 
-/// An access key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: Secret,
-    /// STS token.
-    pub security_token: Option<Secret>,
-}
-
-/// Which records of a lane wait for each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
-    /// None.
 /// Access keys, or where they come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AccessKeys {
@@ -249,6 +249,21 @@ impl From<Credentials> for AccessKeys {
     }
 }
 
+/// An access key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its id.
+    pub id: String,
+    /// Its secret.
+    pub secret: Secret,
+    /// STS token.
+    pub security_token: Option<Secret>,
+}
+
+/// Which records of a lane wait for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// None.
     None,
     /// Those of one order key.
     Key,

@@ -235,13 +235,6 @@ impl<'a> Section<'a> {
         found.map(|(_, choice)| *choice)
     }
 
-    /// A setting or section of a later version that has no default: refused by name.
-    pub(super) fn not_built_at_all(&self, name: &str) {
-        if self.node(name).is_some() {
-            self.fault(name, "is not built yet in this version", "leave it out");
-        }
-    }
-
     /// Notes every setting that nobody asked for.
     pub(super) fn finish(self) {
         let known = self.reading.known.borrow();

@@ -1,5 +1,5 @@
-//! Who may use the intake socket, by what the kernel says of the process at its other end when it
-//! connected; and what each of them may.
+//! Who may use the intake: at its socket by what the kernel says of the process at its other end when
+//! it connected, over TCP by a token; and what each of them may.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -10,6 +10,7 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
+use sha2::{Digest as _, Sha256};
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::LaneName;
 use tokio::net::UnixStream;
@@ -50,7 +51,16 @@ pub(super) struct Clients {
 #[derive(Debug)]
 pub(super) struct Guest {
     client: Client,
+    /// Of its token.
+    digest: Option<Digest>,
     rate: Option<Rate>,
+}
+
+/// Digests are compared, so that the time it takes tells nothing of a token.
+pub(super) type Digest = [u8; 32];
+
+pub(super) fn digest(token: &str) -> Digest {
+    Sha256::digest(token).into()
 }
 
 /// What a connection may.
@@ -68,7 +78,8 @@ impl Clients {
     pub(super) fn new(clients: &[Client], register: Option<Register>) -> Self {
         let guest = |client: &Client| {
             let rate = client.records_per_second.map(Rate::new);
-            Arc::new(Guest { client: client.clone(), rate })
+            let digest = client.token.as_ref().map(|token| digest(token.reveal()));
+            Arc::new(Guest { client: client.clone(), digest, rate })
         };
         Self { guests: clients.iter().map(guest).collect(), register }
     }
@@ -100,9 +111,16 @@ impl Clients {
         }
     }
 
+    /// What whoever brings this token may; `None`: it is nobody's.
+    pub(super) fn holder(&self, token: &str) -> Option<Rights> {
+        let given = digest(token);
+        let guest = self.guests.iter().find(|guest| guest.digest == Some(given))?;
+        Some(Rights::Guest(Arc::clone(guest)))
+    }
+
     /// The client of that user and group, else that of the user.
     fn guest(&self, peer: Peer) -> Option<&Arc<Guest>> {
-        let mut of_user = self.guests.iter().filter(|guest| guest.client.uid == peer.uid);
+        let mut of_user = self.guests.iter().filter(|guest| guest.client.uid == Some(peer.uid));
         let of_group = of_user.clone().find(|guest| guest.client.gid == Some(peer.gid));
         of_group.or_else(|| of_user.find(|guest| guest.client.gid.is_none()))
     }

@@ -85,7 +85,7 @@ where
     ended.is_ok()
 }
 
-async fn answer(
+pub(super) async fn answer(
     request: Request<Incoming>,
     intake: &Intake,
     stop: CancellationToken,
@@ -271,7 +271,7 @@ fn stored(receipt: &Receipt, asked: Level) -> Response<Out> {
 }
 
 /// The answer to a request whose body nobody has read.
-fn refuse_unread(request: Request<Incoming>, refusal: &Refusal) -> Response<Out> {
+pub(super) fn refuse_unread(request: Request<Incoming>, refusal: &Refusal) -> Response<Out> {
     // Reading would invite the client to send the body after all.
     let expects = request.headers().contains_key(EXPECT);
     if !expects {

@@ -1,8 +1,8 @@
 //! The intake socket: local apps hand over records, and are answered once those are on disk.
 //!
 //! One Unix socket ([`socket`]), two dialects told apart by the first bytes (`listener`): HTTP/1.1
-//! with JSON (`http`, `ndjson`) and binary frames (`binary`); and, where configured, the MQ HTTP
-//! API on loopback (`front`). Who may use the socket, and for what, `clients` says. Every request
+//! with JSON (`http`, `ndjson`) and binary frames (`binary`); and, where configured, the same HTTP on
+//! loopback (`tcp`) and the MQ HTTP API there (`front`). Who may use the socket, and for what, `clients` says. Every request
 //! is proven (`verdict`) and handed to [`Intaking`], which the queue stands behind. What clients can make the agent hold,
 //! bodies being received, records waiting for the disk, answers nobody reads, is counted against
 //! one budget ([`admission`]); beyond it they are refused and asked to come back.
@@ -20,6 +20,7 @@ mod ndjson;
 mod queued;
 mod routing;
 pub mod socket;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -37,6 +38,7 @@ use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
 pub use self::front::{Front, FrontOptions, Instance, serve_mq_http};
 pub use self::listener::serve;
 pub use self::queued::Queued;
+pub use self::tcp::{Tcp, serve_tcp};
 
 /// How the intake serves HTTP, for the admin listener: one set of limits on connections, heads
 /// and stalls.
@@ -120,6 +122,8 @@ pub struct Options {
     pub clients: Vec<Client>,
     /// Where it is noted which clients are connected.
     pub register: Option<Register>,
+    /// A connection over TCP without a request that brings a token for this long is closed.
+    pub stranger_max: Duration,
     /// A connection without a request for this long is closed, and so is one whose request head
     /// or NDJSON line does not come on.
     pub idle_max: Duration,
@@ -148,6 +152,7 @@ impl Default for Options {
             routes: Vec::new(),
             clients: Vec::new(),
             register: None,
+            stranger_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(300),
             pause_max: Duration::from_secs(30),
             body_max: Duration::from_secs(600),

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 const INTAKE: &str = "intake";
 /// The control socket's.
 const CONTROL: &str = "control";
+/// That of `[listen.http]`.
+const HTTP: &str = "http";
 
 /// They were taken.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -25,6 +27,8 @@ pub struct Handed {
     pub intake: Option<OwnedFd>,
     /// Where operators look.
     pub control: Option<OwnedFd>,
+    /// Where records come in over TCP.
+    pub http: Option<OwnedFd>,
 }
 
 impl Handed {
@@ -47,7 +51,7 @@ impl Handed {
 
     /// Whether there are any.
     pub fn any(&self) -> bool {
-        self.intake.is_some() || self.control.is_some()
+        self.intake.is_some() || self.control.is_some() || self.http.is_some()
     }
 
     /// By their names. A unit that gives none means the intake.
@@ -57,14 +61,15 @@ impl Handed {
             Some(named.remove(at).1)
         };
         let control = take(&|name| name == CONTROL);
+        let http = take(&|name| name == HTTP);
         let intake = take(&|name| name == INTAKE).or_else(|| take(&|_| true));
         for (name, _) in named {
             tracing::warn!(
                 name,
-                "a socket of the service manager is not used; FileDescriptorName= is intake or control"
+                "a socket of the service manager is not used; FileDescriptorName= is intake, control or http"
             );
         }
-        Self { intake, control }
+        Self { intake, control, http }
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
     use super::*;
 
     /// Sockets with these names, and which of them became what.
-    fn sorted(names: &[&str]) -> [Option<String>; 2] {
+    fn sorted(names: &[&str]) -> [Option<String>; 3] {
         let open = |name: &&str| {
             let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
             ((*name).to_owned(), OwnedFd::from(socket))
@@ -83,7 +88,7 @@ mod tests {
         let named: Vec<(String, OwnedFd)> = names.iter().map(open).collect();
         let names: Vec<_> = named.iter().map(|(name, fd)| (fd.as_raw_fd(), name.clone())).collect();
         let handed = Handed::sorted(named);
-        [handed.intake, handed.control].map(|fd| {
+        [handed.intake, handed.control, handed.http].map(|fd| {
             let fd = fd?.as_raw_fd();
             names.iter().find(|(number, _)| *number == fd).map(|(_, name)| name.clone())
         })
@@ -92,10 +97,11 @@ mod tests {
     #[test]
     fn sockets_are_told_by_their_names_and_one_without_is_the_intake() {
         let some = |name: &str| Some(name.to_owned());
-        assert_eq!(sorted(&[]), [None, None]);
-        assert_eq!(sorted(&["control", "intake"]), [some("intake"), some("control")]);
-        assert_eq!(sorted(&["spillway.socket"]), [some("spillway.socket"), None]);
-        assert_eq!(sorted(&["other", "intake"]), [some("intake"), None]);
-        assert_eq!(sorted(&["control"]), [None, some("control")]);
+        assert_eq!(sorted(&[]), [None, None, None]);
+        assert_eq!(sorted(&["control", "intake"]), [some("intake"), some("control"), None]);
+        assert_eq!(sorted(&["spillway.socket"]), [some("spillway.socket"), None, None]);
+        assert_eq!(sorted(&["other", "intake"]), [some("intake"), None, None]);
+        assert_eq!(sorted(&["control"]), [None, some("control"), None]);
+        assert_eq!(sorted(&["http", "x"]), [some("x"), None, some("http")]);
     }
 }

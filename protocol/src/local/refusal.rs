@@ -45,6 +45,8 @@ pub enum Code {
     Timeout,
     /// No frame version is known to both sides.
     IncompatibleVersion,
+    /// No token, or nobody's. Only over TCP, where there are no frames.
+    NoToken,
 }
 
 impl Code {
@@ -52,6 +54,7 @@ impl Code {
     pub fn status(self) -> u16 {
         match self {
             Self::Malformed | Self::BadRecord | Self::UnknownLane | Self::NotBuiltYet => 400,
+            Self::NoToken => 401,
             Self::NotAllowed => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,

@@ -15,8 +15,9 @@ fn faults(text: &str) -> Vec<String> {
 fn plain(name: &str, uid: u32) -> Client {
     Client {
         name: name.to_owned(),
-        uid,
+        uid: Some(uid),
         gid: None,
+        token: None,
         lanes: None,
         presence: false,
         records_per_second: None,
@@ -35,7 +36,7 @@ fn a_client_has_all_lanes_and_no_bound_unless_it_says_so() {
     assert_eq!(config.clients[0], plain("his", 991));
     assert_eq!(lab.lanes.as_deref(), Some(&[config.lanes[1].name.clone()][..]));
     let rate = lab.records_per_second.map(u32::from);
-    assert_eq!((lab.uid, lab.gid, lab.presence, rate), (0, Some(7), true, Some(5)));
+    assert_eq!((lab.uid, lab.gid, lab.presence, rate), (Some(0), Some(7), true, Some(5)));
     assert_eq!(config.presence.unwrap().linger.as_secs(), 30);
     assert_eq!(Setup::new(SMALL).good().clients, []);
 }
@@ -51,7 +52,8 @@ fn every_fault_is_told_at_once_with_its_line_and_key() {
     assert_eq!(
         faults(&text),
         [
-            "8: client.a b.uid: is missing; write for example uid = 991 (id -u USER says it)",
+            "8: client.a b.uid: is missing; write for example uid = 991 (id -u USER says it), or a \
+             token for [listen.http]",
             "9: client.a b.name: holds ' '; letters, digits, _ and - are taken; \
              write for example \"his\"",
             "12: client.his.uid: is a text, not a whole number; write for example 991",
@@ -104,7 +106,7 @@ fn later_files_and_the_environment_change_clients_by_name() {
         .file("conf.d/more.toml", more)
         .variable("SPILLWAY__CLIENT__HIS_APP__RECORDS_PER_SECOND", "7");
     let clients = setup.good().clients;
-    assert_eq!((clients[0].uid, clients[0].lanes.as_ref().map(Vec::len)), (992, Some(1)));
+    assert_eq!((clients[0].uid, clients[0].lanes.as_ref().map(Vec::len)), (Some(992), Some(1)));
     assert_eq!(clients[0].records_per_second.map(u32::from), Some(7));
     assert_eq!(clients[1], plain("lab", 5));
     let twice = "[[client]]\nname = \"lab\"\nuid = 5\n".repeat(2);

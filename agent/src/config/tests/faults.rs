@@ -330,21 +330,6 @@ fn report_and_presence_are_checked_like_lanes_and_their_lane_is_nobodys() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_by_name() {
-    for (text, key) in [
-        ("[listen.http]\naddress = \"127.0.0.1:9466\"", "1: listen.http"),
-        (&format!("{HTTP}credentials = []"), "5: upstream.credentials"),
-        (&format!("{HTTP}credential_command = \"x\""), "5: upstream.credential_command"),
-    ] {
-        let text = text.to_owned();
-        let whole = if text.contains("[[lane]]") { text } else { format!("{text}\n{SMALL}") };
-        let found = Setup::new(&whole).variable("KEY", "k").faults();
-        let expected = format!("spillway.toml:{key}: is not built yet in this version; ");
-        assert!(found.len() == 1 && found[0].starts_with(&expected), "{found:#?}");
-    }
-}
-
-#[test]
 fn the_age_at_which_records_are_given_up_is_a_time_or_none() {
     let with = |ttl: &str| Setup::new(&format!("{}ttl = {ttl}", lane_a()));
     for (ttl, expected) in [

@@ -18,7 +18,7 @@ impl From<Local> for Refusal {
             | Kind::NotAttempted
             | Kind::UnsupportedMediaType
             | Kind::IncompatibleVersion => Code::InvalidArgument,
-            Kind::NotAllowed => Code::AccessDenied,
+            Kind::NotAllowed | Kind::NoToken => Code::AccessDenied,
             Kind::NotFound | Kind::MethodNotAllowed => Code::InvalidRequestURL,
             Kind::Timeout => Code::RequestTimeout,
             Kind::OverRate | Kind::Overloaded => Code::QpsLimitExceeded,

@@ -21,8 +21,9 @@ fn client(name: &str, uid: u32, lanes: &[&str]) -> config::Client {
     let lane = |lane: &&str| LaneName::parse(*lane).unwrap();
     config::Client {
         name: name.to_owned(),
-        uid,
+        uid: Some(uid),
         gid: None,
+        token: None,
         lanes: (!lanes.is_empty()).then(|| lanes.iter().map(lane).collect()),
         presence: false,
         records_per_second: None,

@@ -1,0 +1,85 @@
+//! The intake over TCP that the configuration describes.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::net::sockopt;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, ListenHttp, Secret};
+use crate::intake::{Intake, Tcp};
+
+/// Nobody can be listened to there.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The address is taken or not this machine's.
+    #[error("[listen.http]: cannot listen on {address}: {source}; choose another port")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The service manager passed something else.
+    #[error(
+        "[listen.http]: the service manager passed no listening TCP socket of this machine alone; give its socket unit ListenStream={address}"
+    )]
+    NotLoopback {
+        /// The address that was to be.
+        address: SocketAddr,
+    },
+}
+
+/// Takes the socket that the service manager passed, or listens, if the configuration asks for it.
+pub(super) async fn bind(
+    settings: Option<&ListenHttp>,
+    handed: Option<OwnedFd>,
+) -> Result<Option<TcpListener>, BindError> {
+    let Some(&ListenHttp { address, .. }) = settings else {
+        return Ok(None);
+    };
+    match handed {
+        Some(handed) => take(handed).map(Some).ok_or(BindError::NotLoopback { address }),
+        None => {
+            let listener = TcpListener::bind(address).await;
+            listener.map(Some).map_err(|source| BindError::Listen { address, source })
+        }
+    }
+}
+
+fn take(handed: OwnedFd) -> Option<TcpListener> {
+    sockopt::socket_acceptconn(&handed).ok().filter(|listens| *listens)?;
+    let listener = std::net::TcpListener::from(handed);
+    listener.set_nonblocking(true).ok()?;
+    let loopback = listener.local_addr().ok()?.ip().is_loopback();
+    loopback.then(|| TcpListener::from_std(listener).ok())?
+}
+
+/// What stands before `intake`, if the configuration asks for it.
+pub(super) fn before(config: &Config, intake: &Intake) -> Option<Tcp> {
+    let ListenHttp { address, token } = config.listen.http.as_ref()?;
+    Some(Tcp::new(intake.clone(), *address, token.as_ref().map(Secret::reveal)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> ListenHttp {
+        ListenHttp { address: "127.0.0.1:9466".parse().unwrap(), token: None }
+    }
+
+    #[tokio::test]
+    async fn what_the_service_manager_passed_is_taken_if_it_listens_on_this_machine_alone() {
+        let passed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = passed.local_addr().unwrap().port();
+        let taken = bind(Some(&settings()), Some(passed.into())).await.unwrap().unwrap();
+        assert_eq!(taken.local_addr().unwrap().port(), port);
+        let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
+        for wrong in [OwnedFd::from(open), OwnedFd::from(unix)] {
+            let error = bind(Some(&settings()), Some(wrong)).await.unwrap_err();
+            assert!(error.to_string().contains("ListenStream=127.0.0.1:9466"), "{error}");
+        }
+    }
+}
