@@ -167,6 +167,8 @@ async fn one_key_takes_the_others_place_under_load_and_nothing_is_held() {
     case.assert_hidden(&[SECRET, "next-secret", "third-secret"]).await;
     let said = case.gateway.said("status").await;
     assert!(said.contains("1 of 2 in use; refused: 2"), "{said}");
+    let why = case.gateway.said("why").await;
+    assert!(why.contains("with access key 1 of 2"), "{why}");
     let warned = case.gateway.command("status --check").await;
     assert_eq!(warned.status.code(), Some(1), "{warned:?}");
 }

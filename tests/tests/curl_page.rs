@@ -9,12 +9,16 @@ use std::process::Stdio;
 use spillway_protocol::local::Code;
 use spillway_tests::broker::HttpBroker;
 use spillway_tests::gateway::{Gateway, PATIENCE};
+use spillway_tests::port;
 use tokio::process::Command;
 
 /// From here on the page has a link.
 const LINK_IS_BACK: &str = "## When RocketMQ has it";
 /// What the page begins with, and the test has its own of.
 const SOCKET: &str = "SOCKET=/run/spillway/spillway.sock";
+/// The same of the address.
+const HTTP: &str = "HTTP=http://127.0.0.1:9466\n";
+const TOKEN: &str = "0123456789abcdef";
 /// Refusals that HTTP never gives.
 const NOT_HTTP: [&str; 2] = ["not_built_yet", "incompatible_version"];
 
@@ -43,6 +47,10 @@ fn matches(said: &str, found: &str) -> bool {
 
 async fn run(gateway: &Gateway, commands: &str) -> String {
     let mut bash = Command::new("bash");
+    let commands = &commands.replace(HTTP, "");
+    let config = std::fs::read_to_string(gateway.file("spillway.toml")).unwrap();
+    let address = config.split("listen.http.address = \"").nth(1).unwrap().split('"').next();
+    bash.env("HTTP", format!("http://{}", address.unwrap()));
     bash.args(["-c", commands]).env("SOCKET", gateway.socket()).current_dir(gateway.file(""));
     bash.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, bash.output()).await.expect(commands).unwrap();
@@ -73,9 +81,14 @@ async fn every_command_is_answered_as_the_page_says() {
     broker.stop().await;
     let pace = "[drain]\nadaptive = false\nreconnect_spread = \"0s\"\n\
                 [backoff]\ninitial = \"50ms\"\nmax = \"200ms\"\n";
-    let mut gateway = Gateway::new(&format!("{}{pace}{lanes}", broker.upstream()));
+    let http = format!(
+        "listen.http.address = \"127.0.0.1:{}\"\nlisten.http.token = \"{TOKEN}\"\n",
+        port::free()
+    );
+    let mut gateway = Gateway::new(&format!("{http}{}{pace}{lanes}", broker.upstream()));
+    std::fs::write(gateway.file("http_token"), TOKEN).unwrap();
     gateway.start_ready().await;
-    assert_eq!(compare(&gateway, offline).await, 10);
+    assert_eq!(compare(&gateway, offline).await, 12);
     broker.restart().await;
     assert_eq!(compare(&gateway, online).await, 1);
     gateway.until_delivered(PATIENCE).await;

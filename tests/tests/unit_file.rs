@@ -2,12 +2,14 @@
 //! systemd's own judgement. Needs systemd-analyze and strace, not a running systemd.
 
 use std::collections::BTreeSet;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use spillway_tests::app::{drafts, hand_over};
-use spillway_tests::broker::HttpBroker;
+use spillway_tests::broker::{HttpBroker, INSTANCE, KEY, SECRET};
 use spillway_tests::gateway::{Gateway, PATIENCE, binary};
 use spillway_tests::ledger::Ledger;
 
@@ -142,12 +144,22 @@ async fn the_filter_lets_through_what_the_agent_calls() {
     let trace = tempfile::NamedTempFile::new().unwrap();
     let file = trace.path().to_str().unwrap();
     let broker = HttpBroker::start().await;
-    let mut gateway = Gateway::new(&format!(
-        "{}[drain]\nreconnect_spread = \"0s\"\n[audit]\n[report]\ntopic = \"report\"\n\
-         [[lane]]\nname = \"main\"\ntopic = \"main\"\n",
-        broker.upstream()
-    ))
-    .wrapped(&["strace", "-f", "-qq", "-o", file, "--"]);
+    let upstream =
+        format!("[upstream]\nendpoint = \"{}\"\ninstance_id = \"{INSTANCE}\"\n", broker.endpoint());
+    let mut gateway = Gateway::new("");
+    let command = gateway.file("get-key");
+    let script = format!(
+        "#!/bin/sh\ncurl -sf -o /dev/null {}/_keys && date >&2 && cat <<END\n\
+         {{\"access_key_id\": \"{KEY}\", \"access_key_secret\": \"{SECRET}\"}}\nEND\n",
+        broker.endpoint()
+    );
+    std::fs::write(&command, script).unwrap();
+    std::fs::set_permissions(&command, Permissions::from_mode(0o700)).unwrap();
+    gateway.configure(&format!(
+        "{upstream}credential_command = [{command:?}]\n[drain]\nreconnect_spread = \"0s\"\n[audit]\n[report]\ntopic = \"report\"\n\
+         [[lane]]\nname = \"main\"\ntopic = \"main\"\n"
+    ));
+    gateway = gateway.wrapped(&["strace", "-f", "-qq", "-o", file, "--"]);
     let pid = gateway.start_ready().await.pid;
     hand_over(&gateway.socket(), &Ledger::default(), "main", drafts("r", 0..50)).await;
     gateway.until_delivered(PATIENCE).await;
@@ -160,6 +172,7 @@ async fn the_filter_lets_through_what_the_agent_calls() {
         (!name.is_empty() && name.chars().all(is_name)).then(|| name.to_owned())
     });
     let used: BTreeSet<String> = named.collect();
+    assert!(used.contains("execve") && used.contains("dup2"), "{used:?}");
     assert!(used.contains("accept4") && used.contains("fdatasync"), "{used:?}");
     assert_eq!(&used - &let_through(), BTreeSet::new());
 }

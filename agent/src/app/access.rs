@@ -127,7 +127,11 @@ mod tests {
         let outcome = upstream.send(&message()).await;
         assert!(matches!(outcome, Outcome::Misconfigured { .. }), "{outcome:?}");
         std::fs::write(&secret, "right\n").unwrap();
-        let outcome = upstream.send(&message()).await;
+        // Unless it was seen before, the refusal has it read, and the record is to be sent again.
+        let mut outcome = upstream.send(&message()).await;
+        if matches!(outcome, Outcome::OtherKey { .. }) {
+            outcome = upstream.send(&message()).await;
+        }
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     }
 }

@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use spillway_protocol::dial::{Carried, CertificateTime};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{UpstreamError, access};
+use super::{UpstreamError, access, keys, network};
 use crate::clock::WallClock;
 use crate::config::{self, Config, Transport};
+use crate::drain::DrainHandle;
 use crate::known_time::KnownTime;
 use crate::upstream::grpc::GrpcUpstream;
 use crate::upstream::http::HttpUpstream;
@@ -23,6 +26,17 @@ pub fn upstream(
     let time = KnownTime::load(&config.gateway.data_dir).certificates();
     let source = upstream.access.command.as_ref().map(|words| access::command(words, clock));
     Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, source)
+}
+
+/// Tells `drain` what becomes of the way and of its access keys, until `stop`.
+pub(super) fn follow(
+    upstream: &Arc<dyn Upstream>,
+    drain: &Arc<DrainHandle>,
+    stop: &CancellationToken,
+) -> [JoinHandle<()>; 2] {
+    let (far, drain, stop) = (upstream.clone(), drain.clone(), stop.clone());
+    let keys = keys::follow(far.clone(), drain.clone(), stop.clone());
+    [tokio::spawn(keys), tokio::spawn(network::follow(far, drain, stop))]
 }
 
 /// What ways to the far end are made with.

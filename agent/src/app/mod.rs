@@ -160,8 +160,7 @@ impl Agent {
         let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
         let intake = self::intake(&config, queue.clone(), report.clone(), register, files.clone());
         let desk = desk(&config, &queue, &report, &drain, clock.clone());
-        let front = front::before(&config, &intake, &clock);
-        let http = listen_http::before(&config, &intake);
+        let over_tcp = doors.tcp.serve(&config, &intake, &clock, &stop);
         let intake_ended = CancellationToken::new();
         let serving = intake::serve(doors.intake, intake, stop.clone());
         let serving = until_ended(serving, intake_ended.clone().drop_guard());
@@ -175,17 +174,8 @@ impl Agent {
             tokio::spawn(degrade::run(degrading, stop.clone())),
             tokio::spawn(beside::finish(takeovers, stop.clone())),
         ];
-        if let Some(upstream) = upstream {
-            let keys = keys::follow(upstream.clone(), drain.clone(), stop.clone());
-            let network = network::follow(upstream, drain.clone(), stop.clone());
-            servers.extend([tokio::spawn(keys), tokio::spawn(network)]);
-        }
-        if let Some((listener, http)) = doors.http.zip(http) {
-            servers.push(tokio::spawn(intake::serve_tcp(listener, http, stop.clone())));
-        }
-        if let Some((listener, front)) = doors.front.zip(front) {
-            servers.push(tokio::spawn(intake::serve_mq_http(listener, front, stop.clone())));
-        }
+        servers.extend(over_tcp);
+        servers.extend(upstream.into_iter().flat_map(|far| far::follow(&far, &drain, &stop)));
         let seen = Seen::new(&report, &stop, &intake_ended);
         let admin = doors.admin.zip(config.listen.admin.as_ref());
         let admin = admin.map(|(listener, settings)| Admin::start(listener, settings, seen, files));

@@ -69,21 +69,32 @@ pub async fn run(
     clock: &dyn WallClock,
 ) -> Result<Brought, CommandError> {
     let mut child = start(words).map_err(CommandError::Start)?;
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let Ok(ended) = timeout(deadline, outcome(&mut child)).await else {
-        // Not yet waited for, so the group is still its own.
-        if let Some(group) = group {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
+        drop(group);
         let _ = child.wait().await;
         return Err(CommandError::Deadline(deadline));
     };
     let (status, answer, said) = ended.map_err(CommandError::Read)?;
+    // It was waited for, so its number may be another's.
+    group.0 = None;
     words::log(&words[0], &said, &answer);
     match answer.len() as u64 {
         _ if !status.success() => Err(CommandError::Failed(status)),
         0..=ANSWER_MAX => Ok(answer::read(&answer, clock)?),
         _ => Err(CommandError::TooMuch),
+    }
+}
+
+/// The program and its children; dropped before the program has ended, it kills them.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Perhaps all have ended by themselves.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
     }
 }
 
@@ -146,6 +157,19 @@ mod tests {
         let script = format!("sleep 600 & echo $! > {}; wait", file.display());
         let ended = shell(&script, Duration::from_millis(500)).await;
         assert!(matches!(ended, Err(CommandError::Deadline(_))), "{ended:?}");
+        until_gone(&file).await;
+        // Nobody waits for the key any more.
+        std::fs::remove_file(&file).unwrap();
+        let run = tokio::spawn(async move { shell(&script, DEADLINE).await });
+        while !std::fs::read_to_string(&file).is_ok_and(|pid| pid.ends_with('\n')) {
+            tokio::task::yield_now().await;
+        }
+        run.abort();
+        until_gone(&file).await;
+    }
+
+    /// Until the process whose number stands there has ended.
+    async fn until_gone(file: &std::path::Path) {
         let pid = std::fs::read_to_string(file).unwrap();
         let status = format!("/proc/{}/stat", pid.trim());
         while let Ok(stat) = std::fs::read_to_string(&status) {

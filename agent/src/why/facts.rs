@@ -1,7 +1,7 @@
 //! What the sentences are made of. Times are seconds, rounded up where they are still to come.
 
 use serde::Serialize;
-use spillway_protocol::local::status::{Degraded, Freshness, Hold, Link, Pace, Rates};
+use spillway_protocol::local::status::{AccessKeys, Degraded, Freshness, Hold, Link, Pace, Rates};
 
 /// The agent as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -16,6 +16,8 @@ pub struct Gateway {
     pub mute: Option<String>,
     /// The mistake that holds the whole link.
     pub hold: Option<Hold>,
+    /// How the access keys stand, where there are any.
+    pub access_keys: Option<AccessKeys>,
     /// What the pace allows.
     pub pace: Pace,
     /// What went in and out lately.

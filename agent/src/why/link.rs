@@ -26,7 +26,7 @@ fn cause(facts: &Gateway, lanes: &[Lane]) -> Cause {
         return Cause::new(state, format!("{why}; {waiting}"), help);
     }
     let since = facts.link.as_ref().map(|link| time(link.since_s)).unwrap_or_default();
-    let reached = format!("RocketMQ has been reached for {since}");
+    let reached = format!("RocketMQ has been reached for {since}{}", key(facts));
     if facts.waiting == 0 {
         return Cause::new(State::Idle, format!("{reached}, and {waiting}"), "nothing to do");
     }
@@ -36,4 +36,17 @@ fn cause(facts: &Gateway, lanes: &[Lane]) -> Cause {
         false => pace.help,
     };
     Cause::new(State::Leaving, format!("{reached}, and {waiting}: {}", pace.why), help)
+}
+
+/// The access key in use, where it is one of several or ends by itself.
+fn key(facts: &Gateway) -> String {
+    let keys = facts.access_keys.as_ref();
+    let Some((keys, number)) = keys.and_then(|keys| Some((keys, keys.in_use?))) else {
+        return String::new();
+    };
+    let ends = keys.expires_in_s.map(|s| format!(", which ends in {}", time(s)));
+    match keys.of > 1 || ends.is_some() {
+        true => format!(" with access key {number} of {}{}", keys.of, ends.unwrap_or_default()),
+        false => String::new(),
+    }
 }

@@ -1,6 +1,8 @@
 //! Case by case: what is said of which facts.
 
-use spillway_protocol::local::status::{Degraded, Freshness, Hold, Link, LinkState, Pace, Rates};
+use spillway_protocol::local::status::{
+    AccessKeys, Degraded, Freshness, Hold, Link, LinkState, Pace, Rates,
+};
 
 use super::facts::{
     Bounds, Budget, Failure, Gateway, Head, Key, Lane, Letter, Loss, Lot, Part, Record, Stopped,
@@ -244,6 +246,22 @@ fn a_budget_that_is_used_and_one_that_is_reserved() {
     let none = Gateway { budget: Some(none), ..up };
     let none = super::lane(&none, &Lane { budget_stopped: true, ..lane() }, false);
     assert!(none.why.ends_with("is too little for its next record."), "{none:?}");
+}
+
+#[test]
+fn which_of_several_keys_is_in_use_is_told_and_of_a_single_one_when_it_ends() {
+    let with = |in_use, of, expires_in_s| {
+        let keys = AccessKeys { in_use, of, expires_in_s, ..AccessKeys::default() };
+        let idle = Gateway { waiting: 0, access_keys: Some(keys), ..online() };
+        super::link(&idle, &[]).why
+    };
+    let reached = "RocketMQ has been reached for 3 min";
+    assert_eq!(with(Some(1), 1, None), format!("{reached}, and nothing waits."));
+    let second = format!("{reached} with access key 2 of 2, and nothing waits.");
+    assert_eq!(with(Some(2), 2, None), second);
+    let ends =
+        format!("{reached} with access key 1 of 1, which ends in 50 min, and nothing waits.");
+    assert_eq!(with(Some(1), 1, Some(3000)), ends);
 }
 
 #[test]

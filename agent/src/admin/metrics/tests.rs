@@ -44,6 +44,7 @@ pub(in crate::admin) fn full() -> Status {
                  "queue_delay_ms": 40, "reject_share": 0.125, "paused_s": 6, "slot_s": 12,
                  "reason": "r"},
         "open_files": {"open": 40, "max": 1024, "refused": 2},
+        "access_keys": {"in_use": 2, "of": 2, "refused": [1], "expires_in_s": 60, "fault": null},
         "drained_in_s": 120, "first_send_in_s": 33, "clock_offset_s": -2,
     });
     serde_json::from_value(status).unwrap()
@@ -101,6 +102,10 @@ fn what_status_shows_is_there_in_base_units() {
         ("spillway_budget_limit_bytes", 100.0),
         ("spillway_clock_offset_seconds", -2.0),
         ("spillway_control_fault", 1.0),
+        ("spillway_access_key_in_use", 2.0),
+        ("spillway_access_keys_refused", 1.0),
+        ("spillway_access_key_expires_seconds", 60.0),
+        ("spillway_access_key_fault", 0.0),
         ("spillway_open_files_max", 1024.0),
         ("spillway_connections_refused_total", 2.0),
         ("spillway_build_info{version=\"1.2.3\"}", 1.0),
@@ -123,11 +128,13 @@ fn each_family_has_a_value_where_there_is_one_and_none_where_there_is_not() {
         assert!(!(family.samples)(&status).is_empty(), "{} is never there", family.name);
     }
     let mut bare = status;
-    (bare.own, bare.control, bare.budget) = (None, None, None);
+    (bare.own, bare.control, bare.budget, bare.access_keys) = (None, None, None, None);
     (bare.first_send_in_s, bare.drained_in_s, bare.clock_offset_s) = (None, None, None);
     let said = text(&bare);
     series(&said);
-    for absent in ["first_send", "drained", "clock", "control", "budget", "wire", "_agent"] {
+    for absent in
+        ["first_send", "drained", "clock", "control", "budget", "wire", "_agent", "access"]
+    {
         assert!(!said.contains(&format!("spillway_{absent}_")), "{absent}: {said}");
     }
 }

@@ -57,6 +57,7 @@ impl Inquiry {
         facts::Gateway {
             hold: held.and_then(|lane| lane.hold.clone()),
             mute: mute_reason(&drain.link).map(str::to_owned),
+            access_keys: status.access_keys,
             pace: status.pace,
             rates: status.rates,
             budget: status.budget.filter(|_| self.has_budget).map(|budget| facts::Budget {

@@ -10,7 +10,7 @@ pub(super) fn is_news(keys: &AccessKeys) -> bool {
     *keys != one
 }
 
-/// `2 of 2 in use, ends in 50 min; refused: 1`.
+/// `2 of 2 in use, ends in 50m; refused: 1`.
 pub(super) fn line(keys: &AccessKeys) -> String {
     let mut text = match keys.in_use {
         Some(number) => format!("{number} of {} in use", keys.of),
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(warning(&two).unwrap(), "access key 2 of 2 in use; refused: 1");
         let fault = Some("credential_command /x: failed".to_owned());
         let ends = AccessKeys { expires_in_s: Some(60), fault, ..one };
-        assert_eq!(line(&ends), "1 of 1 in use, ends in 1 min; credential_command /x: failed");
+        assert_eq!(line(&ends), "1 of 1 in use, ends in 1m; credential_command /x: failed");
         let none = AccessKeys { in_use: None, refused: vec![1, 2], of: 2, ..AccessKeys::default() };
         assert_eq!(line(&none), "none of 2 in use; refused: 1, 2");
         assert!(warning(&none).is_none());

@@ -39,6 +39,71 @@ async fn a_refused_signature_holds_everything_and_goes_on_by_itself() {
     assert_eq!(handle.status().lanes[0].hold, None);
 }
 
+fn other_key() -> Outcome {
+    Outcome::OtherKey { reason: "no such key".to_owned() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_key_costs_a_send_and_holds_nothing_and_breaks_no_order() {
+    let options = options(vec![lane("a", Order::None), lane("b", Order::Lane)]);
+    let queue = queue(&options);
+    let mut refused = 0;
+    let upstream = FakeUpstream::new(move |_, at| match (5..6).contains(&at.as_secs()) {
+        true if refused < 20 => {
+            refused += 1;
+            (MS * 50, other_key())
+        }
+        _ => (MS * 50, delivered()),
+    });
+    let handle = spawn(options, &queue, &upstream);
+    queue.fill(0, 300);
+    queue.fill(1, 100);
+    for _ in 0..600 {
+        sleep(MS * 20).await;
+        let status = handle.status();
+        assert_ne!(status.link.state, LinkState::Held);
+        assert!(status.lanes.iter().all(|lane| lane.hold.is_none()));
+    }
+    drained(&queue, SECOND * 180).await;
+    assert_eq!((queue.delivered().len(), queue.most_attempts()), (400, 0));
+    let sends = upstream.seen().len();
+    assert!((401..=420).contains(&sends), "{sends}");
+    let of_b: Vec<usize> =
+        queue.delivered().iter().filter(|(lane, _)| *lane == 1).map(|(_, at)| *at).collect();
+    assert!(of_b.is_sorted(), "{of_b:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_link_stays_held_while_each_key_is_tried_and_other_keys_are_asked_at_once() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let good = Arc::new(AtomicBool::new(false));
+    let (known, mut sent) = (good.clone(), 0);
+    let upstream = FakeUpstream::new(move |_, _| {
+        sent += 1;
+        match (known.load(Relaxed), sent % 2) {
+            (true, _) => (MS * 50, delivered()),
+            (false, 1) => (MS * 50, other_key()),
+            (false, _) => (MS * 50, wrong(Scope::Link, "credentials")),
+        }
+    });
+    let handle = spawn(options, &queue, &upstream);
+    queue.fill(0, 10);
+    until(&handle, LinkState::Held).await;
+    for _ in 0..1000 {
+        sleep(MS * 200).await;
+        assert_eq!(handle.status().link.state, LinkState::Held);
+    }
+    assert!(handle.status().link.since_s >= 199, "held all the time");
+    good.store(true, Relaxed);
+    let before = upstream.seen().len();
+    handle.rekeyed();
+    sleep(MS * 200).await;
+    assert!(upstream.seen().len() > before, "asked at once");
+    drained(&queue, SECOND * 180).await;
+    assert_eq!((queue.delivered().len(), queue.most_attempts()), (10, 0));
+}
+
 #[tokio::test(start_paused = true)]
 async fn five_thousand_records_for_a_topic_of_another_type_are_held_not_thrown_away() {
     for order in [Order::None, Order::Key, Order::Lane] {

@@ -31,6 +31,7 @@ fn outcome(rng: &mut StdRng, at: Duration, wrong: bool) -> Outcome {
         14..24 => refused("ambiguous", false),
         24 => misconfigured(Scope::Topic, "topic_missing"),
         25 => misconfigured(Scope::Link, "credentials"),
+        26..28 => Outcome::OtherKey { reason },
         _ => delivered(),
     }
 }
