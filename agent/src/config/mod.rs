@@ -22,6 +22,8 @@ mod load;
 mod merge;
 mod nearest;
 mod own;
+#[cfg(test)]
+mod reference;
 mod route;
 mod secret;
 mod section;

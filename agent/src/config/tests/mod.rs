@@ -26,38 +26,38 @@ use super::{Config, Warning, load};
 const SMALL: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\n";
 
 /// A folder with `spillway.toml`, what lies beside it, and an environment.
-struct Setup {
+pub(super) struct Setup {
     folder: TempDir,
     variables: BTreeMap<String, String>,
 }
 
 impl Setup {
-    fn new(main: &str) -> Self {
+    pub(super) fn new(main: &str) -> Self {
         let setup = Self { folder: tempfile::tempdir().unwrap(), variables: BTreeMap::new() };
         setup.file("spillway.toml", main).file("machine-id", "0123456789abcdef0123456789abcdef\n")
     }
 
-    fn file(self, name: &str, content: &str) -> Self {
+    pub(super) fn file(self, name: &str, content: &str) -> Self {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
         self
     }
 
-    fn variable(mut self, name: &str, value: &str) -> Self {
+    pub(super) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn surroundings(&self) -> Surroundings {
+    pub(super) fn surroundings(&self) -> Surroundings {
         Surroundings { variables: self.variables.clone(), machine_id: self.path("machine-id") }
     }
 
-    fn load(&self) -> Result<(Config, Vec<Warning>), String> {
+    pub(super) fn load(&self) -> Result<(Config, Vec<Warning>), String> {
         load(&self.path("spillway.toml"), &self.surroundings()).map_err(|e| self.bare(&e))
     }
 
@@ -67,12 +67,12 @@ impl Setup {
     }
 
     #[track_caller]
-    fn good(&self) -> Config {
+    pub(super) fn good(&self) -> Config {
         self.load().map(|(config, _)| config).unwrap()
     }
 
     #[track_caller]
-    fn faults(&self) -> Vec<String> {
+    pub(super) fn faults(&self) -> Vec<String> {
         let text = self.load().unwrap_err();
         text.lines().map(str::to_owned).collect()
     }
