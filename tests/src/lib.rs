@@ -45,6 +45,7 @@ mod server;
 pub mod sieve;
 pub mod tls;
 pub mod trace;
+pub mod transcript;
 
 /// Whether the long loops are wanted (`tests/run --full`).
 pub fn full() -> bool {

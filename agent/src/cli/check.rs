@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::exit::finish;
-use super::{ConfigFile, Exit, doctor, load};
-use crate::config::{Config, EncryptionKey, Gateway};
+use super::{ConfigFile, Exit, doctor, load, output};
+use crate::config::{self, Config, EncryptionKey, Gateway, Surroundings};
 use crate::queue::{self, KeyId, Level, Standing};
 
 /// Arguments of `check`.
@@ -17,9 +18,15 @@ pub(super) struct Check {
     /// Looks at clock, name resolution, TLS, signature, topics and disk too; publishes nothing
     #[arg(long)]
     connect: bool,
+    /// Prints JSON: faults and warnings, and with --connect what was found
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) async fn run(args: Check) -> Exit {
+    if args.json {
+        return in_json(&args).await;
+    }
     let config = match load(&args.file.config) {
         Ok(config) => config,
         Err(failure) => return failure.report(),
@@ -28,6 +35,30 @@ pub(super) async fn run(args: Check) -> Exit {
         return doctor::examine(&config).await;
     }
     finish(Ok(format!("{}: valid\n{}", args.file.config.display(), summary(&config))))
+}
+
+async fn in_json(args: &Check) -> Exit {
+    let said = |place: &config::Place, key: &str, problem: &str, remedy: Option<&str>| json!({ "place": place.to_string(), "key": key, "problem": problem, "remedy": remedy });
+    let (config, warnings) = match config::load(&args.file.config, &Surroundings::of_process()) {
+        Ok(good) => good,
+        Err(error) => {
+            let fault = |f: &config::Fault| said(&f.place, &f.key, &f.problem, Some(&f.remedy));
+            let faults: Vec<Value> = error.faults.iter().map(fault).collect();
+            output::out(&output::json(&json!({ "valid": false, "faults": faults })));
+            return Exit::Configuration;
+        }
+    };
+    let warning = |w: &config::Warning| said(&w.place, &w.key, &w.message, None);
+    let warnings: Vec<Value> = warnings.iter().map(warning).collect();
+    let mut answer = json!({ "valid": true, "faults": [], "warnings": warnings });
+    let mut exit = Exit::Done;
+    if args.connect {
+        let findings = doctor::findings(&config).await;
+        exit = doctor::exit(&findings);
+        answer["findings"] = findings.iter().map(doctor::json).collect();
+    }
+    output::out(&output::json(&answer));
+    exit
 }
 
 /// What the folder is written at, as far as this user may read it, and what in it is newer.

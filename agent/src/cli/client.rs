@@ -142,11 +142,18 @@ pub(super) fn exit_of(status: u16) -> Exit {
 }
 
 fn unreachable(socket: &Path, option: &str, error: &std::io::Error) -> Failure {
+    let denied = |whom: &str| {
+        let message = format!(
+            "{}: this user may not connect: {error}; run this as root, or as {whom}",
+            socket.display()
+        );
+        Failure::new(Exit::NotPermitted, message)
+    };
     let (exit, remedy) = match error.kind() {
-        ErrorKind::PermissionDenied => (
-            Exit::NotPermitted,
-            "run this as root, or as a user whom the socket's mode admits".to_owned(),
-        ),
+        ErrorKind::PermissionDenied if option == "--control" => {
+            return denied("the agent's own user");
+        }
+        ErrorKind::PermissionDenied => return denied("a user whom the socket's mode admits"),
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
             (Exit::Unreachable, format!("start the agent, or name its socket with {option} PATH"))
         }

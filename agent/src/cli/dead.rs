@@ -14,9 +14,9 @@ use crate::control::api::{Accepted, Action, Done, Filter, Letter, Letters, PAGE_
 /// Subcommands of `dead`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Dead {
-    /// Dead letters and their reasons, oldest first
+    /// Lists dead letters and their reasons, oldest first
     List(List),
-    /// One dead letter
+    /// Shows one dead letter
     Show(Show),
     /// Puts dead letters at the tail of their lanes again
     Replay(Act),
@@ -24,7 +24,7 @@ pub(super) enum Dead {
     Purge(Purge),
     /// Says that a held lane's refusals are the records' own fault: they go to the dead letters
     Accept(Accept),
-    /// Dead letters as JSON, one a line; with --body another agent can take their records in
+    /// Prints dead letters as JSON, one a line; with --body another agent can take their records in
     Export(Export),
 }
 
@@ -40,7 +40,7 @@ struct Which {
     /// Only those of the last "2h", or since 2026-05-01T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<u64>,
-    /// At most so many, oldest first
+    /// At most so many, oldest first [default: all; of list: 100]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }
@@ -78,7 +78,8 @@ pub(super) struct Export {
 pub(super) struct Show {
     #[command(flatten)]
     at: ControlAt,
-    /// Its number, as dead list shows it
+    /// Its number, as "dead list" shows it
+    #[arg(value_name = "NUMBER")]
     number: u64,
     /// Shows body, keys and properties too
     #[arg(long)]
@@ -93,7 +94,7 @@ pub(super) struct Show {
 pub(super) struct Act {
     #[command(flatten)]
     at: ControlAt,
-    /// Only this one, as dead list shows it
+    /// Only this one, as "dead list" shows it
     number: Option<u64>,
     #[command(flatten)]
     which: Which,
@@ -110,7 +111,7 @@ pub(super) struct Act {
 pub(super) struct Purge {
     #[command(flatten)]
     act: Act,
-    /// Needed where nothing else says which
+    /// Gives up all of them; needed where nothing else says which
     #[arg(long)]
     all: bool,
 }

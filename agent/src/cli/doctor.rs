@@ -22,21 +22,41 @@ const SLOW_SYNC: Duration = Duration::from_millis(100);
 
 /// Prints the findings; the exit code says whether records would leave.
 pub(super) async fn examine(config: &Config) -> Exit {
+    let findings = findings(config).await;
+    findings.iter().for_each(|finding| output::out(&line(finding)));
+    let exit = exit(&findings);
+    if exit != Exit::Done {
+        let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
+        output::err(&format!("{bad} of {} would keep records from leaving\n", findings.len()));
+    }
+    exit
+}
+
+/// Whether records would leave.
+pub(super) fn exit(findings: &[Finding]) -> Exit {
+    let bad = findings.iter().any(|finding| finding.verdict == Verdict::Bad);
+    if bad { Exit::Unreachable } else { Exit::Done }
+}
+
+/// One finding for a program.
+pub(super) fn json(finding: &Finding) -> serde_json::Value {
+    let verdict = match finding.verdict {
+        Verdict::Good => "ok",
+        Verdict::Note => "note",
+        Verdict::Bad => "bad",
+    };
+    serde_json::json!({ "subject": finding.subject, "verdict": verdict, "detail": finding.detail })
+}
+
+/// All there is to find.
+pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let mut findings = vec![clock()];
     let folder = config.gateway.data_dir.clone();
     let disk = move || disk(&folder).into_iter().chain(format(&folder)).collect::<Vec<_>>();
     let disk = tokio::task::spawn_blocking(disk).await;
     findings.extend(disk.unwrap_or_default());
     findings.extend(far_end(config).await);
-    findings.iter().for_each(|finding| output::out(&line(finding)));
-    let bad = findings.iter().filter(|finding| finding.verdict == Verdict::Bad).count();
-    match bad {
-        0 => Exit::Done,
-        _ => {
-            output::err(&format!("{bad} of {} would keep records from leaving\n", findings.len()));
-            Exit::Unreachable
-        }
-    }
+    findings
 }
 
 fn line(finding: &Finding) -> String {

@@ -25,6 +25,7 @@ mod upgrade;
 mod verify;
 mod why;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
@@ -41,21 +42,31 @@ use crate::service::Workers;
 /// Where the configuration is, unless `--config` says otherwise.
 const CONFIG: &str = "/etc/spillway/spillway.toml";
 
+/// Heading of the options that say which agent or configuration is meant.
+const WHERE: &str = "Where";
+
 /// The command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "spillway",
     version,
     about = "Takes records in, keeps them on disk, and sends them to RocketMQ when the link allows",
-    after_help = "Exit codes: 0 done, 1 not well (status --check, demo), 2 usage, 65 refused for good, 69 agent unreachable, \
+    after_help = "Exit codes: 0 done, 1 not well (status --check, queue verify, demo), 2 usage, 65 refused for good, 69 agent unreachable, \
                   75 try again, 77 permission, 78 configuration"
 )]
 pub struct Cli {
-    /// How log lines are written [default: SPILLWAY_LOG_FORMAT, then human]
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    /// human or json [default: SPILLWAY_LOG_FORMAT, then human]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        hide_possible_values = true,
+        help_heading = "Log"
+    )]
     log: Option<logs::Format>,
-    /// error, warn, info, debug or trace, or a filter [default: RUST_LOG, then info]
-    #[arg(long, global = true, value_name = "LEVEL")]
+    /// error, warn, info, debug or trace, or a filter [default: RUST_LOG, then info for run, else warn]
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Log")]
     log_level: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -63,17 +74,17 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The whole story on one machine: broker, agent, an outage, the reconnect
+    /// Shows the whole story on one machine: broker, agent, an outage, the reconnect, an audit
     Demo(demo::Demo),
-    /// The agent
+    /// Runs the agent
     Run(run::Run),
     /// Says whether a configuration is valid, and what would make it so
     Check(check::Check),
     /// Hands over a record, or one for each line
     Send(send::Send),
-    /// Counts, link, holds, rates, oldest record, disk
+    /// Shows counts, link, holds, rates, oldest record, disk
     Status(status::Status),
-    /// The same, live, on a terminal
+    /// Shows what status does, live on a terminal
     Top(top::Top),
     /// Says in one sentence why something has not left, and what would help
     Why(why::Arguments),
@@ -89,7 +100,7 @@ enum Command {
     Upgrade(upgrade::Arguments),
     /// Sizes a fleet: what it takes to return after an outage
     Plan(plan::Arguments),
-    /// Embedded broker for development
+    /// Runs a broker for development, on this machine only
     Broker(broker::Broker),
     #[command(hide = true)]
     Reload(Unbuilt),
@@ -98,10 +109,18 @@ enum Command {
 }
 
 impl Cli {
+    /// What is logged, where `RUST_LOG` does not say it: what an agent does by itself, but not what a
+    /// command that somebody waits for does.
+    fn level(&self) -> Option<&str> {
+        let lasts = matches!(self.command, Command::Run(_) | Command::Broker(_));
+        let silent = !lasts && std::env::var_os("RUST_LOG").is_none();
+        self.log_level.as_deref().or(silent.then_some("warn"))
+    }
+
     /// Runs the command to its end. `workers` are those of the runtime that runs it.
     pub async fn run(self, workers: Workers) -> Exit {
         let format = self.log.unwrap_or_else(logs::Format::of_environment);
-        if let Err(error) = logs::start(format, self.log_level.as_deref()) {
+        if let Err(error) = logs::start(format, self.level()) {
             return Failure::new(Exit::Usage, error.to_string()).report();
         }
         match self.command {
@@ -130,7 +149,7 @@ impl Cli {
 #[derive(Debug, Args)]
 struct ConfigFile {
     /// The configuration
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = CONFIG, help_heading = WHERE)]
     config: PathBuf,
 }
 
@@ -138,6 +157,24 @@ impl ConfigFile {
     /// What the configuration says of sockets, as far as this user can read it.
     fn listen(&self) -> Listen {
         config::listen(&self.config, &Surroundings::of_process())
+    }
+
+    /// `gone` with what kept the configuration from saying where the agent is. Without the default
+    /// file the default socket is as good as any.
+    fn doubted(&self, gone: Failure) -> Failure {
+        let unreadable = config::unreadable(&self.config);
+        let Some(unreadable) = unreadable.filter(|_| gone.exit == Exit::Unreachable) else {
+            return gone;
+        };
+        let exit = match unreadable.why {
+            ErrorKind::NotFound if self.config == Path::new(CONFIG) => return gone,
+            ErrorKind::PermissionDenied => Exit::NotPermitted,
+            _ => Exit::Configuration,
+        };
+        Failure::new(
+            exit,
+            format!("{}\nso the default socket was tried: {}", unreadable.fault, gone.message),
+        )
     }
 }
 
@@ -147,14 +184,17 @@ struct IntakeAt {
     #[command(flatten)]
     file: ConfigFile,
     /// The agent's socket [default: the configuration's]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = WHERE)]
     socket: Option<PathBuf>,
 }
 
 impl IntakeAt {
     async fn connect(&self) -> Result<client::Client, Failure> {
-        let socket = self.socket.clone().unwrap_or_else(|| self.file.listen().socket);
-        client::Client::connect(&socket, "--socket").await
+        if let Some(socket) = &self.socket {
+            return client::Client::connect(socket, "--socket").await;
+        }
+        let connected = client::Client::connect(&self.file.listen().socket, "--socket").await;
+        connected.map_err(|gone| self.file.doubted(gone))
     }
 }
 
@@ -164,7 +204,7 @@ struct ControlAt {
     #[command(flatten)]
     file: ConfigFile,
     /// The agent's control socket [default: the configuration's]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", help_heading = WHERE)]
     control: Option<PathBuf>,
 }
 
@@ -192,8 +232,11 @@ impl ControlAt {
     }
 
     async fn agent(&self) -> Result<client::Client, Failure> {
-        let socket = self.control.clone().unwrap_or_else(|| self.file.listen().control);
-        client::Client::connect(&socket, "--control").await
+        if let Some(socket) = &self.control {
+            return client::Client::connect(socket, "--control").await;
+        }
+        let connected = client::Client::connect(&self.file.listen().control, "--control").await;
+        connected.map_err(|gone| self.file.doubted(gone))
     }
 
     /// The keys of the configuration, if this user may read it: what is not sealed needs none.

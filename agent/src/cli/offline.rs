@@ -20,7 +20,7 @@ use crate::queue::{OpenError, Queue, Recovery};
 /// Connects to the queue that `file` describes, to look into it only. `gone` says that no agent
 /// answers, which is the failure where there is no queue either, or where an agent holds it after all.
 pub(super) async fn look(file: &Path, gone: Failure) -> Result<Client, Failure> {
-    let Ok((config, _)) = config::load(file, &Surroundings::of_process()) else { return Err(gone) };
+    let config = load(file, &gone)?;
     let folder = config.gateway.data_dir.clone();
     if !folder.join("lanes").exists() {
         return Err(gone);
@@ -30,12 +30,27 @@ pub(super) async fn look(file: &Path, gone: Failure) -> Result<Client, Failure> 
     serve(opened(opening, gone).await?, &folder).await
 }
 
+/// The configuration; where it is faulty, nobody can tell where the queue lies.
+fn load(file: &Path, gone: &Failure) -> Result<Config, Failure> {
+    match config::load(file, &Surroundings::of_process()) {
+        Ok((config, _)) => Ok(config),
+        Err(_) if !file.exists() => Err(gone.clone()),
+        Err(error) => {
+            let message = format!(
+                "{}\n{error}\nuntil that is put right, its queue cannot be looked into",
+                gone.message
+            );
+            Err(Failure::new(Exit::Configuration, message))
+        }
+    }
+}
+
 /// How a queue is opened to be changed.
 pub(super) type Opening = fn(&Config, &Arc<dyn WallClock>) -> Result<(Queue, Recovery), OpenError>;
 
 /// Connects to the queue that `file` describes, to change it; `gone` as above.
 pub(super) async fn connect(file: &Path, gone: Failure, open: Opening) -> Result<Client, Failure> {
-    let Ok((config, _)) = config::load(file, &Surroundings::of_process()) else { return Err(gone) };
+    let config = load(file, &gone)?;
     let folder = config.gateway.data_dir.clone();
     if !folder.join("identity").exists() {
         return Err(gone);

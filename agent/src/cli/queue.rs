@@ -13,13 +13,13 @@ use crate::control::api::{self, Done, Entry, Lanes, PAGE_MAX, Span, Waiting};
 /// Subcommands of `queue`.
 #[derive(Debug, Subcommand)]
 pub(super) enum Queue {
-    /// Lanes and their accounts
+    /// Lists lanes and their accounts
     List(List),
-    /// Waiting records, oldest first
+    /// Lists waiting records, oldest first
     Peek(Peek),
     /// Reads everything once, to see whether it can be
     Verify(Verify),
-    /// Waiting records as JSON, one a line; with --body another agent can take them in
+    /// Prints waiting records as JSON, one a line; with --body another agent can take them in
     Export(Export),
     /// Gives waiting records up for good; the far side is told
     Purge(Purge),
@@ -65,7 +65,7 @@ pub(super) struct Purge {
     /// The lane
     #[arg(long, value_name = "LANE")]
     lane: String,
-    /// Positions as queue peek shows them: 7, or 7-20
+    /// Positions as "queue peek" shows them: 7, or 7-20
     #[arg(value_name = "POSITIONS", value_parser = span)]
     positions: Vec<Span>,
     /// All that waits in the lane

@@ -12,7 +12,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     at: ControlAt,
     /// The lane they were accepted in
-    #[arg(long)]
+    #[arg(long, value_name = "LANE")]
     lane: String,
     /// Their stream, 8 hex digits [default: the present one]
     #[arg(long)]

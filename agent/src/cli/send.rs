@@ -28,7 +28,7 @@ pub(super) struct Send {
     /// Each line is a record as JSON, as "queue export --body" writes it, and says all of it itself
     #[arg(long, conflicts_with_all = ["lines", "lane", "topic", "tag", "id", "key", "order_key", "properties"])]
     records: bool,
-    /// Prints the agent's answer as JSON, with --lines and --records one a line
+    /// Prints JSON: the agent's answer, with --lines and --records one a line
     #[arg(long)]
     json: bool,
     /// What to send; standard input where it is - or left out

@@ -261,8 +261,11 @@ fn disk(lane: &Lane) -> String {
     format!("{}{}", human::bytes(lane.disk_bytes), bound.unwrap_or_default())
 }
 
-fn full(lane: &Lane) -> Option<&str> {
-    lane.limit.as_ref()?.full.as_deref()
+/// Why it refuses records; which lane is said beside it.
+fn full(lane: &Lane) -> Option<String> {
+    let full = lane.limit.as_ref()?.full.as_deref()?;
+    let named = format!("lane {} is full: ", lane.name);
+    Some(full.replacen(&named, "it is full: ", 1))
 }
 
 /// Holds and last errors, below the table.
@@ -275,7 +278,7 @@ pub(super) fn notes(lane: &Lane) -> String {
         text.push_str(&format!("lane {name} held for {since}: {why}\n"));
     }
     if let Some(full) = full(lane) {
-        text.push_str(&format!("lane {name} refuses records: {}\n", human::line(full)));
+        text.push_str(&format!("lane {name} refuses records: {}\n", human::line(&full)));
     }
     if lane.held_keys > 0 {
         text.push_str(&format!("lane {name}: {} order keys held\n", lane.held_keys));

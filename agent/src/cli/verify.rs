@@ -53,7 +53,7 @@ struct Lane {
 
 pub(super) async fn run(args: Verify) -> Result<String, Failure> {
     if let Some(folder) = &args.segment {
-        return segment(folder, args.at.keys());
+        return segment(folder, args.at.keys(), args.json);
     }
     let mut client = args.at.look().await?;
     let names = match &args.lane {
@@ -99,7 +99,7 @@ async fn lane(client: &mut Client, name: String) -> Result<Lane, Failure> {
     }
 }
 
-fn segment(folder: &std::path::Path, keys: Keys) -> Result<String, Failure> {
+fn segment(folder: &std::path::Path, keys: Keys, json: bool) -> Result<String, Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::new(Exit::Usage, error.to_string());
     let segment = Segment::open(folder, keys).map_err(|error| failed(&error))?;
     let mut positions = Vec::new();
@@ -112,9 +112,16 @@ fn segment(folder: &std::path::Path, keys: Keys) -> Result<String, Failure> {
     });
     let locked = walked.map_err(|error| failed(&error))?;
     let records: u64 = positions.iter().map(|(from, to)| to - from + 1).sum();
+    let locked: Vec<(Span, String)> =
+        locked.into_iter().map(|((from, to), key)| ((from, to - 1), key.to_string())).collect();
+    if json {
+        let whole =
+            serde_json::json!({ "records": records, "positions": positions, "locked": locked });
+        return Ok(output::json(&whole));
+    }
     let mut text = format!("{records} records are whole: {}\n", human::spans(&positions));
-    for ((from, to), key) in locked {
-        let span = human::span((from, to - 1));
+    for (span, key) in locked {
+        let span = human::span(span);
         text.push_str(&format!("whole too, but sealed with the key {key}: {span}\n"));
     }
     Ok(text)

@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "ID, KEY or LANE")]
     name: Option<String>,
     /// Only a lane
-    #[arg(long, conflicts_with_all = ["name", "id", "key"])]
+    #[arg(long, value_name = "LANE", conflicts_with_all = ["name", "id", "key"])]
     lane: Option<String>,
     /// Only a record by its id
     #[arg(long, conflicts_with_all = ["name", "key"])]

@@ -1,6 +1,7 @@
 //! From files and environment to a proven [`Config`], or to every fault at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,32 @@ pub fn listen(file: &Path, surroundings: &Surroundings) -> Listen {
     basic::listen(within(&root, &reading, "listen"), surroundings)
 }
 
+/// Why `file` could not be read at all, where [`listen()`] found nothing but the defaults: it is
+/// not there, is another user's, or is not TOML.
+pub fn unreadable(file: &Path) -> Option<Unreadable> {
+    let mut findings = Findings::default();
+    let why = match std::fs::read_to_string(file) {
+        Ok(text) => {
+            tree::parse(&Arc::from(file), &text, &mut findings);
+            ErrorKind::InvalidData
+        }
+        Err(error) => {
+            findings.faults.push(unreadable_file(&file.into(), &error));
+            error.kind()
+        }
+    };
+    findings.faults.into_iter().next().map(|fault| Unreadable { fault, why })
+}
+
+/// A file of which nothing can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// What is wrong, in words.
+    pub fault: Fault,
+    /// What kind of fault it is: `InvalidData` where it is not TOML.
+    pub why: ErrorKind,
+}
+
 /// Place in the order of the files; the environment comes last.
 fn rank(fault: &Fault, files: &[Arc<Path>]) -> (usize, usize) {
     let index = |file: &Arc<Path>| files.iter().position(|other| other == file);
@@ -92,14 +119,14 @@ fn read_files(
                 let over = tree::parse(file, &text, findings);
                 merge::file(&mut tree, over, findings);
             }
-            Err(error) => findings.faults.push(unreadable(file, &error)),
+            Err(error) => findings.faults.push(unreadable_file(file, &error)),
         }
     }
     environment::apply(&mut tree, &surroundings.variables, findings);
     (tree, files)
 }
 
-fn unreadable(file: &Arc<Path>, error: &std::io::Error) -> Fault {
+fn unreadable_file(file: &Arc<Path>, error: &std::io::Error) -> Fault {
     let remedy = match error.kind() {
         std::io::ErrorKind::NotFound => "create it, or name another with --config FILE",
         std::io::ErrorKind::InvalidData => "write it in UTF-8",

@@ -49,7 +49,7 @@ pub use basic::{DATA_DIR, SOCKET, control_beside};
 pub use encryption::EncryptionKey;
 pub use fault::{ConfigError, Fault, Place, Warning};
 pub use limits::{Share, WhenFull};
-pub use load::{Surroundings, listen, load};
+pub use load::{Surroundings, listen, load, unreadable};
 pub use own::RESEND_LANE;
 pub use template::Template;
 pub use unit::{duration, size_bytes};

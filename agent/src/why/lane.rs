@@ -81,7 +81,10 @@ fn gives_way(lane: &Lane) -> String {
 
 /// New records do not come in.
 fn refuses(lane: &Lane) -> String {
-    let full = lane.full.as_ref();
+    let full = lane
+        .full
+        .as_ref()
+        .map(|full| full.replacen(&format!("lane {} is full: ", lane.name), "", 1));
     full.map(|full| format!("; it is full and refuses new records: {full}")).unwrap_or_default()
 }
 

@@ -51,30 +51,37 @@ pub(in crate::cli) struct Arguments {
           help_heading = "The fleet")]
     outage: Duration,
 
-    /// MQ HTTP API or RocketMQ 5 gRPC [default: the configuration's, else http]
-    #[arg(long, value_enum, help_heading = "The way")]
+    /// MQ HTTP API (http) or RocketMQ 5 (grpc) [default: the configuration's, else http]
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = "The way")]
     transport: Option<Transport>,
     /// Longest round trip; the gateways' lie between a sixteenth of it and it
     #[arg(long, value_name = "TIME", default_value = "800ms", value_parser = read::duration,
           help_heading = "The way")]
     round_trip: Duration,
-    /// Order of the lane: "lane" drains one message a round trip [default: the configuration's, else none]
-    #[arg(long, value_enum, help_heading = "The way")]
+    /// Order of the lane: none, key or lane, which drains one message a round trip [default: the configuration's, else none]
+    #[arg(long, value_enum, hide_possible_values = true, help_heading = "The way")]
     order: Option<Order>,
-    /// Records in a message (2 to 512), for consumers that unpack bundles
+    /// Records in a message (2 to 512), for consumers that unpack bundles [default: the configuration's, else one]
     #[arg(long, value_name = "N", conflicts_with = "batch",
           value_parser = clap::value_parser!(u32).range(2..=512), help_heading = "The way")]
     bundle: Option<u32>,
-    /// How long less than a bundle waits for more records
+    /// How long less than a bundle waits for more records [default: 200ms]
     #[arg(long, value_name = "TIME", value_parser = read::linger, requires = "bundle",
           help_heading = "The way")]
     linger: Option<Duration>,
-    /// Messages in a request (2 to 512; gRPC without order)
+    /// Messages in a request (2 to 512; gRPC without order) [default: the configuration's, else one]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=512),
           help_heading = "The way")]
     batch: Option<u32>,
-    /// What bodies are like, which decides what compression saves
-    #[arg(long, value_enum, default_value = "telemetry", help_heading = "The way")]
+    /// What bodies are like, which decides what compression saves: telemetry, the same names and other values each
+    /// time, as JSON from a sensor; or noise, of which little can be saved
+    #[arg(
+        long,
+        value_enum,
+        default_value = "telemetry",
+        hide_possible_values = true,
+        help_heading = "The way"
+    )]
     content: Bodies,
 
     /// Messages that the broker takes, a second (a bundle is one) [default: twice what the fleet makes]

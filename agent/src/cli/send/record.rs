@@ -10,32 +10,32 @@ use serde::Serialize;
 /// What a record has beside its body; all of it optional.
 #[derive(Debug, Default, Args, Serialize)]
 pub(super) struct Fields {
-    /// Lane; the default lane where it is left out
-    #[arg(long, value_name = "L")]
+    /// Its lane [default: the default lane]
+    #[arg(long, value_name = "LANE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     lane: Option<String>,
-    /// Topic, where it is not the lane's
-    #[arg(long, value_name = "T")]
+    /// Its topic [default: the lane's]
+    #[arg(long, value_name = "TOPIC")]
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
-    /// Tag, where it is not the lane's
-    #[arg(long, value_name = "G")]
+    /// Its tag [default: the lane's]
+    #[arg(long, value_name = "TAG")]
     #[serde(skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
-    /// Identity: the same id again is the same record
+    /// Its id: the same id again is the same record [default: one made by the agent]
     #[arg(long, value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// RocketMQ's KEYS, for search
-    #[arg(long, value_name = "K")]
+    /// RocketMQ's KEYS, for search [default: the id]
+    #[arg(long, value_name = "KEY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     /// Records of one order key stay in order
-    #[arg(long, value_name = "O")]
+    #[arg(long, value_name = "KEY")]
     #[serde(skip_serializing_if = "Option::is_none")]
     order_key: Option<String>,
     /// A message property; may be given several times
-    #[arg(long = "property", value_name = "N=V", value_parser = property)]
+    #[arg(long = "property", value_name = "NAME=VALUE", value_parser = property)]
     #[serde(skip)]
     properties: Vec<(String, String)>,
 }

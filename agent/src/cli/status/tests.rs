@@ -95,8 +95,8 @@ fn a_lanes_bound_is_shown_and_that_it_is_full_is_critical() {
     let shown = |limit| state(LinkState::Online, Lane { limit, ..lane() });
     let text = show(&shown(limit(None)));
     assert!(text.contains("8.0 MiB/64.0 MiB") && !text.contains("refuses"), "{text}");
-    let full = shown(limit(Some("lane critical is full".into())));
-    assert!(show(&full).contains("lane critical refuses records: lane critical is full\n"));
+    let full = shown(limit(Some("lane critical is full: its files have all".into())));
+    assert!(show(&full).contains("lane critical refuses records: it is full: its files"));
     let (exit, line) = verdict(&full);
     assert_eq!(exit, Exit::Critical);
     assert!(line.contains("lane critical refuses records"), "{line}");
