@@ -74,6 +74,9 @@ impl Transcripts {
 
     /// What `words` printed, in the transcript of `command`.
     pub fn step(&mut self, command: &str, words: &str, output: &Output, kind: Kind) {
+        // A command line that is wrong shows times as they are to be written.
+        let wrong = output.stderr.starts_with(b"error: ");
+        let kind = if wrong { Kind::Fixed } else { kind };
         let text = |bytes: &[u8]| self.normal(&String::from_utf8_lossy(bytes), kind);
         let (out, err) = (text(&output.stdout), text(&output.stderr));
         let err: String =
@@ -93,7 +96,7 @@ impl Transcripts {
         }
         match kind {
             Kind::Fixed => text,
-            Kind::Live => text.lines().map(|line| live(line) + "\n").collect(),
+            Kind::Live => series(text.lines().map(live)),
         }
     }
 
@@ -177,14 +180,12 @@ fn difference(name: &str, golden: &str, found: &str) -> Option<String> {
 fn live(line: &str) -> String {
     let line = json(line);
     let indent = line.len() - line.trim_start().len();
-    let mut words = line[indent..].split(' ').filter(|word| !word.is_empty()).peekable();
+    let line_words: Vec<&str> = line[indent..].split(' ').filter(|word| !word.is_empty()).collect();
+    let mut words = line_words.as_slice();
     let mut out: Vec<String> = Vec::new();
-    while let Some(word) = words.next() {
-        let next = words.peek().copied().unwrap_or_default();
-        let (shown, both) = one(word, next, out.last().map_or("", String::as_str));
-        if both {
-            words.next();
-        }
+    while !words.is_empty() {
+        let (shown, taken) = one(words, out.last().map_or("", String::as_str));
+        words = &words[taken..];
         let again = bare(&shown) == "AGO" && out.last().is_some_and(|last| last == "AGO");
         if again {
             out.pop();
@@ -194,24 +195,21 @@ fn live(line: &str) -> String {
     format!("{}{}", &line[..indent], out.join(" "))
 }
 
-/// What is written for a word, and whether for the next one, too.
-fn one(word: &str, next: &str, last: &str) -> (String, bool) {
+/// What is written for the first of these words, and how many it stands for.
+fn one(words: &[&str], last: &str) -> (String, usize) {
+    let (word, next) = (words[0], words.get(1).copied().unwrap_or_default());
     let this = bare(word);
-    let number = this.rsplit('/').next().unwrap_or_default();
     let (unit, rest) =
         next.split_at(next.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(next.len()));
-    let replaced = |by: &str| (word.replacen(this, by, 1), false);
+    let replaced = |by: &str| (word.replacen(this, by, 1), 1);
     match () {
-        () if this.is_empty() => (word.to_owned(), false),
-        () if is_number(number) && SIZES.contains(&unit) => {
-            let rest = rest
-                .strip_prefix('/')
-                .filter(|rest| is_number(rest))
-                .map_or(rest.to_owned(), |more| format!("/{more}"));
-            (format!("{}{rest}", word.replacen(number, "SIZE", 1)), true)
-        }
+        () if this.is_empty() => (word.to_owned(), 1),
+        () if is_number(this) && SIZES.contains(&unit) => match rest.strip_prefix('/') {
+            Some(bound) if is_number(bound) && words.len() > 2 => ("SIZE/SIZE".to_owned(), 3),
+            _ => (format!("{}{rest}", word.replacen(this, "SIZE", 1)), 2),
+        },
         () if is_number(this) && TIMES.contains(&unit) => {
-            (format!("{}{rest}", word.replacen(this, "AGO", 1)), true)
+            (format!("{}{rest}", word.replacen(this, "AGO", 1)), 2)
         }
         () if is_time(this) => replaced("TIME"),
         () if is_duration(this) => replaced("AGO"),
@@ -220,7 +218,10 @@ fn one(word: &str, next: &str, last: &str) -> (String, bool) {
         () if last == "(request" || (["attempts", "pid"].contains(&last) && is_number(this)) => {
             replaced("N")
         }
-        () => (word.to_owned(), false),
+        () => match word.split_once('=') {
+            Some((name @ ("oldest" | "disk"), _)) => (format!("{name}=…"), 1),
+            _ => (word.to_owned(), 1),
+        },
     }
 }
 
@@ -229,7 +230,7 @@ const TIMES: [&str; 4] = ["s", "min", "h", "d"];
 
 /// A word without what stands around it.
 fn bare(word: &str) -> &str {
-    word.trim_matches(|c: char| ",;:()\"".contains(c)).trim_end_matches('.')
+    word.trim_start_matches(['(', '"']).trim_end_matches([',', ';', ':', ')', '"', '.'])
 }
 
 fn is_number(word: &str) -> bool {
@@ -252,6 +253,12 @@ fn is_uuid(word: &str) -> bool {
 fn is_duration(word: &str) -> bool {
     let number = word.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     is_number(number) && ["ms", "s", "m", "h", "d"].contains(&&word[number.len()..])
+}
+
+/// The lines, without the numbers of a curve.
+fn series(lines: impl Iterator<Item = String>) -> String {
+    let in_curve = |line: &str| is_number(line.trim().trim_end_matches(',')) && line.contains('.');
+    lines.filter(|line| !in_curve(line)).map(|line| line + "\n").collect()
 }
 
 /// A line of JSON without the values that differ.
@@ -295,6 +302,9 @@ mod tests {
             ("in 11 h 44 min; if", "in AGO; if"),
             ("oldest  40s  8.0 MiB/64.0 MiB x", "oldest AGO SIZE/SIZE x"),
             ("at 2026-05-01T12:00:00Z; then", "at TIME; then"),
+            ("8.0 KiB/1.3 GiB 7", "SIZE/SIZE 7"),
+            ("no (request 0000001).", "no (request N)."),
+            ("oldest=3s disk=4B x=1", "oldest=… disk=… x=1"),
             ("gw, stream 0438c2ee", "gw, stream STREAM"),
             ("  \"took 5.7 ms\",", "  \"took SIZE\","),
             (

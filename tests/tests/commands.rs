@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, Permissions};
+use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -388,11 +389,17 @@ fn running_beside(world: &mut World) {
                 "broker --listen 127.0.0.1:{port} --access-key dev --access-secret dev --faults nonsense"
             ),
         ),
+        (
+            "broker",
+            format!("broker --listen 127.0.0.1:{port} --access-key dev --access-secret dev"),
+        ),
     ];
     let config = world.gateway.file("spillway.toml").display().to_string();
     for (command, words) in steps {
         let takes = !["plan", "broker"].contains(&command) && !words.contains("--config");
         let more = if takes { format!(" --config {config}") } else { String::new() };
+        // The broker's port is free while it is away.
+        let _taken = (command == "broker").then(|| TcpListener::bind(("127.0.0.1", port)).unwrap());
         let output = run(&world.words(&format!("{words}{more}")), false);
         world.transcripts.step(command, &words.replace("FILES", "/gateway"), &output, Kind::Live);
     }
@@ -418,7 +425,11 @@ fn as_another_user(world: &mut World, leaves: &[&String], calls: &BTreeMap<&str,
         })
         .collect();
     open(0o700);
-    for (leaf, words, output) in found {
+    let unread = ["status", "queue list"].map(|words| {
+        let output = run(&world.words(&format!("{words} --config {config}")), true);
+        (words.to_owned(), format!("{words} --config FILES/spillway.toml"), output)
+    });
+    for (leaf, words, output) in found.into_iter().chain(unread) {
         assert_eq!(output.status.code(), Some(77), "{words}: {output:?}");
         world.transcripts.heading(&leaf, "As another user");
         world.transcripts.step(&leaf, &words.replace("FILES", "/gateway"), &output, Kind::Fixed);

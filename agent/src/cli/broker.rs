@@ -53,7 +53,10 @@ impl SecretFrom {
             (None, Some(file)) => std::fs::read_to_string(file)
                 .map(|text| Secret::new(text.trim()))
                 .map_err(|error| {
-                    let message = format!("{}: cannot be read: {error}", file.display());
+                    let message = format!(
+                        "{}: cannot be read: {error}; name a file that holds the secret and that this user can read",
+                        file.display()
+                    );
                     Failure::new(Exit::Usage, message)
                 }),
             (None, None) => Err(Failure::new(Exit::Usage, "give --access-secret-file FILE")),
@@ -74,7 +77,9 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 fn faults(text: &str) -> Result<Plan, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
+    serde_json::from_str(text).map_err(|error| {
+        format!("is not what --help shows ({error}); write for example {{\"latency_ms\": 200}}")
+    })
 }
 
 pub(super) async fn run(args: Broker) -> Exit {

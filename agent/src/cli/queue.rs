@@ -69,7 +69,7 @@ pub(super) struct Purge {
     #[arg(value_name = "POSITIONS", value_parser = span)]
     positions: Vec<Span>,
     /// All that waits in the lane
-    #[arg(long, conflicts_with = "positions", required_unless_present = "positions")]
+    #[arg(long, conflicts_with = "positions")]
     all: bool,
     /// Only says how many it would be
     #[arg(long)]
@@ -104,6 +104,10 @@ pub(super) async fn names(client: &mut Client) -> Result<Vec<String>, Failure> {
 }
 
 async fn purge(args: Purge) -> Result<String, Failure> {
+    if args.positions.is_empty() && !args.all {
+        let message = "this would give up nothing; say which (7, or 7-20, as queue peek shows them), or --all";
+        return Err(Failure::new(Exit::Usage, message));
+    }
     let purge = api::Purge { ranges: args.positions, all: args.all, dry_run: args.dry_run };
     let mut client = args.at.connect().await?;
     let path = format!("/v1/queue/{}/purge", records::escape(&args.lane));

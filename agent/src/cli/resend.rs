@@ -44,10 +44,10 @@ async fn resend(args: Arguments) -> Result<String, Failure> {
 fn show(resent: &Resent) -> String {
     let fates = [
         (&resent.sent, "will be sent again"),
-        (&resent.waiting, "have not left yet"),
-        (&resent.dead, "are in the dead letters: spillway dead replay"),
-        (&resent.dropped, "were given up"),
-        (&resent.expired, "are not kept any more"),
+        (&resent.waiting, "not left yet"),
+        (&resent.dead, "in the dead letters (spillway dead replay)"),
+        (&resent.dropped, "given up"),
+        (&resent.expired, "not kept any more"),
         (&resent.unknown, "never existed"),
     ];
     let named = fates.iter().filter(|(spans, _)| !spans.is_empty());

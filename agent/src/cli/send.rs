@@ -94,7 +94,10 @@ async fn open(file: Option<&std::path::Path>) -> Result<Input, Failure> {
     match tokio::fs::File::open(file).await {
         Ok(opened) => Ok(Box::new(opened)),
         Err(error) => {
-            let message = format!("{}: cannot be read: {error}", file.display());
+            let message = format!(
+                "{}: cannot be read: {error}; name a file that this user can read, or - for standard input",
+                file.display()
+            );
             Err(Failure::new(Exit::Usage, message))
         }
     }

@@ -281,7 +281,8 @@ pub(super) fn notes(lane: &Lane) -> String {
         text.push_str(&format!("lane {name} refuses records: {}\n", human::line(&full)));
     }
     if lane.held_keys > 0 {
-        text.push_str(&format!("lane {name}: {} order keys held\n", lane.held_keys));
+        let keys = if lane.held_keys == 1 { "order key" } else { "order keys" };
+        text.push_str(&format!("lane {name}: {} {keys} held\n", lane.held_keys));
     }
     if let Some(fresh) = lane.freshness.as_ref().filter(|fresh| fresh.backlog > 0) {
         let live = fresh.oldest_live_ms.map_or_else(
@@ -332,12 +333,13 @@ fn verdict(state: &State) -> (Exit, String) {
             critical.push(format!("lane {name} held ({}): {}", hold.code, hold.reason));
         }
         critical.extend(full(lane).map(|full| format!("lane {name} refuses records: {full}")));
-        for (count, what) in [
-            (lane.held_keys, "order keys held"),
-            (lane.dead, "dead letters"),
-            (lane.damaged, "damaged"),
+        for (count, one, more) in [
+            (lane.held_keys, "order key held", "order keys held"),
+            (lane.dead, "dead letter", "dead letters"),
+            (lane.damaged, "damaged record", "damaged records"),
         ] {
             if count > 0 {
+                let what = if count == 1 { one } else { more };
                 warning.push(format!("lane {name}: {count} {what}"));
             }
         }

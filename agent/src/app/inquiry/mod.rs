@@ -218,12 +218,16 @@ impl Inquiry {
         };
         let message = format!(
             "there is no {what} {name:?} here: looked at lanes {}, at {} records that wait or are \
-             still stored, at {} dead letters{ended}, and at the ids that apps gave (the last \
+             still stored, at {}{ended}, and at the ids that apps gave (the last \
              100,000, those of the last hour, and those of all that wait); what was delivered \
              before that, or never accepted here, leaves no trace",
             self.lane_names(),
             found.looked,
-            found.letters
+            if found.letters == 1 {
+                "1 dead letter".to_owned()
+            } else {
+                format!("{} dead letters", found.letters)
+            }
         );
         Refusal::new(Code::NotFound, message)
     }
