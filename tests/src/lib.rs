@@ -32,6 +32,7 @@ pub mod page;
 pub mod port;
 pub mod powercut;
 pub mod prometheus;
+pub mod prose;
 pub mod random;
 pub mod redis;
 pub mod relay;

@@ -181,12 +181,7 @@ impl World {
     fn step(&mut self, command: &str, words: &str, kind: Kind) {
         let config = self.gateway.file("spillway.toml").display().to_string();
         let output = run(&self.words(&format!("{words} --config {config}")), false);
-        self.transcripts.step(
-            command,
-            &format!("{words}").replace("FILES", "/gateway"),
-            &output,
-            kind,
-        );
+        self.transcripts.step(command, &words.replace("FILES", "/gateway"), &output, kind);
     }
 
     fn words(&self, words: &str) -> Vec<String> {

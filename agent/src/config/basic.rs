@@ -93,7 +93,20 @@ fn socket(section: &Section<'_>, name: &str) -> Option<PathBuf> {
 }
 
 fn path(section: &Section<'_>, name: &str) -> Option<PathBuf> {
-    section.text(name, "\"/var/lib/spillway\"", |text| Ok(PathBuf::from(text)))
+    let path = section.text(name, "\"/var/lib/spillway\"", |text| {
+        let from_root =
+            std::path::absolute(text).map_err(|error| format!("is no path: {error}"))?;
+        Ok((Path::new(text).is_relative(), from_root))
+    });
+    let (relative, path) = path?;
+    if relative {
+        let message = format!(
+            "leads elsewhere from another working folder, here to {}; write it from / on",
+            path.display()
+        );
+        section.warn(name, message);
+    }
+    Some(path)
 }
 
 pub(super) fn dead(section: Section<'_>) -> Dead {

@@ -222,3 +222,11 @@ fn what_leaves_together_has_defaults_and_a_lane_of_one_order_is_pointed_to_it() 
     assert_eq!(warnings("order = \"lane\"\nbundle = {}"), 0);
     assert_eq!(warnings("order = \"key\""), 0);
 }
+
+#[test]
+fn a_queue_that_depends_on_the_working_folder_is_found_and_pointed_out() {
+    let setup = Setup::new(&format!("[gateway]\ndata_dir = \"data\"\n{SMALL}"));
+    let here = std::env::current_dir().unwrap().join("data");
+    assert_eq!(setup.good().gateway.data_dir, here);
+    assert!(setup.warnings()[0].contains("write it from / on"));
+}
