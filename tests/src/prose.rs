@@ -26,6 +26,21 @@ pub fn matches(said: &str, found: &str) -> bool {
     rest.is_empty() || said.ends_with('…')
 }
 
+/// The page's blocks of commands, each with what it says they print.
+pub fn steps(page: &str) -> Vec<(&str, Option<&str>)> {
+    let blocks = blocks(page);
+    let said =
+        |n: usize| blocks.get(n + 1).filter(|(kind, _)| *kind == "text").map(|(_, said)| *said);
+    let shell = blocks.iter().enumerate().filter(|(_, (kind, _))| *kind == "sh");
+    shell.map(|(n, (_, commands))| (*commands, said(n))).collect()
+}
+
+/// Whether all lines that the page says were printed, in this order; others may stand between.
+pub fn lines_match(said: &str, found: &str) -> bool {
+    let mut found = found.lines();
+    said.lines().all(|said| found.by_ref().any(|found| matches(said, found)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +49,12 @@ mod tests {
     fn another_answer_is_noticed() {
         assert!(matches("a…c\n", "abbc\n") && matches("a…", "abc") && matches("abc", "abc"));
         assert!(!matches("a…c\n", "abbd\n") && !matches("abc", "abcd") && !matches("b…", "abc"));
+    }
+
+    #[test]
+    fn what_the_page_says_has_to_be_printed() {
+        assert!(lines_match("a\nc…\n", "a\nb\ncd\n"));
+        assert!(!lines_match("c\na\n", "a\nb\nc\n") && !lines_match("a\n", "ab\n"));
     }
 
     #[test]
