@@ -36,7 +36,7 @@ const GATEWAY: Section = Section {
             ),
             about: "Seals records on disk from now on. Keep a copy elsewhere: without it nobody reads them, nor does the agent ([encryption.md](encryption.md)).",
             refused: &[
-                "\"password\"",
+                "\"not a key\"",
                 "\"0000000000000000000000000000000000000000000000000000000000000000\"",
             ],
         },
@@ -181,7 +181,7 @@ const ADMIN: Section = Section {
             takes: "secret, 16 characters or more",
             default: Words("none", "{ file = \"/etc/spillway/admin_token\" }"),
             about: "What each request must bring, as `Authorization: Bearer TOKEN`.",
-            refused: &["\"secret\"", "\"sixteen or more \u{e9}\""],
+            refused: &["\"secret\"", "\"sixteen-or-more-é\""],
         },
         Key {
             name: "hosts",

@@ -155,7 +155,7 @@ const BUNDLE: Section = Section {
             name: "bytes",
             takes: "size, 512 B to 1 MiB",
             default: Is("\"16 KiB\""),
-            about: "Most bytes of them, bodies and texts, before they are compressed. So much is about 4 KiB as a message; bounded by 4 KiB before compression, a bundle of records of 256 bytes would be full with a dozen, and `records` out of reach.",
+            about: "Most bytes of them, bodies and texts, before they are compressed; with deflate that is a message of about 4 KiB. A bound of 4 KiB before compression costs twice the bytes on the wire ([measured](benchmarks.md#bytes-on-the-wire)).",
             refused: &["\"256 B\"", "\"2 MiB\""],
         },
         Key {

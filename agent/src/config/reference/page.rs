@@ -17,7 +17,7 @@ refused is told in its own words. [packaging/spillway.toml](../packaging/spillwa
 - Any single value can come from the environment, which goes before the files: the variable is named beside each. For a lane or a client `NAME` is its name
   in capitals, with `_` for `-`. Lists come from files only.
 - A **secret** is `{ file = \"/path\" }`, `{ credential = \"name\" }` (of systemd) or `{ env = \"VARIABLE\" }`. As it is (`\"...\"`) it is taken with a warning.
-- **Refused** are the examples' values: a file with one of them is no configuration, and the agent keeps out of it (exit code 78).
+- What is **refused** is shown by examples, with what `spillway check` says of them: it ends with 78, and names what would be right.
 ";
 
 /// The whole page; `words` is what the parser says of a refused value.
@@ -31,23 +31,18 @@ pub(super) fn page(words: impl Fn(&Section, &Key, &str) -> String) -> String {
         text.push_str("| setting | takes | default | meaning |\n|---|---|---|---|\n");
         section.keys.iter().for_each(|key| text.push_str(&row(section, key)));
         text.push_str("\nRefused:\n");
-        for key in section.keys {
-            let refused = key.refused.iter().map(|value| {
-                let mut lines = value.lines().map(code);
-                let first = lines.next().unwrap_or_default();
-                let beside: Vec<String> = lines.collect();
-                let beside = if beside.is_empty() {
-                    String::new()
-                } else {
-                    format!(" with {}", beside.join(", "))
-                };
-                format!("{first}{beside} {}", words(section, key, value))
-            });
-            text.push_str(&format!(
-                "- `{}`: {}\n",
-                key.name,
-                refused.collect::<Vec<_>>().join("; ")
-            ));
+        for (key, value) in
+            section.keys.iter().flat_map(|key| key.refused.iter().map(move |value| (key, value)))
+        {
+            let mut lines = value.lines();
+            let written = format!("{} = {}", key.name, lines.next().unwrap_or_default());
+            let beside: Vec<String> = lines.map(code).collect();
+            let with = if beside.is_empty() {
+                String::new()
+            } else {
+                format!(" with {}", beside.join(", "))
+            };
+            text.push_str(&format!("- {}{with}: {}\n", code(&written), words(section, key, value)));
         }
     }
     text
