@@ -6,6 +6,7 @@ mod attended;
 mod beside;
 mod budget;
 mod centre;
+mod desk;
 mod doors;
 mod far;
 mod front;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_protocol::dial::Carried;
-use spillway_protocol::record::{LaneName, RecordId};
+use spillway_protocol::record::RecordId;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -53,7 +54,6 @@ use crate::queue::{
 use crate::service::Handed;
 use crate::upstream::{grpc, http};
 use crate::{entropy, host};
-use inquiry::Inquiry;
 pub use inquiry::{last_active, stopped_desk};
 use pace::PaceFile;
 use report::Report;
@@ -159,7 +159,7 @@ impl Agent {
         });
         let degrading = degrading(&config, &queue, &drain, &report, clock.clone());
         let intake = self::intake(&config, queue.clone(), report.clone(), register, files.clone());
-        let desk = desk(&config, &queue, &report, &drain, clock.clone());
+        let desk = desk::running(&config, &queue, &report, &drain, clock.clone(), &stop);
         let over_tcp = doors.tcp.serve(&config, &intake, &clock, &stop);
         let intake_ended = CancellationToken::new();
         let serving = intake::serve(doors.intake, intake, stop.clone());
@@ -236,20 +236,6 @@ impl Agent {
             tracing::error!("the queue could not be closed; what was acknowledged is safe");
         }
     }
-}
-
-/// What operators see and do.
-fn desk(
-    config: &Config,
-    queue: &Queue,
-    report: &Arc<Report>,
-    drain: &Arc<DrainHandle>,
-    clock: Arc<dyn WallClock>,
-) -> Desk {
-    let inquiry = Inquiry::running(config, queue.clone(), clock, report.clone(), drain.clone());
-    let accepting = drain.clone();
-    let accept = Arc::new(move |lane: &LaneName| accepting.accept(lane));
-    Desk::new(queue.clone(), accept, Arc::new(move |asked| inquiry.ask(asked)))
 }
 
 /// What the rules of `degrade` need.

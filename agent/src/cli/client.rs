@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Uri};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -62,6 +63,26 @@ impl Client {
         self.request(Method::POST, path, content_type, body).await
     }
 
+    /// The body of a good answer that may not end.
+    pub(super) async fn open(&mut self, path: &str) -> Result<Incoming, Failure> {
+        let request = built(Method::GET, path, "application/json", Bytes::new())?;
+        let exchange = async {
+            self.sender.ready().await?;
+            self.sender.send_request(request).await
+        };
+        let answered = tokio::time::timeout(PATIENCE, exchange).await;
+        let response = answered.map_err(|_| silent(&self.socket))?;
+        let response = response.map_err(|error| lost(&self.socket, &error))?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        let status = response.status().as_u16();
+        let body =
+            response.into_body().collect().await.map_err(|error| lost(&self.socket, &error))?;
+        let answer = Answer { status, body: body.to_bytes() };
+        Err(Failure::new(exit_of(status), answer.refusal()))
+    }
+
     async fn request(
         &mut self,
         method: Method,
@@ -69,16 +90,7 @@ impl Client {
         content_type: &str,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let request = Request::builder()
-            .method(method)
-            .uri(
-                path.parse::<Uri>()
-                    .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?,
-            )
-            .header(http::header::HOST, "localhost")
-            .header(http::header::CONTENT_TYPE, content_type)
-            .body(Full::new(body))
-            .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+        let request = built(method, path, content_type, body)?;
         let exchange = async {
             self.sender.ready().await?;
             let response = self.sender.send_request(request).await?;
@@ -88,16 +100,33 @@ impl Client {
         };
         match tokio::time::timeout(PATIENCE, exchange).await {
             Ok(answer) => answer.map_err(|error| lost(&self.socket, &error)),
-            Err(_) => {
-                let message = format!(
-                    "{}: no answer for {} s; what was sent may or may not have been taken",
-                    self.socket,
-                    PATIENCE.as_secs()
-                );
-                Err(Failure::new(Exit::TryAgain, message))
-            }
+            Err(_) => Err(silent(&self.socket)),
         }
     }
+}
+
+fn built(
+    method: Method,
+    path: &str,
+    content_type: &str,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, Failure> {
+    let uri = path.parse::<Uri>().map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    Request::builder()
+        .method(method)
+        .uri(uri)
+        .header(http::header::HOST, "localhost")
+        .header(http::header::CONTENT_TYPE, content_type)
+        .body(Full::new(body))
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+}
+
+fn silent(socket: &str) -> Failure {
+    let message = format!(
+        "{socket}: no answer for {} s; what was sent may or may not have been taken",
+        PATIENCE.as_secs()
+    );
+    Failure::new(Exit::TryAgain, message)
 }
 
 impl Answer {

@@ -19,6 +19,7 @@ mod run;
 mod send;
 mod signal;
 mod status;
+mod tail;
 mod top;
 mod unbuilt;
 mod upgrade;
@@ -86,6 +87,8 @@ enum Command {
     Status(status::Status),
     /// Shows what status does, live on a terminal
     Top(top::Top),
+    /// Shows what happens to records, as it happens
+    Tail(tail::Tail),
     /// Says in one sentence why something has not left, and what would help
     Why(why::Arguments),
     /// Looks into the queue
@@ -133,6 +136,7 @@ impl Cli {
             Command::Dead(args) => dead::run(args).await,
             Command::Broker(args) => broker::run(args).await,
             Command::Top(args) => top::run(args).await,
+            Command::Tail(args) => tail::run(args).await,
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),

@@ -15,6 +15,7 @@ use super::api::{
     PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Upgrade,
     Waiting,
 };
+use super::tail::{self, Tailing, Wish};
 use super::view;
 use crate::config::RESEND_LANE;
 use crate::queue::KeyId;
@@ -49,13 +50,21 @@ struct Acting {
     queue: Queue,
     accept: Accept,
     ask: Ask,
+    /// Of an agent that runs.
+    tailing: Option<Tailing>,
 }
 
 impl Desk {
     /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
     pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
         let inspection = queue.inspection();
-        Self { inspection, acting: Some(Acting { queue, accept, ask }) }
+        Self { inspection, acting: Some(Acting { queue, accept, ask, tailing: None }) }
+    }
+
+    /// The same, where what happens can be watched.
+    pub fn tailing(mut self, tailing: Tailing) -> Self {
+        self.acting.iter_mut().for_each(|acting| acting.tailing = Some(tailing.clone()));
+        self
     }
 
     /// Over a queue that is only looked at.
@@ -66,6 +75,24 @@ impl Desk {
     fn acting(&self) -> Result<&Acting, Refusal> {
         let refused = || Refusal::new(Code::NotAllowed, "the queue is open to be looked at only");
         self.acting.as_ref().ok_or_else(refused)
+    }
+
+    pub(super) fn tail(&self, wish: &Wish) -> Result<tail::Lines, Refusal> {
+        let acting = self.acting()?;
+        let lanes = match &wish.lanes {
+            Some(names) => {
+                names.split(',').map(|name| self.lane(name)).collect::<Result<_, _>>()?
+            }
+            // The agent's own only where they are asked for.
+            None => {
+                let own = |lane: &LaneName| lane.as_str().starts_with('_');
+                self.inspection.lanes().into_iter().filter(|lane| !own(lane)).collect()
+            }
+        };
+        let running = acting.tailing.as_ref().ok_or_else(|| {
+            Refusal::new(Code::NotAllowed, "the agent is stopped: nothing happens here")
+        })?;
+        tail::lines(&acting.queue, lanes, running, wish)
     }
 
     pub(super) fn why(&self, question: &Question) -> Result<Answers, Refusal> {

@@ -2,14 +2,17 @@
 //! records.
 //!
 //! - [`api`]: the JSON types, shared with the commands
+//! - [`tail`]: what happens, live
 //! - [`serve`]: the server, over a [`Desk`]
 
 pub mod api;
 mod desk;
 mod server;
+pub mod tail;
 pub(crate) mod view;
 
 pub(crate) use view::format;
 
 pub use desk::{Accept, Ask, Desk};
 pub use server::{serve, serve_one};
+pub use tail::Tailing;

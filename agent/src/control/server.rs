@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::serve::{IncomingStream, Listener};
@@ -17,6 +19,7 @@ use tokio::time::sleep;
 
 use super::api::{Action, Begin, Look, Page, Purge, Resend};
 use super::desk::Desk;
+use super::tail::Wish;
 use crate::open_files::OpenFiles;
 use crate::why::Question;
 
@@ -54,6 +57,7 @@ fn router(desk: Desk) -> axum::Router {
         .route("/v1/dead/accept/{lane}", post(accept))
         .route("/v1/resend", post(resend))
         .route("/v1/upgrade", get(upgrade).post(commit))
+        .route("/v1/tail", get(tail))
         .route("/v1/why", get(why))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
@@ -257,6 +261,16 @@ async fn commit(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) 
         Ok(done)
     })
     .await
+}
+
+async fn tail(State(desk): State<Desk>, wish: Result<Query<Wish>, QueryRejection>) -> Response {
+    match query(wish).and_then(|wish| desk.tail(&wish)) {
+        Ok(lines) => {
+            let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+            (kind, Body::from_stream(lines)).into_response()
+        }
+        Err(refusal) => answer::<()>(Err(refusal)),
+    }
 }
 
 async fn why(

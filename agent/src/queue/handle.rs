@@ -27,7 +27,7 @@ use super::ids::Ids;
 use super::inbox::Inbox;
 use super::inspect::Inspection;
 use super::keeper;
-use super::lane::{Lane, Settling};
+use super::lane::{Lane, Settling, Tapping};
 use super::lease::Lease;
 use super::limits::Gate;
 use super::pulse::{Pulse, Rounds};
@@ -226,6 +226,11 @@ impl Queue {
     /// Changes whenever a record was accepted, settled or put back.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
+    }
+
+    /// Watches what comes into a lane and leaves it, from now on; [`Queue::changed`] says when to look.
+    pub fn tapping(&self, lane: &LaneName) -> Option<Tapping> {
+        Some(self.lane(lane)?.tapping())
     }
 
     /// A lane's accounts. Cheap.

@@ -8,6 +8,7 @@ mod inquiry;
 mod leasing;
 mod looking;
 mod saving;
+mod tapping;
 mod watching;
 
 use std::io;
@@ -33,10 +34,12 @@ use super::numbering::Numbering;
 use super::ranges::Settled;
 use super::state::{self, LaneState, Tally};
 use super::store::Store;
+use super::tap::Tap;
 use super::timeline::{Accepted, Timeline};
 use super::untold::{Grave, Untold};
 use crate::clock::WallClock;
 use leasing::LOOKS_MAX;
+pub use tapping::{Happened, Tapping};
 pub use watching::Settling;
 
 /// Pause after a read that failed, as while the disk or the data folder is away: whoever waits for
@@ -76,6 +79,7 @@ pub(super) struct Lane {
     /// Nothing is read before, since reading has failed.
     unread_until: Mutex<Option<Instant>>,
     watchers: watching::Watchers,
+    tap: Tap,
     tell: bool,
 }
 
@@ -162,6 +166,7 @@ impl Lane {
             ttl,
             unread_until: Mutex::new(None),
             watchers: watching::Watchers::default(),
+            tap: Tap::default(),
             tell: shared.tell,
             head: Mutex::new(head),
         })
@@ -292,6 +297,9 @@ impl Lane {
             self.give_up(&mut head, (position, position + 1), end, self.now_ms());
         }
         drop(head);
+        if end == End::Delivered {
+            self.tap.tell((position, position + 1), end, || self.now_ms());
+        }
         self.watchers.wake(position, position + 1, end == End::Delivered, |_| false);
         self.touch();
     }
@@ -306,6 +314,7 @@ impl Lane {
     /// Notes what the far side has to hear of these positions.
     fn give_up(&self, head: &mut Head, (from, to): (u64, u64), end: End, at_ms: u64) {
         self.watchers.wake(from, to, false, |position| head.waits(position));
+        self.tap.tell((from, to), end, || at_ms);
         let Some(fate) = end.fate() else { return };
         for (StreamId(stream), from, to) in self.numbering.spans(from, to) {
             head.untold.add(Grave { fate, stream, from, to, first_ms: at_ms, last_ms: at_ms });
@@ -343,7 +352,10 @@ impl Lane {
     /// Moves a leased record to the dead letters. It is settled here once it is durable there; a
     /// crash in between is found by recovery.
     pub(super) fn bury(&self, letter: &Letter) -> Result<(), SettleError> {
-        self.dead.add(letter, || self.settle(letter.position, End::Dead))
+        self.dead.add(letter, || {
+            self.tap.buried(letter);
+            self.settle(letter.position, End::Dead);
+        })
     }
 
     /// The accounts, which add up by construction: see [`Tally`] and [`Left`](state::Left).

@@ -60,6 +60,7 @@ mod state;
 mod store;
 mod submission;
 mod takeover;
+mod tap;
 mod threads;
 mod timeline;
 mod untold;
@@ -74,11 +75,12 @@ pub use cipher::{KEY_BYTES, KeyId, Keys};
 pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};
 pub use handle::Queue;
 pub use keeper::SAVE_EVERY;
-pub use lane::Settling;
+pub use lane::{Happened, Settling, Tapping};
 pub use lease::Lease;
 pub use limits::{Claim, DeadLimits, LaneLimit, LaneLimits, Limits, Room, Space};
 pub use pulse::Rounds;
 pub use takeover::{Takeover, TakeoverError};
+pub use tap::{Left, Missed, Parting};
 
 #[cfg(test)]
 mod tests;

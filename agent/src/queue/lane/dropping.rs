@@ -64,6 +64,7 @@ impl Lane {
     /// The letter of the record at `position` was purged.
     pub(in crate::queue) fn note_purged(&self, position: u64) {
         self.head().note_lost(position, position + 1);
+        self.tap.tell((position, position + 1), End::Purged, || self.now_ms());
         self.touch();
     }
 
