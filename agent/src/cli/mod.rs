@@ -19,6 +19,7 @@ mod run;
 mod send;
 mod signal;
 mod status;
+mod support;
 mod tail;
 mod top;
 mod unbuilt;
@@ -107,8 +108,8 @@ enum Command {
     Broker(broker::Broker),
     #[command(hide = true)]
     Reload(Unbuilt),
-    #[command(hide = true)]
-    SupportBundle(Unbuilt),
+    /// What support asks for first, in one file, without secrets and contents
+    SupportBundle(support::Arguments),
 }
 
 impl Cli {
@@ -142,15 +143,13 @@ impl Cli {
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
             Command::Upgrade(args) => upgrade::run(args).await,
             Command::Plan(args) => plan::run(&args),
-            Command::SupportBundle(_) => {
-                refuse("support-bundle", "send spillway status --json and the log")
-            }
+            Command::SupportBundle(args) => support::run(args).await,
         }
     }
 }
 
 /// Which configuration.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 struct ConfigFile {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = CONFIG, help_heading = WHERE)]

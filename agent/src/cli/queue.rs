@@ -94,7 +94,8 @@ async fn list(args: List) -> Result<String, Failure> {
     Ok(if args.json { output::json(&lanes) } else { show_lanes(&lanes) })
 }
 
-async fn lanes(client: &mut Client) -> Result<Lanes, Failure> {
+/// The lanes and their accounts.
+pub(super) async fn lanes(client: &mut Client) -> Result<Lanes, Failure> {
     client.get("/v1/queue").await?.json()
 }
 

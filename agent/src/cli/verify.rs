@@ -31,7 +31,7 @@ pub(super) struct Verify {
 
 /// What was found.
 #[derive(Debug, Serialize)]
-struct Found {
+pub(super) struct Found {
     /// Nothing waits that cannot be read, no file is damaged, and none is a newer agent's.
     whole: bool,
     lanes: Vec<Lane>,
@@ -60,9 +60,20 @@ pub(super) async fn run(args: Verify) -> Result<String, Failure> {
         Some(lane) => vec![lane.clone()],
         None => queue::names(&mut client).await?,
     };
+    let found = find(&mut client, names).await?;
+    let text = if args.json { output::json(&found) } else { show(&found) };
+    if found.whole {
+        return Ok(text);
+    }
+    output::out(&text);
+    Err(Failure::new(Exit::Warning, advice(&found)))
+}
+
+/// Reads everything in these lanes, and what lies beside them.
+pub(super) async fn find(client: &mut Client, names: Vec<String>) -> Result<Found, Failure> {
     let mut lanes = Vec::new();
     for name in names {
-        lanes.push(lane(&mut client, name).await?);
+        lanes.push(lane(client, name).await?);
     }
     let overall: Overall = client.get("/v1/verify").await?.json()?;
     let newer = overall.newer.is_some();
@@ -70,13 +81,7 @@ pub(super) async fn run(args: Verify) -> Result<String, Failure> {
         && lanes.iter().all(|lane| lane.lost.is_empty())
         && overall.letters_lost.is_empty()
         && overall.damaged_files.is_empty();
-    let found = Found { whole, lanes, overall };
-    let text = if args.json { output::json(&found) } else { show(&found) };
-    if found.whole {
-        return Ok(text);
-    }
-    output::out(&text);
-    Err(Failure::new(Exit::Warning, advice(&found)))
+    Ok(Found { whole, lanes, overall })
 }
 
 /// Page by page: a long backlog takes its time.

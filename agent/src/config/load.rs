@@ -98,7 +98,7 @@ fn rank(fault: &Fault, files: &[Arc<Path>]) -> (usize, usize) {
     }
 }
 
-fn read_files(
+pub(super) fn read_files(
     main: &Path,
     surroundings: &Surroundings,
     findings: &mut Findings,

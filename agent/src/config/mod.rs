@@ -33,6 +33,7 @@ mod tests;
 mod tree;
 mod unit;
 mod upstream;
+mod written;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -53,6 +54,7 @@ pub use load::{Surroundings, listen, load, unreadable};
 pub use own::RESEND_LANE;
 pub use template::Template;
 pub use unit::{duration, size_bytes};
+pub use written::{HIDDEN, Setting, Written, written};
 
 /// A secret that no `Debug`, log or error shows.
 #[derive(Clone, PartialEq, Eq)]
