@@ -77,6 +77,7 @@ fn has_its_files(debian: &Debian) {
         ("/usr/lib/sysusers.d/spillway.conf", "644 root:root"),
         ("/usr/lib/tmpfiles.d/spillway.conf", "644 root:root"),
         ("/usr/share/doc/spillway/install.md", "644 root:root"),
+        ("/usr/share/doc/spillway/sbom.cdx.json", "644 root:root"),
         (QUEUE, "700 spillway:spillway"),
         ("/run/spillway", "755 spillway:spillway"),
     ] {
