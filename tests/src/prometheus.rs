@@ -24,11 +24,19 @@ pub struct Prometheus {
 impl Prometheus {
     /// One that scrapes what listens on `target` of 127.0.0.1, and knows these rules.
     pub fn start(target: u16, rules: &Path) -> Self {
+        Self::scraping(&[target], rules)
+    }
+
+    /// The same of several.
+    pub fn scraping(targets: &[u16], rules: &Path) -> Self {
+        let targets: Vec<String> =
+            targets.iter().map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        let targets = targets.join(", ");
         let dir = tempfile::Builder::new().prefix("prometheus-").tempdir().unwrap();
         let rules = rules.display();
         let settings = format!(
             "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [\"{rules}\"]\n\
-             scrape_configs:\n  - job_name: spillway\n    static_configs: [{{ targets: [\"127.0.0.1:{target}\"] }}]\n"
+             scrape_configs:\n  - job_name: spillway\n    static_configs: [{{ targets: [{targets}] }}]\n"
         );
         std::fs::write(dir.path().join("prometheus.yml"), settings).unwrap();
         let port = port::free();

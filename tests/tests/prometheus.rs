@@ -10,13 +10,18 @@ use serde_json::Value;
 use spillway_tests::admin::Admin;
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
+use spillway_tests::centre::{Consumer, environment, patient, publish_many};
 use spillway_tests::gateway::{Gateway, PATIENCE};
 use spillway_tests::ledger::Ledger;
+use spillway_tests::mariadb::MariaDb;
 use spillway_tests::prometheus::{Prometheus, promtool};
+use spillway_tests::{http, port};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 const RULES: &str = "spillway.rules.yml";
 const BOARD: &str = "gateways.grafana.json";
+const BOTH_ENDS: &str = "both-ends.grafana.json";
 /// Families that are absent where nothing is wrong, nothing counts down and no budget is set.
 const MAY_BE_ABSENT: [&str; 5] = [
     "spillway_lane_hold_info",
@@ -65,7 +70,7 @@ fn each_alert_has_a_runbook() {
 #[test]
 fn rules_and_board_name_only_families_that_exist() {
     let told = families(&read("../../docs/metrics.md"));
-    for file in [RULES, BOARD] {
+    for file in [RULES, BOARD, BOTH_ENDS] {
         let unknown: Vec<_> = families(&read(file)).difference(&told).cloned().collect();
         assert!(unknown.is_empty(), "{file}: {unknown:?}");
     }
@@ -90,7 +95,7 @@ async fn a_real_prometheus_answers_every_query_from_a_real_agent() {
     let prometheus = Prometheus::start(admin.port(), &packaging().join(RULES));
     await_series(&prometheus, "count_over_time(spillway_records_waiting{lane=\"ward\"}[1m]) > 2")
         .await;
-    for query in queries(&serde_json::from_str(&read(BOARD)).unwrap()) {
+    for query in queries(&serde_json::from_str(&read(BOARD)).unwrap(), 20) {
         let series =
             prometheus.query(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
         let absent = MAY_BE_ABSENT.iter().any(|family| query.contains(family));
@@ -108,6 +113,61 @@ async fn a_real_prometheus_answers_every_query_from_a_real_agent() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_prometheus_answers_every_query_from_both_ends() {
+    let broker = HttpBroker::start().await;
+    let database = MariaDb::start();
+    let (admin, centre) = (Admin::new(), port::free());
+    let settings = format!(
+        "{}{}[[lane]]\nname = \"ward\"\ntopic = \"others\"\n",
+        admin.settings(),
+        broker.upstream()
+    );
+    let mut gateway = Gateway::new(&settings);
+    gateway.start_ready().await;
+    let own = environment(broker.environment(), &database, "ward", "GID_a");
+    let words = format!("--metrics {centre} --metrics-every 1s");
+    let consumer = Consumer::start(&own, &words.split(' ').collect::<Vec<_>>());
+    // Numbers 1 to 3 of a gateway of which 2 is missing, one of them twice.
+    let patient = |seq| patient("ward", seq);
+    publish_many(&broker, &[patient(1), patient(3), patient(3)]).await;
+    hand_over(&gateway.socket(), &Ledger::default(), "ward", drafts("a", 0..5)).await;
+
+    let prometheus = Prometheus::scraping(&[admin.port(), centre], &packaging().join(RULES));
+    for (query, value) in [
+        ("spillway_centre_records_total{topic=\"ward\",result=\"written\"}", "2"),
+        ("spillway_centre_records_total{topic=\"ward\",result=\"duplicate\"}", "1"),
+        ("spillway_centre_gap_records", "1"),
+        ("spillway_centre_gateways_with_gaps", "1"),
+        ("spillway_centre_gateways_silent", "0"),
+        ("spillway_centre_away{what=\"database\"}", "0"),
+    ] {
+        await_series(&prometheus, &format!("{query} == {value}")).await;
+    }
+    await_series(&prometheus, "count_over_time(spillway_centre_gaps[1m]) > 2").await;
+    for query in queries(&serde_json::from_str(&read(BOTH_ENDS)).unwrap(), 20) {
+        let series =
+            prometheus.query(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
+        assert!(!series.is_empty(), "{query} finds nothing");
+    }
+    // What was missing comes: the gap closes.
+    publish_many(&broker, &[patient(2)]).await;
+    await_series(&prometheus, "spillway_centre_gap_records_closed_total == 1").await;
+    await_series(&prometheus, "spillway_centre_gap_records == 0").await;
+    // Nothing that a fleet has many of is a label.
+    let page = scrape(centre).await;
+    assert!(!page.contains("gw-") && !page.contains("gateway="), "{page}");
+    consumer.stop().await;
+}
+
+async fn scrape(port: u16) -> String {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let request = b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let answer = http::exchange_on(stream, request).await.unwrap();
+    assert_eq!(answer.status, 200);
+    String::from_utf8(answer.body.to_vec()).unwrap()
+}
+
 async fn await_series(prometheus: &Prometheus, query: &str) {
     let begun = Instant::now();
     while prometheus.query(query).await.is_ok_and(|series| series.is_empty()) {
@@ -117,14 +177,15 @@ async fn await_series(prometheus: &Prometheus, query: &str) {
 }
 
 /// The board's queries as Grafana asks them when all gateways and lanes are chosen.
-fn queries(board: &Value) -> Vec<String> {
+fn queries(board: &Value, least: usize) -> Vec<String> {
     let panels = board["panels"].as_array().unwrap().iter();
     let targets = panels.flat_map(|panel| panel["targets"].as_array().cloned().unwrap_or_default());
     let queries: Vec<_> = targets
         .map(|target| target["expr"].as_str().unwrap().to_owned())
         .map(|query| query.replace("$gateway", ".*").replace("$lane", ".*"))
+        .map(|query| query.replace("$centre", ".*"))
         .collect();
-    assert!(queries.len() > 20, "{queries:?}");
+    assert!(queries.len() > least, "{queries:?}");
     queries
 }
 

@@ -109,6 +109,9 @@ fn each_has_a_licence_and_a_place_in_the_graph() {
 #[test]
 fn it_is_made_for_the_other_machines_as_well() {
     for target in ["aarch64-unknown-linux-gnu", "armv7-unknown-linux-gnueabihf"] {
-        assert!(listed(&sbom(target)).keys().any(|name| name.starts_with("sled-0.34.")), "{target}");
+        assert!(
+            listed(&sbom(target)).keys().any(|name| name.starts_with("sled-0.34.")),
+            "{target}"
+        );
     }
 }

@@ -11,6 +11,7 @@ use mysql_async::prelude::Queryable;
 use spillway_protocol::consumer::Subscription;
 
 use crate::Failure;
+use crate::metrics;
 use crate::service::{self, Task};
 use crate::settings::Settings;
 
@@ -22,6 +23,8 @@ pub(crate) struct Options {
     /// Make the tables that are not there.
     #[arg(long)]
     create_tables: bool,
+    #[command(flatten)]
+    metrics: metrics::Asked,
     /// Most messages of one transaction.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch: u16,
@@ -46,7 +49,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
     let database = Database::new(&store);
     tracing::info!(database = ?store, "noting");
     let ready = service::until_ready(|| prepare(database.clone(), topics, options.create_tables));
-    service::run(database.clone(), tasks, ready).await
+    service::run(database.clone(), tasks, &options.metrics, ready).await
 }
 
 /// Makes the tables, if wanted, and warns of topics that have a consumer.

@@ -13,6 +13,7 @@ use spillway_protocol::report::Report;
 use spillway_protocol::tombstone::Tombstones;
 
 use crate::mapping::{Mapping, Row};
+use crate::metrics::Batch;
 
 /// What one message means.
 #[derive(Debug)]
@@ -104,7 +105,7 @@ impl Writer {
     ///
     /// # Errors
     /// Never [`Fault::Again`].
-    pub(crate) async fn write(&self, batch: &[&Prepared]) -> Result<(), Fault> {
+    pub(crate) async fn write(&self, batch: &[&Prepared]) -> Result<Batch, Fault> {
         let sightings: Vec<Sighting> =
             batch.iter().filter_map(|prepared| prepared.sighting.clone()).collect();
         let mut rows: Vec<&Row> = batch.iter().filter_map(|prepared| prepared.row()).collect();
@@ -117,7 +118,7 @@ impl Writer {
     pub(crate) async fn see(&self, sightings: &[Sighting]) -> Result<(), Fault> {
         match sightings.is_empty() {
             true => Ok(()),
-            false => self.write_patiently(&[], &[], sightings).await,
+            false => self.write_patiently(&[], &[], sightings).await.map(|_| ()),
         }
     }
 
@@ -126,7 +127,7 @@ impl Writer {
         batch: &[&Prepared],
         rows: &[&Row],
         sightings: &[Sighting],
-    ) -> Result<(), Fault> {
+    ) -> Result<Batch, Fault> {
         let seen = Sightings::prepare(&self.database, &self.lanes, sightings).await?;
         let mut tries = Tries::default();
         loop {
@@ -142,21 +143,33 @@ impl Writer {
         batch: &[&Prepared],
         rows: &[&Row],
         seen: &Sightings,
-    ) -> Result<(), Fault> {
+    ) -> Result<Batch, Fault> {
         let mut transaction = self.database.begin().await?;
+        let mut done = Batch { written: rows.len() as u64, ..Batch::default() };
         if let Some(mapping) = self.mapping.as_ref().filter(|_| !rows.is_empty()) {
             let values: Vec<Value> =
                 rows.iter().flat_map(|row| row.values.iter().cloned()).collect();
             let insert = mapping.insert(rows.len());
             transaction.exec_drop(insert, Params::Positional(values)).await?;
+            // Where newer rows take the place of older ones, the server's count mixes both.
+            if mapping.keeps_first() {
+                done.written = transaction.affected_rows().min(rows.len() as u64);
+                done.duplicates = rows.len() as u64 - done.written;
+            }
         }
         for prepared in batch {
-            if let Entry::Told(told, gateway) = &prepared.entry {
-                told.write(&mut transaction, gateway).await?;
+            match &prepared.entry {
+                Entry::Told(told, gateway) => {
+                    told.write(&mut transaction, gateway).await?;
+                    done.own += 1;
+                }
+                Entry::Noted => done.noted += 1,
+                Entry::Row(_) => {}
             }
         }
         seen.write(&mut transaction).await?;
-        commit(transaction).await
+        commit(transaction).await?;
+        Ok(done)
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use central_store::{Fault, Sighting};
 use spillway_protocol::consumer::{Delivery, Handler, Verdict};
@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::batch::{Prepared, Writer, sighting};
 use crate::claims::{Claims, HELD, Held};
+use crate::metrics::{Batch, Counts};
 use crate::parked;
 
 /// A database that does not answer for so long is away.
@@ -25,6 +26,7 @@ pub(crate) struct Central {
     pub(crate) group: String,
     /// When the broker stored the newest message that was handled, ms since 1970; 0: none was.
     pub(crate) newest_ms: std::sync::Arc<AtomicU64>,
+    pub(crate) counts: std::sync::Arc<Counts>,
 }
 
 impl Handler for Central {
@@ -49,6 +51,12 @@ impl Handler for Central {
         }
         parked.map_err(|fault| fault.to_string())
     }
+}
+
+/// The wall clock, ms since 1970.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn silent(patience: Duration) -> Fault {
@@ -76,7 +84,12 @@ impl Central {
             ours.iter().map(|delivery| delivery.id()).zip(stored?).collect();
         let verdict = |id: &&str| verdicts.get(id).cloned().unwrap_or(Verdict::Done);
         let verdicts: Vec<Verdict> = ids.iter().map(verdict).collect();
-        self.writer.see(&others(batch, &ours, &verdicts)).await?;
+        let others = others(batch, &ours, &verdicts);
+        self.writer.see(&others).await?;
+        let duplicates = others.len() as u64;
+        if duplicates > 0 {
+            self.counts.committed(Batch { duplicates, ..Batch::default() }, now_ms());
+        }
         Ok(verdicts)
     }
 
@@ -94,6 +107,9 @@ impl Central {
         for chunk in chunks(&prepared) {
             self.write(&chunk, &mut verdicts).await?;
         }
+        let done = batch.iter().zip(&verdicts).filter(|(_, verdict)| **verdict == Verdict::Done);
+        let origins = done.filter_map(|(delivery, _)| delivery.origin.as_ref());
+        origins.for_each(|origin| self.counts.arrived(origin, now_ms()));
         let newest = batch.iter().filter_map(|delivery| delivery.stored_ms).max();
         self.newest_ms.fetch_max(newest.unwrap_or(0), Ordering::Relaxed);
         Ok(verdicts)
@@ -119,7 +135,10 @@ impl Central {
     }
 
     async fn write_in_time(&self, chunk: &[&Prepared]) -> Result<(), Fault> {
-        timeout(PATIENCE, self.writer.write(chunk)).await.unwrap_or_else(|_| Err(silent(PATIENCE)))
+        let written = timeout(PATIENCE, self.writer.write(chunk)).await;
+        let batch = written.unwrap_or_else(|_| Err(silent(PATIENCE)))?;
+        self.counts.committed(batch, now_ms());
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@
 //! - [`claims`]: de-duplication in Redis
 //! - [`run`], [`auditor`]: the commands that consume; [`service`], [`state`]: their work, and what they say of
 //!   themselves
+//! - [`metrics`]: what Prometheus reads
 //! - [`cloned`]: two machines of one id
 //! - [`status`], [`audit`], [`explain`]: the commands that tell
 
@@ -19,6 +20,7 @@ mod cloned;
 mod explain;
 mod handler;
 mod mapping;
+mod metrics;
 mod parked;
 mod run;
 mod service;

@@ -12,6 +12,7 @@ use spillway_protocol::consumer;
 use crate::Failure;
 use crate::claims::Claims;
 use crate::mapping::{Mapping, PATIENT_RECORDS};
+use crate::metrics;
 use crate::service::{self, Task};
 use crate::settings::Settings;
 use crate::state::{self, Instance};
@@ -30,6 +31,8 @@ pub(crate) struct Options {
     /// One at a time per order key; for topics of ordered messages.
     #[arg(long)]
     ordered: bool,
+    #[command(flatten)]
+    metrics: metrics::Asked,
     /// Most rows of one statement.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1000))]
     batch: u16,
@@ -68,7 +71,7 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode, Failure> {
         },
     };
     let ready = service::until_ready(|| prepare(database.clone(), &mapping, options.create_tables));
-    service::run(database.clone(), vec![task], ready).await
+    service::run(database.clone(), vec![task], &options.metrics, ready).await
 }
 
 fn mapping(options: &Options) -> Result<Mapping, Failure> {

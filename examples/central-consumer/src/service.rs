@@ -8,7 +8,8 @@ use std::time::Duration;
 use central_store::compaction::Compactor;
 use central_store::{Database, Fault, Lanes};
 use spillway_protocol::consumer::otlp::{self, Exporter, Traced};
-use spillway_protocol::consumer::{Consumer, Feed, Options, Stop, Subscription};
+use spillway_protocol::consumer::{Consumer, Feed, Options, Status, Stop, Subscription};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -17,6 +18,7 @@ use crate::batch::Writer;
 use crate::claims::Claims;
 use crate::handler::Central;
 use crate::mapping::Mapping;
+use crate::metrics::{self, Counts, Metrics};
 use crate::state::{self, Instance};
 
 /// Between two passes over the ranges.
@@ -45,19 +47,28 @@ pub(crate) struct Task {
 pub(crate) async fn run(
     database: Database,
     tasks: Vec<Task>,
+    metrics: &metrics::Asked,
     ready: impl Future<Output = ()>,
 ) -> Result<ExitCode, Failure> {
     let spans = otlp::Settings::read(|name| std::env::var(name).ok())?;
     let exporter = spans.as_ref().map(Exporter::start).transpose()?.map(Arc::new);
     let stop = Stop::on_signal()?;
+    let topic = |task: &Task| {
+        let (sender, receiver) = watch::channel(Status::default());
+        (Arc::new(Counts::new(&task.subscription.topic, receiver)), sender)
+    };
+    let topics: Vec<_> = tasks.iter().map(topic).collect();
+    let counts = topics.iter().map(|(counts, _)| counts.clone()).collect();
+    // Before the database is there: that it is away is to be seen, too.
+    let _metrics = Metrics::start(metrics, counts, &database).await?;
     tokio::select! {
         biased;
         () = stop.clone().asked() => return Ok(ExitCode::SUCCESS),
         () = ready => {}
     }
     let mut running = JoinSet::new();
-    for task in tasks {
-        running.spawn(consume(database.clone(), task, exporter.clone(), stop.clone()));
+    for (task, topic) in tasks.into_iter().zip(topics) {
+        running.spawn(consume(database.clone(), task, topic, exporter.clone(), stop.clone()));
     }
     let compacting = tokio::spawn(compact(database.clone()));
     while let Some(ended) = running.join_next().await {
@@ -71,21 +82,29 @@ pub(crate) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn consume(database: Database, task: Task, exporter: Option<Arc<Exporter>>, stop: Stop) {
+async fn consume(
+    database: Database,
+    task: Task,
+    (counts, told): (Arc<Counts>, watch::Sender<Status>),
+    exporter: Option<Arc<Exporter>>,
+    stop: Stop,
+) {
     let Task { feed, subscription, namespace, mapping, claims, options } = task;
     tracing::info!(?subscription, "consuming");
     let writer = Writer { database: database.clone(), lanes: Lanes::default(), mapping };
     let newest_ms = Arc::new(AtomicU64::new(0));
     let group = subscription.group.clone();
-    let handler = Central { writer, claims, group, newest_ms: newest_ms.clone() };
+    let handler =
+        Central { writer, claims, group, newest_ms: newest_ms.clone(), counts: counts.clone() };
     let mut handler = Traced::new(handler, exporter.as_deref()).group(&subscription.group);
     if let Some(namespace) = namespace {
         handler = handler.namespace(namespace);
     }
     let consumer = Consumer::new(feed.clone(), handler, options);
     let telling = state::tell(database, Instance::of(&subscription), consumer.status(), newest_ms);
+    let counting = state::count(consumer.status(), told, counts);
     // Its last word is that it has stopped.
-    let (last, ()) = tokio::join!(consumer.run(stop.asked()), telling);
+    let (last, (), ()) = tokio::join!(consumer.run(stop.asked()), telling, counting);
     feed.close().await;
     tracing::info!(topic = subscription.topic, ?last, "stopped");
 }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::mapping::Mapping;
+use crate::metrics::Counts;
 
 /// Between two words.
 pub(crate) const EVERY: Duration = Duration::from_secs(2);
@@ -64,6 +65,22 @@ pub(crate) async fn tell(
         if ended {
             return write(&database, &instance, &status, &newest_ms, true).await;
         }
+    }
+}
+
+/// Passes on what the consumer says, and counts how often it loses database and broker.
+pub(crate) async fn count(
+    mut status: watch::Receiver<Status>,
+    told: watch::Sender<Status>,
+    counts: Arc<Counts>,
+) {
+    let mut away = [false; 2];
+    while status.changed().await.is_ok() {
+        let status = status.borrow_and_update().clone();
+        let now = [status.away_reason.is_some(), status.link_reason.is_some()];
+        (0..2).filter(|what| now[*what] && !away[*what]).for_each(|what| counts.lost(what));
+        away = now;
+        told.send_replace(status);
     }
 }
 

@@ -66,6 +66,16 @@ impl Ledger {
         })
     }
 
+    /// All gateways, and when anything of each came last, ms since 1970 by the database's clock.
+    ///
+    /// # Errors
+    /// What the database answers.
+    pub async fn newest_of_gateways(&mut self) -> Result<Vec<(String, u64)>, Fault> {
+        let select = "SELECT gateway, CAST(ROUND(UNIX_TIMESTAMP(MAX(until)) * 1000) AS UNSIGNED) \
+             FROM sw_lanes JOIN sw_seen ON lane_id = sw_lanes.id GROUP BY gateway";
+        Ok(self.connection.query(select).await?)
+    }
+
     /// Gateways, or the one, whose id several machines share; `live_ms` as in [`clones::live`].
     ///
     /// # Errors

@@ -37,7 +37,8 @@ pub(super) fn write(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let folder = name.split(".tar").next().unwrap_or("spillway-support").to_owned();
     let there = parts.iter().filter_map(|part| Some((part.name, part.text.as_ref().ok()?)));
-    let mut files = std::iter::once(("README.txt", readme)).chain(there.map(|(n, t)| (n, t.as_str())));
+    let mut files =
+        std::iter::once(("README.txt", readme)).chain(there.map(|(n, t)| (n, t.as_str())));
     let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let mut add = |name: &str, text: &str| {
         let mut header = tar::Header::new_gnu();

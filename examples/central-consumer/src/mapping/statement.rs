@@ -14,6 +14,11 @@ const NEWER: &str = "IF(`sw_origin` = VALUES(`sw_origin`), `sw_seq` < VALUES(`sw
                      `sw_at` <= VALUES(`sw_at`))";
 
 impl Mapping {
+    /// Whether a row that is there stays as it is.
+    pub(crate) fn keeps_first(&self) -> bool {
+        self.keep == Keep::First
+    }
+
     /// Makes the table unless it is there.
     pub(crate) fn create(&self) -> String {
         let columns = self.columns.iter().map(|column| (&*column.name, &*column.sql_type));
