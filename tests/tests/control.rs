@@ -116,6 +116,35 @@ fn good(body: Vec<u8>, etag: &str) -> Script {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_whether_the_page_can_be_read() {
+    let broker = HttpBroker::start().await;
+    let (centre, other) = (CentralControl::start().await, CentralControl::start().await);
+    let said = async |url: &str, key: PublicKey| {
+        let gateway = Gateway::new(&settings(&broker, url, key));
+        let output = gateway.command("check --connect").await;
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line = text.lines().find(|line| line.contains("  control http://")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("{text}"))
+    };
+    let good = said(&centre.url(), centre.key).await;
+    assert!(good.starts_with("ok    control http://127.0.0.1:"), "{good}");
+    assert!(good.ends_with("the page is signed by the centre; requests on it: 0"), "{good}");
+    let forged = said(&centre.url(), other.key).await;
+    assert!(forged.starts_with("note") && forged.contains("sign"), "{forged}");
+    let nobody = format!("http://127.0.0.1:{}/x", spillway_tests::port::free());
+    let nowhere = said(&nobody, centre.key).await;
+    assert!(nowhere.contains("onnection refused"), "{nowhere}");
+    let missing = Scripted::start(Script { status: 404, ..Script::default() }).await;
+    let missing = said(&missing.url(), centre.key).await;
+    assert!(missing.contains("the answer is 404"), "{missing}");
+    let page = Page { gateway: "another".to_owned(), serial: 1, requests: Vec::new() };
+    let whose = sealer(1).seal(&page).unwrap();
+    let whose = Scripted::start(Script { status: 200, body: whose, ..Script::default() }).await;
+    let whose = said(&whose.url(), sealer(1).public_key()).await;
+    assert!(whose.starts_with("note") && whose.contains("another"), "{whose}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_is_done_once_also_after_a_kill_and_the_rest_is_answered() {
     let control = CentralControl::start().await;
     let mut case = Case::start(&control.url(), control.key).await;

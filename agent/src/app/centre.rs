@@ -5,11 +5,12 @@ use std::sync::Arc;
 use spillway_protocol::dial::{Carried, CertificateTime, TlsError, tls};
 
 use super::own;
-use crate::centre::{Board, BuildError, Centre, Client, Means};
+use crate::centre::{self, Board, BuildError, Centre, Client, Means};
 use crate::clock::WallClock;
 use crate::config::{Config, Tls};
 use crate::drain::DrainHandle;
 use crate::entropy;
+use crate::known_time::KnownTime;
 use crate::own::Answers;
 use crate::queue::Queue;
 
@@ -38,6 +39,20 @@ pub(super) fn client(
     let proxy = config.upstream.as_ref().and_then(|upstream| upstream.proxy.as_ref());
     let proxy = proxy.filter(|_| control.proxy);
     Ok(Some(Client::new(&control.url, tls, proxy, carried)?))
+}
+
+/// Pulls the centre's page once, where there is one, and does nothing of it: how many requests stand on it.
+///
+/// # Errors
+/// Why it is not read.
+pub async fn probe(config: &Config) -> Option<Result<usize, String>> {
+    let control = config.control.as_ref()?;
+    let time = KnownTime::load(&config.gateway.data_dir).certificates();
+    let client = match client(config, &time, &Carried::default()) {
+        Ok(client) => client?,
+        Err(error) => return Some(Err(error.to_string())),
+    };
+    Some(centre::probe(client, &config.gateway.id, &control.public_key).await)
 }
 
 /// Starts it, where it is configured.

@@ -54,6 +54,7 @@ use crate::queue::{
 use crate::service::Handed;
 use crate::upstream::{grpc, http};
 use crate::{entropy, host};
+pub use centre::probe as probe_centre;
 pub use inquiry::{last_active, stopped_desk};
 use pace::PaceFile;
 use report::Report;

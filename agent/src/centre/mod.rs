@@ -10,6 +10,7 @@
 
 mod board;
 mod book;
+mod probe;
 mod pull;
 mod schedule;
 #[cfg(test)]
@@ -38,6 +39,7 @@ use schedule::Schedule;
 use worker::Worker;
 
 pub use board::Board;
+pub use probe::probe;
 pub use pull::{BuildError, Client};
 
 /// Who works for whom.

@@ -56,6 +56,7 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let disk = tokio::task::spawn_blocking(disk).await;
     findings.extend(disk.unwrap_or_default());
     findings.extend(far_end(config).await);
+    findings.extend(centre(config).await);
     findings
 }
 
@@ -138,6 +139,23 @@ async fn far_end(config: &Config) -> Vec<Finding> {
         Ok(upstream) => ask(upstream.as_ref(), config).await,
         Err(error) => vec![finding("upstream", Verdict::Bad, error.to_string())],
     }
+}
+
+/// The centre's page: no record waits for it.
+async fn centre(config: &Config) -> Option<Finding> {
+    let url = &config.control.as_ref()?.url;
+    let machine = url.split('?').next().unwrap_or_default();
+    let subject = format!("control {machine}");
+    Some(match app::probe_centre(config).await? {
+        Ok(requests) => {
+            let detail = format!("the page is signed by the centre; requests on it: {requests}");
+            finding(subject, Verdict::Good, detail)
+        }
+        Err(reason) => {
+            let detail = format!("{reason}; records leave without it");
+            finding(subject, Verdict::Note, detail)
+        }
+    })
 }
 
 /// What several lanes have in common is said once.
