@@ -38,10 +38,11 @@ pub(super) fn read(
 
 /// Of the three forms one is written: which would count otherwise?
 fn one_form(section: &Section<'_>) {
-    let single = SINGLE.into_iter().find(|name| has(section, name));
-    let forms = [single, Some("credentials"), Some("credential_command")];
-    let written: Vec<&str> =
-        forms.into_iter().flatten().filter(|name| has(section, name)).collect();
+    // Each is asked for: what nobody asks for is not known.
+    let single: Vec<&str> = SINGLE.into_iter().filter(|name| has(section, name)).collect();
+    let others =
+        ["credentials", "credential_command"].into_iter().filter(|name| has(section, name));
+    let written: Vec<&str> = single.into_iter().take(1).chain(others).collect();
     let (true, Some(first)) = (written.len() > 1, written.first()) else { return };
     let problem = format!("stands beside {}", written[1..].join(" and "));
     let remedy = match written.contains(&"credentials") {

@@ -4,7 +4,7 @@ use super::Default::{Is, Needed, Words};
 use super::{Key, Section};
 
 pub(super) const SECTIONS: &[Section] =
-    &[GATEWAY, LIMITS, LISTEN, MQ_HTTP, ACCESS_KEYS, ADMIN, CLIENT];
+    &[GATEWAY, LIMITS, LISTEN, HTTP, MQ_HTTP, ACCESS_KEYS, ADMIN, CLIENT, CLIENT_BY_TOKEN];
 
 const GATEWAY: Section = Section {
     header: "[gateway]",
@@ -108,6 +108,30 @@ const LISTEN: Section = Section {
             default: Words("`control.sock` beside the socket", "\"/run/spillway/control.sock\""),
             about: "Where operators look into queue and dead letters; always mode 0600.",
             refused: &["\"/run/spillway/spillway.sock\""],
+        },
+    ],
+};
+
+const HTTP: Section = Section {
+    header: "[listen.http]",
+    name: "http",
+    about: "Optional: the intake's HTTP on loopback TCP, for apps without Unix sockets ([curl.md](curl.md)).",
+    variable: "LISTEN__HTTP",
+    around: "[listen.http]\naddress = \"127.0.0.1:9466\"\ntoken = \"0123456789abcdef\"\n@\n[[lane]]\nname = \"main\"\ntopic = \"spillway\"\n",
+    keys: &[
+        Key {
+            name: "address",
+            takes: "loopback address and port",
+            default: Needed("\"127.0.0.1:9466\""),
+            about: "Where these apps find it. There is no TLS here.",
+            refused: &["\"0.0.0.0:9466\"", "\"127.0.0.1:0\"", "\"localhost:9466\""],
+        },
+        Key {
+            name: "token",
+            takes: "secret, 16 characters or more",
+            default: Needed("{ file = \"/etc/spillway/http_token\" }"),
+            about: "What each request must bring, as `Authorization: Bearer TOKEN`. Not beside `[[client]]` entries with tokens of their own.",
+            refused: &["\"secret\""],
         },
     ],
 };
@@ -243,4 +267,19 @@ const CLIENT: Section = Section {
             refused: &["0"],
         },
     ],
+};
+
+const CLIENT_BY_TOKEN: Section = Section {
+    header: "[[client]] of [listen.http]",
+    name: "client",
+    about: "An app that comes over `[listen.http]` is told by its token, beside `uid` or instead of it.",
+    variable: "CLIENT__NAME",
+    around: "[listen.http]\naddress = \"127.0.0.1:9466\"\n[[client]]\nname = \"other\"\ntoken = \"fedcba9876543210\"\n[[client]]\nname = \"his\"\nuid = 991\n@\n[[lane]]\nname = \"main\"\ntopic = \"spillway\"\n",
+    keys: &[Key {
+        name: "token",
+        takes: "secret, 16 characters or more",
+        default: Words("none: it comes by the socket", "{ file = \"/etc/spillway/http_token\" }"),
+        about: "What its requests must bring, as `Authorization: Bearer TOKEN`.",
+        refused: &["\"secret\"", "\"fedcba9876543210\""],
+    }],
 };

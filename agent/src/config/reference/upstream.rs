@@ -3,7 +3,7 @@
 use super::Default::{Is, Needed, Words};
 use super::{Key, Section};
 
-pub(super) const SECTIONS: &[Section] = &[UPSTREAM, PROXY, TLS];
+pub(super) const SECTIONS: &[Section] = &[UPSTREAM, KEYS, LISTED, PROXY, TLS];
 
 const UPSTREAM: Section = Section {
     header: "[upstream]",
@@ -82,6 +82,64 @@ const UPSTREAM: Section = Section {
             ),
             about: "The HTTP proxy to go through, by CONNECT, also where the endpoint speaks no TLS. Its name is resolved here, the endpoint's by the proxy.",
             refused: &["\"socks5://proxy.plant.example:1080\""],
+        },
+    ],
+};
+
+const KEYS: Section = Section {
+    header: "[upstream] with other access keys",
+    name: "upstream",
+    about: "Instead of the one key above: several that overlap, or a program that brings one.",
+    variable: "",
+    around: "[upstream]\ntransport = \"grpc\"\nendpoint = \"mq.example:8081\"\n@\n[[lane]]\nname = \"main\"\ntopic = \"spillway\"\n",
+    keys: &[
+        Key {
+            name: "credentials",
+            takes: "list of access keys, each as in the section below",
+            default: Words(
+                "none",
+                "[{ access_key_id = \"LTAI1234\", access_key_secret = { file = \"/etc/spillway/access_key_secret\" } }]",
+            ),
+            about: "The next one is tried when RocketMQ refuses one, so that a new key is added before the old one ends.",
+            refused: &["[]"],
+        },
+        Key {
+            name: "credential_command",
+            takes: "list of a program's absolute path and its arguments",
+            default: Words("none", "[\"/bin/cat\", \"/run/spillway-key.json\"]"),
+            about: "Prints a key as JSON: `access_key_id`, `access_key_secret`, `security_token`, `expires_at`, or what Alibaba Cloud's STS calls them. It is run at the start, before the key ends, and when it is refused; no shell reads it.",
+            refused: &["\"/bin/cat\"", "[\"cat\"]", "[]"],
+        },
+    ],
+};
+
+const LISTED: Section = Section {
+    header: "[[upstream.credentials]]",
+    name: "credentials",
+    about: "",
+    variable: "",
+    around: "[upstream]\nendpoint = \"https://mq.example\"\n[[upstream.credentials]]\naccess_key_id = \"id\"\naccess_key_secret = \"s\"\n@\n[[lane]]\nname = \"main\"\ntopic = \"spillway\"\n",
+    keys: &[
+        Key {
+            name: "access_key_id",
+            takes: "text, or a source like a secret's",
+            default: Needed("\"LTAI1234\""),
+            about: "The access key.",
+            refused: &["\"\""],
+        },
+        Key {
+            name: "access_key_secret",
+            takes: "secret",
+            default: Needed("{ file = \"/etc/spillway/access_key_secret\" }"),
+            about: "Its secret.",
+            refused: &["{ env = \"NOT_SET\" }"],
+        },
+        Key {
+            name: "security_token",
+            takes: "secret",
+            default: Words("none", "{ file = \"/etc/spillway/security_token\" }"),
+            about: "Where the key is a temporary one (STS).",
+            refused: &["\"\""],
         },
     ],
 };
