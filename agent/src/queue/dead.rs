@@ -3,6 +3,7 @@
 
 mod aging;
 mod locked;
+mod reasons;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -26,6 +27,7 @@ use super::state::{self, DeadState, Left};
 use super::store::Store;
 use super::timeline::Timeline;
 use super::untold::{Grave, Untold};
+use reasons::Reasons;
 
 /// Payload of a segment: letters are few.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
@@ -50,6 +52,7 @@ struct Inner {
     places: BTreeMap<(LaneName, u64), u64>,
     /// How many of each lane.
     here: BTreeMap<LaneName, u64>,
+    reasons: Reasons,
     bytes: u64,
     /// Letters that are sealed with a key that is not here, and the last such key.
     locked: Option<(u64, KeyId)>,
@@ -71,6 +74,7 @@ pub(super) struct Origin {
     seq: u64,
     bytes: u32,
     died_ms: u64,
+    code: Arc<str>,
 }
 
 /// How a letter leaves.
@@ -118,6 +122,7 @@ impl Dead {
             letters: BTreeMap::new(),
             places: BTreeMap::new(),
             here: BTreeMap::new(),
+            reasons: Reasons::default(),
             bytes: 0,
             locked: None,
             locked_of: BTreeMap::new(),
@@ -443,7 +448,9 @@ impl Inner {
         self.bytes += u64::from(bytes);
         let Letter { lane, position: home, stream, seq, died_ms, .. } = letter;
         let (lane, died_ms) = (lane.clone(), *died_ms);
-        let origin = Origin { lane, position: *home, stream: *stream, seq: *seq, bytes, died_ms };
+        let code = self.reasons.add(&lane, &letter.code);
+        let (stream, seq) = (*stream, *seq);
+        let origin = Origin { lane, position: *home, stream, seq, bytes, died_ms, code };
         *self.here.entry(origin.lane.clone()).or_default() += 1;
         self.places.insert((origin.lane.clone(), origin.position), position);
         self.letters.insert(position, origin);
@@ -455,6 +462,7 @@ impl Inner {
         if let Some(here) = self.here.get_mut(&origin.lane) {
             *here -= 1;
         }
+        self.reasons.remove(&origin.lane, &origin.code);
         self.places.remove(&(origin.lane, origin.position));
     }
 }

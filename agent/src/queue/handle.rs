@@ -256,6 +256,12 @@ impl Queue {
         Inspection::of(lanes.clone(), dead.clone(), quarantine.clone())
     }
 
+    /// How many dead letters of `lane` there are for which code, the most frequent first; see
+    /// [`DeadLetter::code`].
+    pub fn dead_reasons(&self, lane: &LaneName) -> Vec<(String, u64)> {
+        self.0.dead.reasons(lane)
+    }
+
     /// Bytes of the dead letters' files.
     pub fn dead_disk_bytes(&self) -> u64 {
         self.0.dead.disk_bytes()
