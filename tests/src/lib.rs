@@ -8,6 +8,7 @@ pub mod app;
 pub mod arrival;
 pub mod broker;
 pub mod centre;
+pub mod chromium;
 pub mod collector;
 pub mod connect;
 pub mod corruption;

@@ -163,7 +163,9 @@ async fn only_those_who_look_from_here_by_its_own_name_are_answered() {
         ("GET", "/metrics", String::new(), 403),
         ("GET", "/metrics", format!("{own}origin: http://evil.example\r\n"), 403),
         ("GET", "/metrics", format!("{own}origin: null\r\n"), 403),
-        ("GET", "/", own.clone(), 404),
+        ("GET", "/other", own.clone(), 404),
+        ("GET", "/events", format!("{own}origin: http://evil.example\r\n"), 403),
+        ("GET", "/", "host: rebound.example\r\n".into(), 403),
         ("GET", "/v1/status", own.clone(), 404),
     ] {
         let answer = admin.ask(method, path, &head).await.unwrap();
@@ -173,8 +175,10 @@ async fn only_those_who_look_from_here_by_its_own_name_are_answered() {
         assert_eq!(text.contains("spillway_"), status == 200 && method == "GET", "{text}");
         assert!(answer.head.contains("x-content-type-options: nosniff"), "{}", answer.head);
     }
-    let nothing = admin.get("/").await.unwrap();
+    let nothing = admin.get("/other").await.unwrap();
     assert!(String::from_utf8(nothing.body).unwrap().contains("/metrics, /healthz and /readyz"));
+    let page = admin.get("/").await.unwrap();
+    assert!(page.status == 200 && page.head.contains("content-type: text/html"), "{}", page.head);
     let refused = admin.ask("PUT", "/metrics", &own).await.unwrap();
     assert!(refused.head.contains("allow: GET, HEAD"), "{}", refused.head);
     let said = admin.get("/metrics").await.unwrap().head;
@@ -190,11 +194,14 @@ async fn with_a_token_other_machines_may_look_and_nobody_without_it() {
         admin.port()
     ));
     gateway.start_ready().await;
-    for path in ["/", "/metrics", "/healthz", "/readyz"] {
+    for path in ["/events", "/metrics", "/healthz", "/readyz", "/other"] {
         let answer = admin.get(path).await.unwrap();
         assert_eq!(answer.status, 401, "{path}");
         assert!(answer.head.contains("www-authenticate: Bearer"), "{}", answer.head);
     }
+    // The page itself holds nothing of this gateway.
+    let page = String::from_utf8(admin.get("/").await.unwrap().body).unwrap();
+    assert!(page.contains("<title>Spillway</title>") && !page.contains("gw-test"), "{page}");
     let with = async |host: &str, token: &str| {
         let head = format!("host: {host}\r\nauthorization: Bearer {token}\r\n");
         admin.ask("GET", "/metrics", &head).await.unwrap()

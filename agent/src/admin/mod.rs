@@ -2,6 +2,8 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /` and the files that it names | the status page, the same for every gateway, without a token (`page`, docs/status-page.md) |
+//! | `GET /events` | what the page shows: server-sent events `history` and `state` (`live`) |
 //! | `GET /metrics` | Prometheus' text format, made of what `GET /v1/status` says (`metrics`, docs/metrics.md) |
 //! | `GET /healthz` | 200 while the agent makes progress, idle, offline or full as it may be; 503 with what does not |
 //! | `GET /readyz` | 200 while the intake accepts, link or no link; 503 while it does not |
@@ -9,9 +11,14 @@
 //! | another method, name, origin; no token | 405, 403, 401 (`guard`) |
 
 mod guard;
+mod history;
+mod live;
+mod looks;
 mod metrics;
+mod page;
 mod server;
 
+use serde::Serialize;
 use spillway_protocol::local::status::Status;
 
 pub use guard::Guard;
@@ -22,9 +29,23 @@ pub trait Observed: Send + Sync + 'static {
     /// The same as `GET /v1/status`. May block.
     fn status(&self) -> Status;
 
+    /// Dead letters by lane and code.
+    fn letters(&self) -> Vec<Letters>;
+
     /// What should move and does not, if anything.
     fn stuck(&self) -> Option<String>;
 
     /// Whether apps can hand over records. The link has no say in it.
     fn accepts(&self) -> bool;
+}
+
+/// Dead letters of one lane and one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Letters {
+    /// Lane.
+    pub lane: String,
+    /// The broker's code.
+    pub code: String,
+    /// How many.
+    pub count: u64,
 }

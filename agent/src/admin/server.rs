@@ -1,25 +1,27 @@
 //! HTTP over the admin address.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::StreamExt;
 use hyper_util::service::TowerToHyperService;
 use spillway_protocol::local::Refusal;
-use spillway_protocol::local::status::Status;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::guard::Denied;
-use super::{Guard, Observed, metrics};
+use super::live::{Live, VIEWERS_MAX};
+use super::looks::Looks;
+use super::{Guard, Observed, metrics, page};
 use crate::intake::serving::{Reception, Wire, converse, say, whole_answer};
 use crate::open_files::OpenFiles;
 
@@ -31,42 +33,22 @@ const IDLE_MAX: Duration = Duration::from_secs(60);
 const STALL_MAX: Duration = Duration::from_secs(20);
 /// Time that requests under way get when the agent stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// Most states that are being gathered at a time: each may hold a thread.
-const LOOKS_MAX: usize = 4;
-/// The state is gathered in milliseconds. What holds it up for so long holds up apps and the
-/// drain, too.
-const LOOK_MAX: Duration = Duration::from_secs(10);
 /// Prometheus' text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-const NOT_FOUND: &str = "there is nothing here; there are /metrics, /healthz and /readyz\n";
+const NOT_FOUND: &str =
+    "there is nothing here; there are / (the status page), /metrics, /healthz and /readyz\n";
 
 #[derive(Clone)]
 struct Admin {
-    agent: Arc<dyn Observed>,
-    looks: Arc<Semaphore>,
+    looks: Looks,
+    live: Arc<Live>,
+    stop: CancellationToken,
 }
 
 impl Admin {
-    /// The agent's state; what is wrong where it does not come.
-    async fn status(&self) -> Result<Status, &'static str> {
-        let (agent, looks) = (self.agent.clone(), self.looks.clone());
-        let gathered = async move {
-            let place = looks.acquire_owned().await;
-            let look = move || {
-                // Kept until the look is over, though nobody may wait for it any more.
-                let _place = place;
-                agent.status()
-            };
-            tokio::task::spawn_blocking(look).await
-        };
-        match timeout(LOOK_MAX, gathered).await {
-            Ok(Ok(status)) => Ok(status),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the agent's state could not be gathered");
-                Err("the agent's state cannot be gathered; its log says why\n")
-            }
-            Err(_) => Err("the agent's state does not come: queue or drain are stuck\n"),
-        }
+    fn new(agent: Arc<dyn Observed>, stop: CancellationToken) -> Self {
+        let looks = Looks::at(agent);
+        Self { live: Arc::new(Live::new(looks.clone())), looks, stop }
     }
 }
 
@@ -78,7 +60,8 @@ pub async fn serve(
     files: OpenFiles,
     stop: CancellationToken,
 ) {
-    let admin = Admin { agent, looks: Arc::new(Semaphore::new(LOOKS_MAX)) };
+    let admin = Admin::new(agent, stop.clone());
+    let live = admin.live.clone();
     let service = TowerToHyperService::new(router(guard, admin));
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
@@ -96,21 +79,26 @@ pub async fn serve(
             say(stream, text.as_bytes()).await;
         },
     };
-    reception.receive(listener, &stop).await;
+    tokio::join!(reception.receive(listener, &stop), live.keep(&stop));
 }
 
 fn router(guard: Guard, admin: Admin) -> Router {
     Router::new()
+        .route("/events", get(events))
         .route("/metrics", get(scrape))
         .route("/healthz", get(healthz))
         .route("/readyz", get(readyz))
-        .fallback(async || (StatusCode::NOT_FOUND, NOT_FOUND))
+        .fallback(page_file)
         .layer(from_fn_with_state(Arc::new(guard), guarded))
         .with_state(admin)
 }
 
 async fn guarded(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
-    let checked = guard.check(request.method(), request.uri(), request.headers());
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    let checked = guard.check(method, uri, headers).and_then(|()| match uri.path() {
+        path if page::is_file(path) => Ok(()),
+        _ => guard.check_token(headers),
+    });
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(denied) => refused(denied),
@@ -139,25 +127,42 @@ fn refused(denied: Denied) -> Response {
     response
 }
 
+async fn page_file(uri: Uri) -> Response {
+    page::file(uri.path()).unwrap_or_else(|| (StatusCode::NOT_FOUND, NOT_FOUND).into_response())
+}
+
+async fn events(State(admin): State<Admin>) -> Response {
+    match admin.live.watched(admin.stop) {
+        Some(looks) => {
+            let body = Body::from_stream(looks.map(Ok::<_, Infallible>));
+            ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
+        }
+        None => {
+            let text = format!("{VIEWERS_MAX} people watch already; close a page, or try later\n");
+            (StatusCode::SERVICE_UNAVAILABLE, [(RETRY_AFTER, "5")], text).into_response()
+        }
+    }
+}
+
 async fn scrape(State(admin): State<Admin>) -> Response {
-    match admin.status().await {
+    match admin.looks.status().await {
         Ok(status) => ([(CONTENT_TYPE, TEXT_FORMAT)], metrics::text(&status)).into_response(),
         Err(fault) => (StatusCode::SERVICE_UNAVAILABLE, fault).into_response(),
     }
 }
 
 async fn healthz(State(admin): State<Admin>) -> Response {
-    if let Some(what) = admin.agent.stuck() {
+    if let Some(what) = admin.looks.agent().stuck() {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("{what}\n")).into_response();
     }
-    match admin.status().await {
+    match admin.looks.status().await {
         Ok(_) => "ok\n".into_response(),
         Err(fault) => (StatusCode::SERVICE_UNAVAILABLE, fault).into_response(),
     }
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    match admin.agent.accepts() {
+    match admin.looks.agent().accepts() {
         true => "ok\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, "no records are taken in\n").into_response(),
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::report::Report;
-use crate::admin::{self, Guard, Observed};
+use crate::admin::{self, Guard, Letters, Observed};
 use crate::config;
 use crate::open_files::OpenFiles;
 
@@ -60,6 +60,10 @@ impl Seen {
 impl Observed for Seen {
     fn status(&self) -> Status {
         self.report.status()
+    }
+
+    fn letters(&self) -> Vec<Letters> {
+        self.report.letters()
     }
 
     fn stuck(&self) -> Option<String> {

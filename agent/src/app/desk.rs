@@ -9,7 +9,7 @@ use super::inquiry::Inquiry;
 use super::report::Report;
 use crate::clock::WallClock;
 use crate::config::Config;
-use crate::control::{Desk, Tailing};
+use crate::control::{Desk, Door, Tailing};
 use crate::drain::DrainHandle;
 use crate::queue::Queue;
 
@@ -28,4 +28,5 @@ pub(super) fn running(
     let topics = config.all_lanes().map(|lane| (lane.name.clone(), lane.topic.to_string()));
     Desk::new(queue.clone(), accept, Arc::new(move |asked| inquiry.ask(asked)))
         .tailing(Tailing::new(stop.clone(), topics.collect()))
+        .with_door(Door::of(config.listen.admin.as_ref()))
 }

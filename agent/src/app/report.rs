@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::attended;
 use super::keys;
 use super::meter::Meter;
+use crate::admin::Letters;
 use crate::centre::Board;
 use crate::config::Config;
 use crate::control;
@@ -136,6 +137,16 @@ impl Report {
     /// The lane whose records have waited for the disk for too long, and how long.
     pub(super) fn stalled(&self) -> Option<(LaneName, Duration)> {
         self.queue.stalled().filter(|(_, time)| *time > SILENT_MAX)
+    }
+
+    /// Dead letters of users' lanes by lane and code.
+    pub(super) fn letters(&self) -> Vec<Letters> {
+        let of = |lane: &LaneName| (lane.to_string(), self.queue.dead_reasons(lane));
+        let letters = |(lane, reasons): (String, Vec<(String, u64)>)| {
+            let reasons = reasons.into_iter();
+            reasons.map(move |(code, count)| Letters { lane: lane.clone(), code, count })
+        };
+        self.lanes.iter().map(of).flat_map(letters).collect()
     }
 
     /// Where the centre's part shows how it stands.

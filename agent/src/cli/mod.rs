@@ -1,5 +1,6 @@
 //! The commands: arguments in, exit code out.
 
+mod admin;
 mod broker;
 mod check;
 mod client;
@@ -92,6 +93,9 @@ enum Command {
     Tail(tail::Tail),
     /// Says in one sentence why something has not left, and what would help
     Why(why::Arguments),
+    /// Where the status page is
+    #[command(subcommand)]
+    Admin(admin::Admin),
     /// Looks into the queue
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -138,6 +142,7 @@ impl Cli {
             Command::Broker(args) => broker::run(args).await,
             Command::Top(args) => top::run(args).await,
             Command::Tail(args) => tail::run(args).await,
+            Command::Admin(args) => admin::run(args).await,
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
             Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),

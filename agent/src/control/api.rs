@@ -14,6 +14,7 @@
 //! | `POST /v1/resend` with [`Resend`] | [`Resent`] |
 //! | `GET /v1/upgrade`, `POST /v1/upgrade` | [`Upgrade`] |
 //! | `GET /v1/tail` with [`Wish`](super::tail::Wish) | [`Line`](super::tail::Line)s, until the client ends it |
+//! | `GET /v1/admin` | [`Door`](super::Door), with the token of the status page |
 //! | `GET /v1/why` with [`Question`](crate::why::Question) | [`Answers`](crate::why::Answers) |
 //!
 //! An error is answered as on the intake socket: `{"error": {"code", "field", "message"}}`.

@@ -16,7 +16,7 @@ use super::api::{
     Waiting,
 };
 use super::tail::{self, Tailing, Wish};
-use super::view;
+use super::{Door, view};
 use crate::config::RESEND_LANE;
 use crate::queue::KeyId;
 use crate::queue::inspect::{Inspection, Room};
@@ -52,13 +52,20 @@ struct Acting {
     ask: Ask,
     /// Of an agent that runs.
     tailing: Option<Tailing>,
+    door: Door,
 }
 
 impl Desk {
     /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
     pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
-        let inspection = queue.inspection();
-        Self { inspection, acting: Some(Acting { queue, accept, ask, tailing: None }) }
+        let (inspection, door) = (queue.inspection(), Door::default());
+        Self { inspection, acting: Some(Acting { queue, accept, ask, tailing: None, door }) }
+    }
+
+    /// The same, where the status page is behind `door`.
+    pub fn with_door(mut self, door: Door) -> Self {
+        self.acting.iter_mut().for_each(|acting| acting.door = door.clone());
+        self
     }
 
     /// The same, where what happens can be watched.
@@ -93,6 +100,10 @@ impl Desk {
             Refusal::new(Code::NotAllowed, "the agent is stopped: nothing happens here")
         })?;
         tail::lines(&acting.queue, lanes, running, wish)
+    }
+
+    pub(super) fn door(&self) -> Result<Door, Refusal> {
+        Ok(self.acting()?.door.clone())
     }
 
     pub(super) fn why(&self, question: &Question) -> Result<Answers, Refusal> {

@@ -7,6 +7,7 @@
 
 pub mod api;
 mod desk;
+mod door;
 mod server;
 pub mod tail;
 pub(crate) mod view;
@@ -14,5 +15,6 @@ pub(crate) mod view;
 pub(crate) use view::format;
 
 pub use desk::{Accept, Ask, Desk};
+pub use door::{AdminAt, Door};
 pub use server::{serve, serve_one};
 pub use tail::Tailing;

@@ -59,6 +59,7 @@ fn router(desk: Desk) -> axum::Router {
         .route("/v1/upgrade", get(upgrade).post(commit))
         .route("/v1/tail", get(tail))
         .route("/v1/why", get(why))
+        .route("/v1/admin", get(door))
         .fallback(async || answer::<()>(Err(not_found())))
         .with_state(desk)
 }
@@ -278,6 +279,11 @@ async fn why(
     question: Result<Query<Question>, QueryRejection>,
 ) -> Response {
     blocking(move || desk.why(&query(question)?)).await
+}
+
+async fn door(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) -> Response {
+    tracing::info!(uid = peer.uid, "operator: admin url");
+    blocking(move || desk.door()).await
 }
 
 /// What an operator did stays in the log; looking does not.

@@ -1,11 +1,14 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
-use axum::body::Body;
 use http_body_util::BodyExt;
 use tokio::task::{JoinSet, yield_now};
 use tower::ServiceExt;
 
+use spillway_protocol::local::status::Status;
+
+use super::super::Letters;
+use super::super::looks::{AT_ONCE_MAX, TIME_MAX};
 use super::super::metrics::tests::full;
 use super::*;
 
@@ -29,6 +32,10 @@ impl Observed for Agent {
         full()
     }
 
+    fn letters(&self) -> Vec<Letters> {
+        vec![]
+    }
+
     fn stuck(&self) -> Option<String> {
         self.stuck.then(|| "nothing moves".to_owned())
     }
@@ -40,8 +47,7 @@ impl Observed for Agent {
 
 fn serving(agent: &Arc<Agent>) -> Router {
     let guard = Guard::new("127.0.0.1:1".parse().unwrap(), vec![], None);
-    let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-    router(guard, Admin { agent: agent.clone(), looks })
+    router(guard, Admin::new(agent.clone(), CancellationToken::new()))
 }
 
 async fn get(router: Router, path: &str) -> (u16, String) {
@@ -84,18 +90,18 @@ async fn looks_that_do_not_end_are_given_up_and_take_few_threads() {
     let agent = Arc::new(Agent { hangs: Mutex::new(true), ..Agent::default() });
     let router = serving(&agent);
     let mut asked = JoinSet::new();
-    for nth in 0..LOOKS_MAX + 3 {
+    for nth in 0..AT_ONCE_MAX + 3 {
         let router = router.clone();
         asked.spawn(async move { get(router, ["/metrics", "/healthz"][nth % 2]).await });
     }
-    while agent.looks.load(Ordering::SeqCst) < LOOKS_MAX {
+    while agent.looks.load(Ordering::SeqCst) < AT_ONCE_MAX {
         yield_now().await;
     }
-    tokio::time::advance(LOOK_MAX).await;
+    tokio::time::advance(TIME_MAX).await;
     for (status, text) in asked.join_all().await {
         assert!(status == 503 && text.contains("stuck"), "{status}: {text}");
     }
-    assert_eq!(agent.looks.load(Ordering::SeqCst), LOOKS_MAX);
+    assert_eq!(agent.looks.load(Ordering::SeqCst), AT_ONCE_MAX);
     *agent.hangs.lock().unwrap() = false;
     agent.released.notify_all();
     assert_eq!(get(router, "/healthz").await.0, 200);
