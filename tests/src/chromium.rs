@@ -2,8 +2,8 @@
 //! sees of a page, what the browser complains about, and whom it asks.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::gateway::PATIENCE;
+use crate::gateway::{PATIENCE, built};
 use crate::port;
 
 const POLL: Duration = Duration::from_millis(50);
@@ -43,11 +43,16 @@ pub const TABLET: (u32, u32) = (962, 700);
 /// A desk's.
 pub const DESK: (u32, u32) = (1280, 900);
 
+/// Where a picture of this name is kept, for people to look at.
+pub fn picture(name: &str) -> PathBuf {
+    let target = built("spillway").parent().and_then(Path::parent).unwrap().to_owned();
+    target.join("pictures").join(format!("{name}.png"))
+}
+
 /// See the module. Both processes end when this is dropped.
 pub struct Chromium {
     driver: Child,
     port: u16,
-    address: [u8; 4],
     session: String,
     profile: TempDir,
 }
@@ -55,24 +60,12 @@ pub struct Chromium {
 impl Chromium {
     /// A browser with one empty page.
     pub fn start() -> Self {
-        Self::start_by(&[], [127, 0, 0, 1])
-    }
-
-    /// The same, started through another program, such as one that enters a network; its driver is
-    /// reached at `address`.
-    pub fn start_by(wrapper: &[&str], address: [u8; 4]) -> Self {
         let (port, profile) = (port::free(), tempfile::tempdir().unwrap());
-        let listen = format!("--port={port}");
-        let mut words: Vec<&str> = wrapper.to_vec();
-        words.extend(["chromedriver", &listen]);
-        if address != [127, 0, 0, 1] {
-            words.extend(["--allowed-ips=", "--allowed-origins=*"]);
-        }
-        let mut command = Command::new(words[0]);
-        command.args(&words[1..]).env("HOME", profile.path());
+        let mut command = Command::new("chromedriver");
+        command.arg(format!("--port={port}")).env("HOME", profile.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let driver = command.spawn().expect("chromedriver: apt-get install chromium-driver");
-        let mut chromium = Self { driver, port, address, session: String::new(), profile };
+        let mut chromium = Self { driver, port, session: String::new(), profile };
         chromium.open_session();
         chromium
     }
@@ -162,7 +155,16 @@ impl Chromium {
 
     /// The whole page as a picture.
     pub fn picture(&self, file: &Path) {
-        let asked = json!({"format": "png", "captureBeyondViewport": true});
+        self.shoot(file, true);
+    }
+
+    /// What the window shows of it.
+    pub fn glance(&self, file: &Path) {
+        self.shoot(file, false);
+    }
+
+    fn shoot(&self, file: &Path, whole: bool) {
+        let asked = json!({"format": "png", "captureBeyondViewport": whole});
         let picture = self.devtools("Page.captureScreenshot", &asked);
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         let bytes = STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
@@ -232,7 +234,7 @@ impl Chromium {
     }
 
     fn connect(&self) -> std::io::Result<TcpStream> {
-        TcpStream::connect(SocketAddr::from((self.address, self.port)))
+        TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
     }
 }
 

@@ -2,11 +2,20 @@
 //! (tests/run does it once), with what the test changes laid over it. Needs root. No systemd runs in it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use spillway_protocol::local::status::Status;
 use tempfile::TempDir;
+use tokio::time::sleep;
 
-use crate::gateway::binary;
+use crate::gateway::{PATIENCE, binary};
+use crate::http;
+
+/// Where the package puts the configuration.
+pub const CONFIG: &str = "/etc/spillway/spillway.toml";
+/// Where its agent takes records in.
+pub const SOCKET: &str = "/run/spillway/spillway.sock";
 
 /// See the module. It goes when this is dropped.
 #[derive(Debug)]
@@ -70,6 +79,24 @@ impl Debian {
         String::from_utf8([stdout, stderr].concat()).unwrap()
     }
 
+    /// Standard output of a command as root that is run through another one, such as one that
+    /// enters a network; it has to succeed.
+    ///
+    /// # Panics
+    /// If it fails.
+    pub fn answered(&self, wrapper: &[&str], words: &[&str]) -> String {
+        String::from_utf8(must(&mut self.through(wrapper, &[], words)).stdout).unwrap()
+    }
+
+    fn through(&self, wrapper: &[&str], options: &[&str], words: &[&str]) -> Command {
+        let mut all = wrapper.to_vec();
+        all.push("chroot");
+        let mut command = Command::new(all[0]);
+        command.args(&all[1..]).args(options).arg(self.path("")).args(words).env_clear();
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C.UTF-8");
+        command
+    }
+
     /// Installs or upgrades a package.
     ///
     /// # Panics
@@ -91,6 +118,47 @@ impl Drop for Debian {
         for mounted in ["proc", ""] {
             let _ = Command::new("umount").arg("-l").arg(self.path(mounted)).status();
         }
+    }
+}
+
+/// The installed agent, running as its unit starts it. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Agent(Child);
+
+impl Agent {
+    /// Starts it, through another program, such as one that enters a network, if one is named, and
+    /// waits until it answers.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn start(debian: &Debian, wrapper: &[&str]) -> (Self, Status) {
+        let words = ["/usr/bin/spillway", "run", "--config", CONFIG];
+        let mut command = debian.through(wrapper, &["--userspec=spillway:spillway"], &words);
+        let mut agent = Self(command.stdin(Stdio::null()).spawn().unwrap());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(answer) = http::get(&debian.path(SOCKET), "/v1/status").await {
+                return (agent, serde_json::from_slice(&answer.body).unwrap());
+            }
+            assert!(agent.0.try_wait().unwrap().is_none() && Instant::now() < deadline);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// SIGTERM; it has to end well.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub fn stop(mut self) {
+        let kill = Command::new("kill").arg(self.0.id().to_string()).status();
+        assert!(kill.unwrap().success() && self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A gateway's own network: a namespace with a cable to this machine, which can be cut, filtered
 //! and named in. Needs root, iproute2 and nftables. Its addresses are those that RFC 2544 keeps for
-//! tests of networks, so that none is this machine's own; one test program at a time has them.
+//! tests of networks, so that none is this machine's own; one test program has those from 1 up.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
@@ -22,10 +22,15 @@ impl Namespace {
     /// A namespace with both families' addresses and a default route over the cable.
     pub fn new() -> Self {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let process = std::process::id();
         if number == 1 {
             remove_leftovers();
         }
+        Self::numbered(number)
+    }
+
+    /// The one with this number, for a test program that runs beside the one that counts from 1.
+    pub fn numbered(number: u8) -> Self {
+        let process = std::process::id();
         let own = Self {
             name: format!("spillway-{process}-{number}"),
             far_end: format!("sw{process}x{number}"),
@@ -75,6 +80,23 @@ impl Namespace {
         let address = Ipv4Addr::new(198, 19, self.number, 1);
         must("ip", &format!("addr replace {address}/32 dev {}", self.far_end));
         address
+    }
+
+    /// A second cable to this machine, such as a technician plugs in, which stays when the other is
+    /// pulled; the gateway's address there.
+    pub fn service_port(&self) -> Ipv4Addr {
+        let [far, near] = [1, 2].map(|last| Ipv4Addr::new(198, 19, self.number, last));
+        let (device, name) = (self.service_end(), &self.name);
+        must("ip", &format!("link add {device} type veth peer name eth1 netns {name}"));
+        must("ip", &format!("addr add {far}/24 dev {device}"));
+        must("ip", &format!("link set {device} up"));
+        self.ip(&format!("addr add {near}/24 dev eth1"));
+        self.ip("link set eth1 up");
+        near
+    }
+
+    fn service_end(&self) -> String {
+        format!("{}s", self.far_end)
     }
 
     fn ipv6(&self, last: u16) -> Ipv6Addr {
@@ -149,7 +171,10 @@ impl Default for Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        run("ip", &format!("link del {}", self.far_end));
+        // The namespace may live on for what its connections have not sent: its cables must not.
+        for device in [self.far_end.clone(), self.service_end()] {
+            run("ip", &format!("link del {device}"));
+        }
         run("ip", &format!("netns del {}", self.name));
         let _ = std::fs::remove_dir_all(self.settings());
     }

@@ -2,51 +2,12 @@
 //! keeps queue and local edits, and that only a purge removes the queue.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use spillway_protocol::local::status::Status;
-use spillway_tests::debian::{Debian, package};
-use spillway_tests::gateway::{PATIENCE, lane};
+use spillway_tests::debian::{Agent, CONFIG, Debian, SOCKET, package};
+use spillway_tests::gateway::lane;
 use spillway_tests::{golden, http};
-use tokio::time::sleep;
 
-const CONFIG: &str = "/etc/spillway/spillway.toml";
 const QUEUE: &str = "/var/lib/spillway";
-const SOCKET: &str = "/run/spillway/spillway.sock";
-
-/// The agent in there, as the unit starts it.
-struct Agent(Child);
-
-impl Agent {
-    async fn start(debian: &Debian) -> (Self, Status) {
-        let mut command = Command::new("chroot");
-        command.arg("--userspec=spillway:spillway").arg(debian.path("")).env_clear();
-        command.env("PATH", "/usr/sbin:/usr/bin");
-        command.args(["/usr/bin/spillway", "run", "--config", CONFIG]).stdin(Stdio::null());
-        let mut agent = Self(command.spawn().unwrap());
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Ok(answer) = http::get(&debian.path(SOCKET), "/v1/status").await {
-                return (agent, serde_json::from_slice(&answer.body).unwrap());
-            }
-            assert!(agent.0.try_wait().unwrap().is_none() && Instant::now() < deadline);
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn stop(mut self) {
-        let kill = Command::new("kill").arg(self.0.id().to_string()).status();
-        assert!(kill.unwrap().success() && self.0.wait().unwrap().success());
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 async fn store(debian: &Debian) -> u16 {
     http::post(&debian.path(SOCKET), "/v1/records", "application/octet-stream", b"36.6")
@@ -98,7 +59,7 @@ async fn installed_used_upgraded_removed_purged() {
     debian.install(&first);
     has_its_files(&debian);
 
-    let (agent, status) = Agent::start(&debian).await;
+    let (agent, status) = Agent::start(&debian, &[]).await;
     assert_eq!((store(&debian).await, status.link.state.word()), (201, "unconfigured"));
     agent.stop();
 
@@ -112,7 +73,7 @@ async fn installed_used_upgraded_removed_purged() {
     let version = debian.said(&["dpkg-query", "-W", "-f", "${Version}", "spillway"]);
     assert_eq!(version, "0.1.0~2");
     assert_eq!(std::fs::read_to_string(debian.path(CONFIG)).unwrap(), lanes);
-    let (agent, status) = Agent::start(&debian).await;
+    let (agent, status) = Agent::start(&debian, &[]).await;
     for (name, waiting) in golden::waiting().iter().filter(|(name, _)| !name.starts_with('_')) {
         assert_eq!(lane(&status, name).waiting, waiting.len() as u64, "{name}");
     }

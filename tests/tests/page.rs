@@ -2,9 +2,9 @@
 //! kill of the agent; that nothing in it comes from elsewhere or tells what a record holds; and how
 //! it looks on a phone and on a desk, light and dark. Pictures lie in target/pictures.
 //!
-//! Needs Debian's chromium and chromium-driver.
+//! Needs Debian's chromium, chromium-driver and zbar-tools.
 
-use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use spillway_protocol::record::Draft;
 use spillway_tests::admin::Admin;
 use spillway_tests::app::{drafts, hand_over};
 use spillway_tests::broker::HttpBroker;
-use spillway_tests::chromium::{Chromium, DESK, NARROW, PHONE, TABLET};
-use spillway_tests::gateway::{Gateway, PATIENCE, built, lane};
+use spillway_tests::chromium::{Chromium, DESK, NARROW, PHONE, TABLET, picture};
+use spillway_tests::gateway::{Gateway, PATIENCE, lane};
 use spillway_tests::ledger::Ledger;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -33,11 +33,6 @@ const SECRET: &str = "patient";
 /// What a browser says of a server that was killed.
 const OUTAGE: [&str; 3] =
     ["ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CONNECTION_RESET"];
-
-fn picture(name: &str) -> PathBuf {
-    let target = built("spillway").parent().and_then(|folder| folder.parent()).unwrap().to_owned();
-    target.join("pictures").join(format!("{name}.png"))
-}
 
 fn settings(admin: Admin, broker: &HttpBroker) -> String {
     let (admin, upstream) = (admin.settings(), broker.upstream());
@@ -344,6 +339,26 @@ async fn with_a_token_only_who_has_it_sees_anything() {
     assert!(!gateway.log().contains("0123456789abcdef"));
 }
 
+/// What a camera reads in a terminal that shows this.
+fn scanned(terminal: &str) -> String {
+    let rows = terminal.lines().filter(|line| line.contains('\u{2588}'));
+    let code: Vec<&str> = rows.collect();
+    let browser = Chromium::start();
+    browser.look((900, 900), true);
+    browser.run(&format!(
+        "const shown = document.createElement('pre');
+         shown.textContent = {};
+         shown.style = 'font: 16px/1 DejaVu Sans Mono, monospace; color: white; background: black';
+         document.body.append(shown)",
+        json!(code.join("\n"))
+    ));
+    let file = picture("code");
+    browser.glance(&file);
+    let read = Command::new("zbarimg").args(["-q", "--raw"]).arg(file).output();
+    let read = read.expect("zbarimg: apt-get install zbar-tools");
+    String::from_utf8(read.stdout).unwrap().trim().to_owned()
+}
+
 fn type_token(browser: &Chromium, token: &str) {
     browser.run(&format!(
         "document.getElementById('token-text').value = {token:?};
@@ -362,6 +377,7 @@ async fn the_url_is_printed_to_who_may_ask_the_agent_or_read_its_configuration()
     // The agent knows a token that this command cannot find out.
     let said = gateway.said("admin url").await;
     assert!(said.contains("/#token=0123456789abcdef\n") && said.contains('\u{2588}'), "{said}");
+    assert_eq!(scanned(&said), said.lines().next().unwrap());
     assert!(gateway.log().contains("operator: admin url"), "{}", gateway.log());
     gateway.stop(PATIENCE).await;
     let failed = gateway.command("admin url").await;

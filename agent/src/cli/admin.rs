@@ -145,13 +145,13 @@ fn show(admin: &AdminAt, urls: &[String]) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Two rows of the code in each line.
+/// Two rows of the code in each line. What is light in the code is drawn, what is dark is left out.
 fn code(url: &str, coloured: bool) -> Result<String, Failure> {
     let code = QrCode::new(url).map_err(|error| {
         Failure::new(Exit::Refused, format!("the address is too long for a code: {error}"))
     })?;
     let mut image = code.render::<Dense1x2>();
-    let image = image.dark_color(Dense1x2::Dark).light_color(Dense1x2::Light).build();
+    let image = image.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).build();
     let (before, after) = if coloured { (WHITE_ON_BLACK, PLAIN) } else { ("", "") };
     Ok(image.lines().map(|line| format!("{before}{line}{after}\n")).collect())
 }
@@ -193,6 +193,8 @@ mod tests {
         let (urls, blocks) = (vec!["http://10.0.0.7:9465/".to_owned()], ['\u{2588}', '\u{2580}']);
         let phone = show(&admin("10.0.0.7:9465", None, &[]), &urls).unwrap();
         assert!(blocks.iter().all(|block| phone.contains(*block)), "{phone}");
+        let frame = code(&urls[0], false).unwrap();
+        assert!(frame.lines().next().unwrap().chars().all(|block| block == blocks[0]), "{frame}");
         assert!(!phone.contains('\x1b') && code(&urls[0], true).unwrap().contains(PLAIN));
         let here = show(&admin("127.0.0.1:9465", None, &[]), &urls).unwrap();
         assert!(!here.contains(blocks[0]) && here.contains("another address"), "{here}");

@@ -36,8 +36,8 @@
   }
   const since = (seconds) => moment(toldAt - seconds * 1000, seconds < 120);
   const short = (n) => (n < 1e6 ? number(n) : n.toLocaleString("en", { notation: "compact" }));
+  const ended = (text) => `${text.replace(/[.\s]+$/, "")}.`;
   const upper = (text) => text && text[0].toUpperCase() + text.slice(1);
-  const sentenceOf = (text) => upper(text.replace(/[.\s]+$/, "")) + ".";
   const words = { number, rate, span, short };
 
   // Nodes.
@@ -93,7 +93,7 @@
     if (first_send_in_s !== null) parts.push(`first send in ${span(first_send_in_s)}`);
     if (drained_in_s > 0) parts.push(`all sent in about ${span(drained_in_s)}`);
     const text = parts.join("; ");
-    return text && sentenceOf(text);
+    return text && ended(text);
   }
 
   // What is wrong: grade, lane or part, words.
@@ -113,7 +113,7 @@
 
   function laneNotes(lane, all) {
     const name = `Lane ${lane.name}`, add = (how, what, text) => all.push([how, `${name} ${what}`, text]);
-    if (lane.hold) add("bad", `held for ${span(lane.hold.since_s)} (${lane.hold.code})`, `${sentenceOf(lane.hold.reason)} ${sentenceOf(lane.hold.remedy)}`);
+    if (lane.hold) add("bad", `held for ${span(lane.hold.since_s)} (${lane.hold.code})`, `${ended(lane.hold.reason)} ${upper(ended(lane.hold.remedy))}`);
     if (isFull(lane)) add("bad", "refuses records", lane.limit.full);
     if (lane.held_keys) add("waits", "", `${plural(lane.held_keys, "order key")} held`);
     if (lane.damaged) add("waits", "", `${plural(lane.damaged, "record")} lost to damaged files`);
