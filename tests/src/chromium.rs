@@ -240,11 +240,8 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // The browser is the driver's child: it ends with its session.
-        if !self.session.is_empty() {
-            let path = format!("/session/{}", self.session);
-            drop(self.exchange("DELETE", &path, &json!({})));
-        }
+        // It ends its browser, also one whose session is still being made.
+        drop(self.exchange("GET", "/shutdown", &json!({})));
         self.driver.kill().unwrap();
         self.driver.wait().unwrap();
     }
