@@ -197,6 +197,7 @@ fn status() -> Status {
             next_attempt_in_s: None,
         },
         lanes: Vec::new(),
+        access_keys: Default::default(),
         own: None,
         control: None,
         quarantine: Default::default(),
