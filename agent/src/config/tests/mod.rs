@@ -9,6 +9,7 @@ mod encryption;
 mod faults;
 mod front;
 mod good;
+mod kept;
 mod merging;
 mod proxy;
 
