@@ -3,18 +3,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{self, Surroundings};
+use crate::config::{self, Kept, Surroundings};
 use crate::upstream::CredentialsSource;
 
 /// Reads the credentials that the configuration at `file` names, as at the start; nothing else of
-/// it is put in force.
-pub(super) fn source(file: PathBuf) -> CredentialsSource {
-    Arc::new(move || match config::load(&file, &Surroundings::of_process()) {
-        Ok((config, _)) => config.upstream?.credentials,
-        Err(error) => {
-            tracing::warn!(%error, "the configuration cannot be read again");
-            None
-        }
+/// it is put in force. Where it cannot be read, those that `kept` refers to.
+pub(super) fn source(file: PathBuf, kept: Kept) -> CredentialsSource {
+    Arc::new(move || {
+        let surroundings = Surroundings::of_process();
+        let config = match config::load(&file, &surroundings) {
+            Ok((config, _)) => config,
+            Err(error) => {
+                tracing::warn!(%error, "the configuration cannot be read again");
+                kept.revive(&file, &surroundings)?.config
+            }
+        };
+        config.upstream?.credentials
     })
 }
 
@@ -65,11 +69,12 @@ mod tests {
         let file = write(folder.path(), broker.address().port());
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "wrong\n").unwrap();
-        let (config, _) = config::load(&file, &Surroundings::of_process()).unwrap();
+        let config::Loaded { config, kept, .. } =
+            config::read(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-        let source = Some(source(file));
+        let source = Some(source(file, kept));
         let (time, carried) = (CertificateTime::default(), Carried::default());
-        let far = app::Far { clock: &clock, time: &time, carried: &carried };
+        let far = app::far::Far { clock: &clock, time: &time, carried: &carried };
         let upstream = far.connected(&config.upstream.unwrap(), source).unwrap();
         // The second one has read the wrong secret again, and then the secret is gone.
         for _ in 0..2 {

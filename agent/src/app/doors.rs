@@ -8,6 +8,9 @@ use crate::config::Listen;
 use crate::intake::socket::{self, SocketFile};
 use crate::service::Handed;
 
+/// Sections whose address cannot be listened on, and why.
+pub(super) type Faults = Vec<(&'static str, String)>;
+
 /// See the module.
 pub(super) struct Doors {
     pub(super) intake: UnixListener,
@@ -20,12 +23,30 @@ pub(super) struct Doors {
 
 impl Doors {
     /// Takes the sockets that the service manager has `handed` over, else opens those that are
-    /// configured.
-    pub(super) async fn open(listen: &Listen, handed: Handed) -> Result<Self, StartError> {
+    /// configured. `resilient`: an address that cannot be listened on is left out and named.
+    pub(super) async fn open(
+        listen: &Listen,
+        handed: Handed,
+        resilient: bool,
+    ) -> Result<(Self, Faults), StartError> {
+        let mut faults = Vec::new();
         let (intake, file) = socket::open(handed.intake, &listen.socket, listen.mode).await?;
-        let front = front::bind(listen.mq_http.as_ref()).await?;
-        let admin = admin::bind(listen.admin.as_ref()).await?;
+        let front = match front::bind(listen.mq_http.as_ref()).await {
+            Err(error) if resilient => {
+                faults.push(("listen.mq_http", error.to_string()));
+                None
+            }
+            bound => bound?,
+        };
+        let admin = match admin::bind(listen.admin.as_ref()).await {
+            Err(error) if resilient => {
+                faults.push(("listen.admin", error.to_string()));
+                None
+            }
+            bound => bound?,
+        };
         let (control, control_file) = socket::open(handed.control, &listen.control, 0o600).await?;
-        Ok(Self { intake, control, front, admin, files: [file, control_file] })
+        let files = [file, control_file];
+        Ok((Self { intake, control, front, admin, files }, faults))
     }
 }

@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod queue;
 mod records;
+mod reload;
 mod resend;
 mod run;
 mod send;
@@ -85,14 +86,14 @@ enum Command {
     Dead(dead::Dead),
     /// Sends delivered records again, where the configuration keeps them
     Resend(resend::Arguments),
+    /// Takes the configuration's file as it is now, for good or on trial
+    Reload(reload::Arguments),
     /// Shows what the data folder is written at, and raises it for good
     Upgrade(upgrade::Arguments),
     /// Sizes a fleet: what it takes to return after an outage
     Plan(plan::Arguments),
     /// Embedded broker for development
     Broker(broker::Broker),
-    #[command(hide = true)]
-    Reload(Unbuilt),
     #[command(hide = true)]
     SupportBundle(Unbuilt),
 }
@@ -116,7 +117,7 @@ impl Cli {
             Command::Top(args) => top::run(args).await,
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
-            Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
+            Command::Reload(args) => reload::run(args).await,
             Command::Upgrade(args) => upgrade::run(args).await,
             Command::Plan(args) => plan::run(&args),
             Command::SupportBundle(_) => {
