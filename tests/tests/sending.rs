@@ -63,7 +63,11 @@ impl Intaking for Behind {
             version: "0".into(),
             pid: std::process::id(),
             uptime_s: 1,
-            configuration: Configuration { file: "f".into(), state: "in force".into() },
+            configuration: Configuration {
+                file: "f".into(),
+                state: "in force".into(),
+                ..Configuration::default()
+            },
             link: Link {
                 state: LinkState::Unconfigured,
                 since_s: 1,
