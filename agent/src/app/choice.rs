@@ -13,6 +13,7 @@ use crate::clock::WallClock;
 use crate::config::{
     self, Config, ConfigError, Fault, Kept, Lane, Loaded, Revived, STAND_IN, Surroundings, Warning,
 };
+use crate::queue;
 
 /// See the module.
 #[derive(Debug)]
@@ -62,7 +63,7 @@ impl Choice {
         surroundings: &Surroundings,
         clock: &dyn WallClock,
     ) -> Self {
-        let former = AcceptedFile::new(&loaded.config.gateway.data_dir).load();
+        let former = former(&loaded.config.gateway.data_dir);
         let name = file.display().to_string();
         let fingerprint = loaded.kept.fingerprint();
         let before = || former.as_ref().filter(|former| former.accepted);
@@ -107,8 +108,7 @@ impl Choice {
 
     fn without(file: &Path, error: &ConfigError, surroundings: &Surroundings) -> Option<Self> {
         let data_dir = config::data_dir(file, surroundings);
-        let accepted = AcceptedFile::new(&data_dir);
-        let former = accepted.load();
+        let former = former(&data_dir);
         let kept = former.as_ref().map(|former| (former.accepted, former.kept.clone()));
         let seals = kept.as_ref().is_some_and(|(_, kept)| kept.seals());
         let revived = kept.and_then(|(accepted, kept)| {
@@ -164,6 +164,14 @@ impl Trial {
         let within = (self.from_ms..self.until_ms).contains(&now_ms);
         within.then(|| Duration::from_millis(self.until_ms - now_ms))
     }
+}
+
+/// What was accepted last: it lies where the queue does, which may be beside a newer agent's.
+fn former(data_dir: &Path) -> Option<Stored> {
+    let standing = queue::standing(data_dir).ok().flatten();
+    let beside = standing.map(|standing| standing.root).filter(|root| root != data_dir);
+    let beside = beside.and_then(|root| AcceptedFile::new(&root).load());
+    beside.or_else(|| AcceptedFile::new(data_dir).load())
 }
 
 /// What is in force where nothing was ever accepted.

@@ -186,7 +186,7 @@ async fn core(
     upper.upstream = ready.upstream.take();
     upper.begin(lower, &config, &Plan::all(), ready.centre.take());
     upper.listen(lower, &config, &mut ready).await;
-    let accepted = AcceptedFile::new(&lower.data_dir);
+    let accepted = AcceptedFile::new(&config.gateway.data_dir);
     let refused = former.as_ref().and_then(|former| former.refused.clone());
     let mark = former.as_ref().and_then(|former| former.trial.clone());
     let mut core = Core {
