@@ -1,5 +1,6 @@
 //! Which local clients are connected at this moment: the intake notes it, presence tells it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -15,39 +16,24 @@ pub struct Attendance {
     pub orderly: bool,
 }
 
-/// The attendance of all clients, by name. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Register {
-    names: Arc<[String]>,
-    all: Arc<watch::Sender<Vec<Attendance>>>,
-}
+/// The attendance of all clients, by name. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct Register(Arc<watch::Sender<BTreeMap<String, Attendance>>>);
 
 impl Register {
-    /// Nobody of these is there yet.
-    pub fn new(names: Vec<String>) -> Self {
-        let nobody = vec![Attendance::default(); names.len()];
-        Self { names: names.into(), all: Arc::new(watch::Sender::new(nobody)) }
+    /// All that have ever been there.
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<String, Attendance>> {
+        self.0.subscribe()
     }
 
-    /// Whose attendance is kept, in this order.
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-
-    /// All of them, in the order of the names.
-    pub fn watch(&self) -> watch::Receiver<Vec<Attendance>> {
-        self.all.subscribe()
-    }
-
-    /// A connection of the client of that name, if its attendance is kept.
-    pub fn visit(&self, name: &str) -> Option<Visit> {
-        let seat = self.names.iter().position(|other| other == name)?;
-        let visit = Visit { register: self.clone(), seat, orderly: false };
+    /// A connection of the client of that name.
+    pub fn visit(&self, name: &str) -> Visit {
+        let visit = Visit { register: self.clone(), name: name.to_owned(), orderly: false };
         visit.note(|attendance| {
             attendance.open += 1;
             attendance.visits += 1;
         });
-        Some(visit)
+        visit
     }
 }
 
@@ -55,7 +41,7 @@ impl Register {
 #[derive(Debug)]
 pub struct Visit {
     register: Register,
-    seat: usize,
+    name: String,
     orderly: bool,
 }
 
@@ -66,11 +52,7 @@ impl Visit {
     }
 
     fn note(&self, change: impl FnOnce(&mut Attendance)) {
-        self.register.all.send_modify(|all| {
-            if let Some(attendance) = all.get_mut(self.seat) {
-                change(attendance);
-            }
-        });
+        self.register.0.send_modify(|all| change(all.entry(self.name.clone()).or_default()));
     }
 }
 
@@ -89,15 +71,16 @@ mod tests {
 
     #[test]
     fn connections_are_counted_and_the_last_end_is_known() {
-        let register = Register::new(vec!["his".into(), "lab".into()]);
+        let register = Register::default();
         let watch = register.watch();
-        assert!(register.visit("other").is_none());
-        let (one, two) = (register.visit("lab").unwrap(), register.visit("lab").unwrap());
-        let expected = Attendance { open: 2, visits: 2, orderly: false };
-        assert_eq!(*watch.borrow(), [Attendance::default(), expected]);
+        let lab = || watch.borrow().get("lab").copied();
+        assert_eq!(lab(), None);
+        let (one, two) = (register.visit("lab"), register.visit("lab"));
+        assert_eq!(lab(), Some(Attendance { open: 2, visits: 2, orderly: false }));
         one.close();
-        assert_eq!(watch.borrow()[1], Attendance { open: 1, visits: 2, orderly: true });
+        assert_eq!(lab(), Some(Attendance { open: 1, visits: 2, orderly: true }));
         drop(two);
-        assert_eq!(watch.borrow()[1], Attendance { open: 0, visits: 2, orderly: false });
+        assert_eq!(lab(), Some(Attendance { open: 0, visits: 2, orderly: false }));
+        assert_eq!(watch.borrow().len(), 1);
     }
 }

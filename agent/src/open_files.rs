@@ -8,7 +8,7 @@
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::Instant;
@@ -29,7 +29,7 @@ pub struct OpenFiles(Arc<Inside>);
 #[derive(Debug, Default)]
 struct Inside {
     /// `None`: there is no bound.
-    bounds: Option<Bounds>,
+    bounds: RwLock<Option<Bounds>>,
     refused: AtomicU64,
     faults: Mutex<Repeated>,
 }
@@ -54,13 +54,23 @@ impl OpenFiles {
                 "few files may be open at a time; raise the limit (ulimit -n, LimitNOFILE)"
             );
         }
-        Self(Arc::new(Inside { bounds, ..Inside::default() }))
+        Self(Arc::new(Inside { bounds: RwLock::new(bounds), ..Inside::default() }))
+    }
+
+    /// The queue has so many lanes from now on.
+    pub fn serve(&self, lanes: usize) {
+        let mut bounds = self.0.bounds.write().unwrap_or_else(PoisonError::into_inner);
+        *bounds = bounds.map(|bounds| Bounds::new(bounds.max, lanes));
+    }
+
+    fn bounds(&self) -> Option<Bounds> {
+        *self.0.bounds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a connection may stay open; if not, it is counted, and said once a minute.
     pub fn admit(&self, connection: &impl AsFd) -> bool {
         let number = connection.as_fd().as_raw_fd();
-        let ceiling = self.0.bounds.map_or(u64::MAX, |bounds| bounds.ceiling);
+        let ceiling = self.bounds().map_or(u64::MAX, |bounds| bounds.ceiling);
         let admitted = u64::try_from(number).is_ok_and(|number| number < ceiling);
         if !admitted {
             self.refuse("the rest of what may be open is kept for the queue");
@@ -84,7 +94,7 @@ impl OpenFiles {
 
     /// The most that may be open; `None` without a bound.
     pub fn max(&self) -> Option<u64> {
-        self.0.bounds.map(|bounds| bounds.max)
+        self.bounds().map(|bounds| bounds.max)
     }
 }
 
@@ -140,7 +150,7 @@ mod tests {
         let number = file.as_raw_fd() as u64;
         let up_to = |ceiling| {
             let bounds = Some(Bounds { max: 1024, ceiling });
-            OpenFiles(Arc::new(Inside { bounds, ..Inside::default() }))
+            OpenFiles(Arc::new(Inside { bounds: RwLock::new(bounds), ..Inside::default() }))
         };
         let (below, at) = (up_to(number + 1), up_to(number));
         assert!(below.admit(&file) && OpenFiles::default().admit(&file));

@@ -188,7 +188,13 @@ fn status() -> Status {
         version: String::new(),
         pid: std::process::id(),
         uptime_s: 0,
-        configuration: Configuration { file: String::new(), state: "in force".to_owned() },
+        configuration: Configuration {
+            file: String::new(),
+            state: "in force".to_owned(),
+            faults: Vec::new(),
+            needs_restart: Vec::new(),
+            trial_left_s: None,
+        },
         link: Link {
             state: LinkState::Offline,
             since_s: 0,

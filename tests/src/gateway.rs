@@ -38,6 +38,7 @@ pub struct Gateway {
     folder: TempDir,
     wrapper: Vec<String>,
     manager: Option<Arc<Manager>>,
+    resilient: bool,
     child: Option<Child>,
 }
 
@@ -46,7 +47,8 @@ impl Gateway {
     /// gateway and sockets.
     pub fn new(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let gateway = Self { folder, wrapper: vec![], manager: None, child: None };
+        let gateway =
+            Self { folder, wrapper: vec![], manager: None, resilient: false, child: None };
         gateway.configure(settings);
         gateway
     }
@@ -63,6 +65,12 @@ impl Gateway {
     /// Starts the agent through another program, such as a tracer, from now on.
     pub fn wrapped(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Starts the agent with `--resilient` from now on.
+    pub fn resilient(mut self) -> Self {
+        self.resilient = true;
         self
     }
 
@@ -114,6 +122,7 @@ impl Gateway {
         let words: Vec<_> = self.wrapper.iter().map(Into::into).chain(agent).collect();
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).args(["run", "--config"]).arg(self.file("spillway.toml"));
+        command.args(self.resilient.then_some("--resilient"));
         command.env_remove("CREDENTIALS_DIRECTORY").env_remove("RUST_LOG");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.manager.iter().for_each(|manager| manager.pass(&mut command));
@@ -247,6 +256,13 @@ impl Gateway {
         let output = self.command(words).await;
         assert_eq!(output.status.code(), Some(0), "{words}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// `spillway reload --json` with these further words, and how it ended.
+    pub async fn reload(&self, words: &str) -> (i32, serde_json::Value) {
+        let output = self.command(&format!("reload --json {words}")).await;
+        let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code().unwrap_or_else(|| panic!("{output:?}")), said)
     }
 
     /// The end of the log, for a failure's message.

@@ -13,6 +13,7 @@ pub mod collector;
 pub mod connect;
 pub mod corruption;
 pub mod debian;
+pub mod doorkeeper;
 pub mod faketime;
 pub mod front;
 pub mod frozen;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway::clock::SystemClock;
-use spillway::intake::{Intake, LaneInfo, Options, Queued, serve, socket};
+use spillway::intake::{Intake, LaneInfo, LaneTable, Options, Queued, serve, socket};
 use spillway::queue::{self, LaneOptions, Ordering, Queue};
 use spillway_protocol::local::client::Client;
 use spillway_protocol::record::{Draft, LaneName, RecordId, Topic};
@@ -158,7 +158,9 @@ async fn hostile_clients_disturb_nobody_and_leave_nothing_behind() {
     let (listener, _file) = socket::bind(&path, 0o600).await.unwrap();
     let topic = Topic::parse("t").unwrap();
     let lanes = [LaneInfo { name: lane(), topic, default: true, ordering: Ordering::None }];
-    let queued = Queued::new(queue.clone(), lanes, || unreachable!("nobody asks for the status"));
+    let queued = Queued::new(queue.clone(), LaneTable::new(lanes.to_vec()), || {
+        unreachable!("nobody asks for the status")
+    });
     let intake = Intake::new(Arc::new(queued), Options::default(), || {
         RecordId::parse(uuid::Uuid::now_v7().to_string()).unwrap()
     });

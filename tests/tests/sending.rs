@@ -63,7 +63,11 @@ impl Intaking for Behind {
             version: "0".into(),
             pid: std::process::id(),
             uptime_s: 1,
-            configuration: Configuration { file: "f".into(), state: "in force".into() },
+            configuration: Configuration {
+                file: "f".into(),
+                state: "in force".into(),
+                ..Configuration::default()
+            },
             link: Link {
                 state: LinkState::Unconfigured,
                 since_s: 1,
@@ -72,6 +76,7 @@ impl Intaking for Behind {
                 next_attempt_in_s: None,
             },
             lanes: vec![Lane {
+                retired: false,
                 name: "critical".into(),
                 accepted: figures.accounts.accepted,
                 delivered: 0,

@@ -70,6 +70,22 @@ async fn ready_is_said_when_records_are_taken_in_and_stopping_at_the_end() {
     assert_eq!(manager.heard()[0], "STOPPING=1");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_is_said_when_it_begins_and_when_it_is_done() {
+    let manager = Arc::new(Manager::new());
+    let mut gateway = Gateway::new(LANE).managed(&manager);
+    gateway.start_ready().await;
+    manager.hears(READY, 1).await;
+    let pid = gateway.status().await.unwrap().pid;
+    let kill = std::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status();
+    assert!(kill.unwrap().success());
+    manager.hears(READY, 2).await;
+    let heard = manager.heard();
+    let at = |line: &str| heard.iter().rposition(|heard| heard.starts_with(line)).unwrap();
+    let begun = at("RELOADING=1");
+    assert!(begun < at("MONOTONIC_USEC=") && begun < at(READY), "{heard:#?}");
+}
+
 #[tokio::test]
 async fn an_agent_that_cannot_start_does_not_say_that_it_is_ready() {
     let (manager, mut gateway) = held();

@@ -12,12 +12,23 @@ fn spillway(arguments: &[&str]) -> Output {
 
 #[test]
 fn named_but_unbuilt_commands_say_so() {
-    for arguments in [&["reload"][..], &["support-bundle"], &["run", "--resilient"]] {
+    for arguments in [&["support-bundle"][..]] {
         let output = spillway(arguments);
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         assert!(text.contains("is not built yet in this version"), "{arguments:?}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_reload_without_an_agent_is_69() {
+    let gateway = Gateway::new(SETTINGS);
+    for words in ["", "--confirm 10m", "--keep"] {
+        let (code, said) = gateway.reload(words).await;
+        assert_eq!((code, said), (69, serde_json::Value::Null), "{words}");
+    }
+    assert_eq!(gateway.reload("--keep --confirm 10m").await.0, 2);
+    assert_eq!(gateway.reload("--confirm 10").await.0, 2, "a time without its unit");
 }
 
 #[tokio::test]

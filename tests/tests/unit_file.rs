@@ -44,6 +44,8 @@ fn the_unit_never_gives_up_and_leaves_no_core() {
     let unit = unit();
     for line in [
         "Type=notify",
+        "ExecStart=/usr/bin/spillway run --resilient --config /etc/spillway/spillway.toml",
+        "ExecReload=/usr/bin/spillway reload --config /etc/spillway/spillway.toml",
         "WatchdogSec=60s",
         "Restart=always",
         "StartLimitIntervalSec=0",

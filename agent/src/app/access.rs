@@ -1,7 +1,7 @@
 //! Where access keys come from while the agent runs: files that the configuration names, or a
 //! program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::clock::WallClock;
-use crate::config::{self, AccessKeys, Surroundings};
+use crate::config::{self, AccessKeys, Config, Kept, Surroundings};
 use crate::credential_command::{self, Brought};
 use crate::entropy;
 use crate::upstream::{CredentialsSource, Key};
@@ -22,9 +22,9 @@ const RENEW_FROM: f64 = 0.75;
 const RENEW_SPAN: f64 = 0.1;
 
 /// Reads the keys that the configuration at `file` names, as at the start; nothing else of it is
-/// put in force.
+/// put in force. Where it cannot be read, those that `kept` refers to.
 pub(super) fn source(
-    file: PathBuf,
+    (file, kept): (PathBuf, Kept),
     access: &AccessKeys,
     clock: &Arc<dyn WallClock>,
 ) -> CredentialsSource {
@@ -32,13 +32,21 @@ pub(super) fn source(
         return command(words, clock);
     }
     CredentialsSource::reading(access.files.clone(), move || {
-        let (config, _) = config::load(&file, &Surroundings::of_process())
-            .map_err(|error| format!("the configuration cannot be read again: {error}"))?;
-        let access = config.upstream.map(|upstream| upstream.access).unwrap_or_default();
+        let access =
+            read(&file, &kept)?.upstream.map(|upstream| upstream.access).unwrap_or_default();
         match access.keys.is_empty() {
             true => Err("the configuration names no access key any more".to_owned()),
             false => Ok(access.keys),
         }
+    })
+}
+
+fn read(file: &Path, kept: &Kept) -> Result<Config, String> {
+    let surroundings = Surroundings::of_process();
+    config::load(file, &surroundings).map(|(config, _)| config).or_else(|error| {
+        tracing::warn!(%error, "the configuration cannot be read again");
+        let revived = kept.revive(file, &surroundings).map(|revived| revived.config);
+        revived.ok_or_else(|| format!("the configuration cannot be read again: {error}"))
     })
 }
 
@@ -65,8 +73,6 @@ fn key(Brought { credentials, lasts }: Brought, share: f64) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use spillway_protocol::dial::{Carried, CertificateTime};
     use spillway_protocol::message::Message;
     use spillway_protocol::record::{RecordId, Topic};
@@ -110,12 +116,13 @@ mod tests {
         let file = write(folder.path(), broker.address().port());
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "wrong\n").unwrap();
-        let (config, _) = config::load(&file, &Surroundings::of_process()).unwrap();
+        let config::Loaded { config, kept, .. } =
+            config::read(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let upstream = config.upstream.unwrap();
-        let source = Some(source(file, &upstream.access, &clock));
+        let source = Some(source((file, kept), &upstream.access, &clock));
         let (time, carried) = (CertificateTime::default(), Carried::default());
-        let far = app::Far { clock: &clock, time: &time, carried: &carried };
+        let far = app::far::Far { clock: &clock, time: &time, carried: &carried };
         let upstream = far.connected(&upstream, source).unwrap();
         // It was read again each time, and then the secret is gone.
         for _ in 0..2 {

@@ -1,6 +1,7 @@
 //! The admin listener that the configuration describes, and how the agent looks from there.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use spillway_protocol::local::status::Status;
@@ -37,6 +38,7 @@ pub(super) async fn bind(
 }
 
 /// The agent as seen from outside.
+#[derive(Clone)]
 pub(super) struct Seen {
     pub(super) report: Arc<Report>,
     /// The agent stops.
@@ -83,6 +85,9 @@ impl Observed for Seen {
 
 /// A running listener. It outlives the other parts at the stop, to say that they stop.
 pub(super) struct Admin {
+    pub(super) settings: config::Admin,
+    /// The same address, for a listener that follows this one.
+    twin: Option<OwnedFd>,
     server: JoinHandle<()>,
     stop: CancellationToken,
 }
@@ -95,13 +100,20 @@ impl Admin {
         seen: Seen,
         files: OpenFiles,
     ) -> Self {
+        let twin = listener.as_fd().try_clone_to_owned().ok();
         let config::Admin { address, token, hosts } = settings;
         let token = token.as_ref().map(config::Secret::reveal);
         let guard = Guard::new(*address, hosts.clone(), token);
         let stop = CancellationToken::new();
         let server =
             tokio::spawn(admin::serve(listener, guard, Arc::new(seen), files, stop.clone()));
-        Self { server, stop }
+        Self { settings: settings.clone(), twin, server, stop }
+    }
+
+    /// A listener on the same address, where `settings` have the same.
+    pub(super) fn twin(&self, settings: &config::Admin) -> Option<TcpListener> {
+        let twin = self.twin.as_ref().filter(|_| settings.address == self.settings.address)?;
+        TcpListener::from_std(twin.try_clone().ok()?.into()).ok()
     }
 
     /// Closes the address once what is under way is answered, within the listener's grace.

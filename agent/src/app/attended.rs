@@ -20,12 +20,14 @@ impl Agent {
     /// Has `manager` hear that this agent is ready, and from then on how it does, until what is
     /// returned is dropped.
     pub fn attended(&self, manager: &Manager, workers: &Workers) -> Arc<Attendance> {
-        manager.ready(&self.report.doing());
-        let look = look(self.queue.clone(), self.intake_ended.clone(), self.stop.clone());
+        let lower = &self.lower;
+        self.reloader.tell(manager);
+        manager.ready(&lower.report.doing());
+        let look = look(lower.queue.clone(), lower.intake_ended.clone(), lower.stop.clone());
         let attendance = Attendance::begin(manager, workers, Handle::current(), look);
         let attendance = Arc::new(attendance);
         if manager.listens() {
-            let telling = tell(attendance.clone(), self.report.clone(), self.stop.clone());
+            let telling = tell(attendance.clone(), lower.report.clone(), lower.stop.clone());
             // It ends with the agent.
             drop(tokio::spawn(telling));
         }

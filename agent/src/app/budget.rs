@@ -37,9 +37,14 @@ pub(super) struct BudgetFile {
 impl BudgetFile {
     /// The file, and what the budget is told at the start; connections count at `carried`.
     pub(super) fn open(config: &Config, carried: Carried) -> (Self, Options) {
-        let file = Self::new(&config.gateway.data_dir, config.budget.is_some());
+        let file = Self::of(config);
         let options = Options { settings: config.budget, stored: file.load(), carried };
         (file, options)
+    }
+
+    /// Of the data folder of `config`.
+    pub(super) fn of(config: &Config) -> Self {
+        Self::new(&config.gateway.data_dir, config.budget.is_some())
     }
 
     fn new(data_dir: &Path, bounded: bool) -> Self {

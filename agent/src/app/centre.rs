@@ -55,6 +55,13 @@ pub async fn probe(config: &Config) -> Option<Result<usize, String>> {
     Some(centre::probe(client, &config.gateway.id, &control.public_key).await)
 }
 
+/// All that [`client`] and [`start`] go by.
+pub(super) fn part(config: &Config) -> impl PartialEq + use<> {
+    let proxy = config.upstream.as_ref().and_then(|upstream| upstream.proxy.clone());
+    let topic = config.report.as_ref().map(|report| report.topic.clone());
+    (config.control.clone(), proxy, topic, config.audit.is_some())
+}
+
 /// Starts it, where it is configured.
 pub(super) fn start(
     config: &Config,

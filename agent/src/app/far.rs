@@ -4,18 +4,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use spillway_protocol::dial::{Carried, CertificateTime};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{UpstreamError, access, keys, network};
+use super::task::Task;
+use super::{access, keys, network};
 use crate::clock::WallClock;
-use crate::config::{self, Config, Transport};
+use crate::config::{self, Config, Kept, Transport};
 use crate::drain::DrainHandle;
 use crate::known_time::KnownTime;
-use crate::upstream::grpc::GrpcUpstream;
-use crate::upstream::http::HttpUpstream;
+use crate::upstream::grpc::{self, GrpcUpstream};
+use crate::upstream::http::{self, HttpUpstream};
 use crate::upstream::{CredentialsSource, Upstream};
+
+/// Why the way to RocketMQ cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// Over HTTP.
+    #[error(transparent)]
+    Http(#[from] http::BuildError),
+    /// Over gRPC.
+    #[error(transparent)]
+    Grpc(#[from] grpc::BuildError),
+}
 
 /// The way to RocketMQ that the configuration describes. Must be called within a tokio runtime.
 pub fn upstream(
@@ -28,15 +38,12 @@ pub fn upstream(
     Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, source)
 }
 
-/// Tells `drain` what becomes of the way and of its access keys, until `stop`.
-pub(super) fn follow(
-    upstream: &Arc<dyn Upstream>,
-    drain: &Arc<DrainHandle>,
-    stop: &CancellationToken,
-) -> [JoinHandle<()>; 2] {
-    let (far, drain, stop) = (upstream.clone(), drain.clone(), stop.clone());
-    let keys = keys::follow(far.clone(), drain.clone(), stop.clone());
-    [tokio::spawn(keys), tokio::spawn(network::follow(far, drain, stop))]
+/// Tells `drain` what becomes of the way and of its access keys.
+pub(super) fn follow(upstream: Arc<dyn Upstream>, drain: Arc<DrainHandle>) -> Task {
+    Task::spawn(|stop| async move {
+        let keys = keys::follow(upstream.clone(), drain.clone(), stop.clone());
+        tokio::join!(keys, network::follow(upstream, drain, stop));
+    })
 }
 
 /// What ways to the far end are made with.
@@ -49,14 +56,16 @@ pub(super) struct Far<'a> {
 }
 
 impl Far<'_> {
-    /// The way to RocketMQ, if the configuration in `file` has one.
+    /// The way to RocketMQ, if the configuration has one, which is that in `file`, or that of `kept`.
     pub(super) fn upstream(
         &self,
         config: &Config,
         file: &str,
+        kept: &Kept,
     ) -> Result<Option<Arc<dyn Upstream>>, UpstreamError> {
         let Some(upstream) = &config.upstream else { return Ok(None) };
-        let source = access::source(PathBuf::from(file), &upstream.access, self.clock);
+        let from = (PathBuf::from(file), kept.clone());
+        let source = access::source(from, &upstream.access, self.clock);
         self.connected(upstream, Some(source)).map(Some)
     }
 

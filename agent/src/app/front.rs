@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
+use super::task::Task;
 use crate::clock::WallClock;
 use crate::config::{Config, Endpoint, MqHttp, Transport, Upstream};
-use crate::intake::{Front, FrontOptions, Instance, Intake};
+use crate::intake::{self, Front, FrontOptions, Instance, Intake};
 
 /// The front's address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -28,21 +29,49 @@ pub(super) async fn bind(settings: Option<&MqHttp>) -> Result<Option<TcpListener
     listener.map(Some).map_err(|source| BindError { address, source })
 }
 
-/// The front before `intake`, if the configuration asks for it.
-pub(super) fn before(
-    config: &Config,
-    intake: &Intake,
-    clock: &Arc<dyn WallClock>,
-) -> Option<Front> {
+/// The front, and what serves it.
+pub(super) struct FrontDoor {
+    pub(super) address: SocketAddr,
+    front: Arc<Front>,
+    task: Task,
+}
+
+impl FrontDoor {
+    /// Serves what `listener` brings.
+    pub(super) fn open(
+        listener: TcpListener,
+        options: FrontOptions,
+        intake: &Intake,
+        clock: &Arc<dyn WallClock>,
+    ) -> Self {
+        let address = options.address;
+        let front = Arc::new(Front::new(intake.clone(), options, Arc::clone(clock)));
+        let served = front.clone();
+        let task = Task::spawn(|stop| intake::serve_mq_http(listener, served, stop));
+        Self { address, front, task }
+    }
+
+    /// Another configuration, at the same address.
+    pub(super) fn change(&self, options: FrontOptions) {
+        self.front.change(options);
+    }
+
+    /// Closes the address once what is under way is answered.
+    pub(super) async fn close(self) {
+        self.task.stop().await;
+    }
+}
+
+/// What the configuration says of the front, if it asks for one.
+pub(super) fn options(config: &Config) -> Option<FrontOptions> {
     let settings = config.listen.mq_http.as_ref()?;
     let upstream = config.upstream.as_ref();
-    let options = FrontOptions {
+    Some(FrontOptions {
         address: settings.address,
         access_keys: settings.access_keys.clone(),
         instance: instance(upstream),
         consume_at: consume_at(upstream),
-    };
-    Some(Front::new(intake.clone(), options, Arc::clone(clock)))
+    })
 }
 
 fn instance(upstream: Option<&Upstream>) -> Instance {

@@ -19,7 +19,9 @@ impl Space for FileSystem {
 }
 
 pub(super) fn limits(config: &Config) -> Limits {
-    let users = config.lanes.iter().map(|lane| (lane.name.clone(), of_user(lane)));
+    let retired = config.retired.iter().filter(|lane| !lane.name.as_str().starts_with('_'));
+    let users = config.lanes.iter().chain(retired);
+    let users = users.map(|lane| (lane.name.clone(), of_user(lane)));
     // What is sent again has no bound here: whoever asks for it bounds it, and [audit].
     let own = config.own_lane().map(|lane| (lane.name.clone(), of_agent(&lane)));
     let lanes = users.chain(own).collect();

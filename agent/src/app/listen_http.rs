@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use rustix::net::sockopt;
 use tokio::net::TcpListener;
 
-use crate::config::{Config, ListenHttp, Secret};
-use crate::intake::{Intake, Tcp};
+use super::task::Task;
+use crate::config::{ListenHttp, Secret};
+use crate::intake::{self, Intake, Tcp};
 
 /// Nobody can be listened to there.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +57,33 @@ fn take(handed: OwnedFd) -> Option<TcpListener> {
     loopback.then(|| TcpListener::from_std(listener).ok())?
 }
 
-/// What stands before `intake`, if the configuration asks for it.
-pub(super) fn before(config: &Config, intake: &Intake) -> Option<Tcp> {
-    let ListenHttp { address, token } = config.listen.http.as_ref()?;
-    Some(Tcp::new(intake.clone(), *address, token.as_ref().map(Secret::reveal)))
+/// The address, and what serves it.
+pub(super) struct HttpDoor {
+    pub(super) address: SocketAddr,
+    tcp: Arc<Tcp>,
+    task: Task,
+}
+
+impl HttpDoor {
+    /// Serves what `listener` brings.
+    pub(super) fn open(listener: TcpListener, settings: &ListenHttp, intake: &Intake) -> Self {
+        let ListenHttp { address, token } = settings;
+        let token = token.as_ref().map(Secret::reveal);
+        let tcp = Arc::new(Tcp::new(intake.clone(), *address, token));
+        let served = tcp.clone();
+        let task = Task::spawn(|stop| intake::serve_tcp(listener, served, stop));
+        Self { address: *address, tcp, task }
+    }
+
+    /// Another token, at the same address.
+    pub(super) fn change(&self, settings: &ListenHttp) {
+        self.tcp.change(settings.token.as_ref().map(Secret::reveal));
+    }
+
+    /// Closes the address once what is under way is answered.
+    pub(super) async fn close(self) {
+        self.task.stop().await;
+    }
 }
 
 #[cfg(test)]

@@ -61,15 +61,23 @@ pub(super) fn start(
     let guests = config.presence.as_ref().map(|section| {
         let how = (section.topic.clone(), section.client_group.as_str(), section.linger);
         let connection = drain.connection();
-        Guests::new(post, how, &gateway.data_dir, register, connection, clock)
+        let told = told(config);
+        Guests::new(post, how, &gateway.data_dir, (register, &told), connection, clock)
     });
     Some(Own::start(reporting, presence, guests))
 }
 
-/// Where it is noted which clients are connected, of those that are told of.
-pub(super) fn register(config: &Config) -> Register {
+/// Clients of which it is told when they are connected.
+fn told(config: &Config) -> Vec<String> {
     let told = config.clients.iter().filter(|client| client.presence);
-    Register::new(told.map(|client| client.name.clone()).collect())
+    told.map(|client| client.name.clone()).collect()
+}
+
+/// All that [`start`] goes by.
+pub(super) fn part(config: &Config) -> impl PartialEq + use<> {
+    let upstream = config.upstream.as_ref();
+    let endpoints = upstream.map(|upstream| upstream.endpoints.clone());
+    (config.report.clone(), config.presence.clone(), told(config), endpoints)
 }
 
 /// The intake of the agent's own records, if there are any.

@@ -1,10 +1,10 @@
 //! The agent's state at one moment, gathered from its parts.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use spillway_protocol::local::status::{
-    Configuration, Files, Freshness, Lane, Limit, Quarantine, Rates, Status,
+    Files, Freshness, Lane as LaneStatus, Limit, Quarantine, Rates, Status,
 };
 use spillway_protocol::record::LaneName;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -13,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::attended;
 use super::keys;
 use super::meter::Meter;
+use super::standing::Standing;
 use crate::admin::Letters;
 use crate::centre::Board;
-use crate::config::Config;
+use crate::config::{Config, Lane};
 use crate::control;
 use crate::degrade;
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain};
@@ -32,48 +33,70 @@ const SILENT_MAX: Duration = Duration::from_secs(60);
 /// See the module.
 pub(super) struct Report {
     gateway: String,
-    configuration: Configuration,
     queue: Queue,
-    lanes: Vec<LaneName>,
-    /// The agent's own.
-    own: Option<LaneName>,
-    centre: Option<Board>,
     degraded: degrade::Board,
     drain: Arc<DrainHandle>,
-    upstream: Option<Arc<dyn Upstream>>,
     started: Instant,
     accepted: Mutex<Meter>,
     files: OpenFiles,
+    view: RwLock<Arc<View>>,
+    standing: Mutex<Standing>,
+}
+
+/// What the configuration in force says of it.
+#[derive(Default)]
+struct View {
+    lanes: Vec<LaneName>,
+    retired: Vec<LaneName>,
+    /// The agent's own.
+    own: Option<LaneName>,
+    centre: Option<Board>,
+    upstream: Option<Arc<dyn Upstream>>,
 }
 
 impl Report {
-    /// Of the agent that the configuration in `file` describes.
+    /// Of the agent that the configuration describes.
     pub(super) fn new(
         config: &Config,
-        file: String,
+        standing: Standing,
         queue: Queue,
         drain: Arc<DrainHandle>,
-        upstream: Option<Arc<dyn Upstream>>,
+        files: OpenFiles,
     ) -> Self {
         Self {
             gateway: config.gateway.id.clone(),
-            configuration: Configuration { file, state: "in force".to_owned() },
             queue,
-            lanes: config.lanes.iter().map(|lane| lane.name.clone()).collect(),
-            own: config.own_lane().map(|lane| lane.name),
-            centre: config.control.as_ref().map(|_| Board::default()),
             degraded: degrade::Board::default(),
             drain,
-            upstream,
             started: Instant::now(),
             accepted: Mutex::default(),
-            files: OpenFiles::default(),
+            files,
+            view: RwLock::default(),
+            standing: Mutex::new(standing),
         }
     }
 
-    /// The same, where these bound connections.
-    pub(super) fn with_files(self, files: OpenFiles) -> Self {
-        Self { files, ..self }
+    /// Shows this configuration from now on, with the way to RocketMQ that it leads to.
+    pub(super) fn show(&self, config: &Config, upstream: Option<Arc<dyn Upstream>>) {
+        let names = |lanes: &[Lane]| lanes.iter().map(|lane| lane.name.clone()).collect();
+        let board = self.view().centre.clone();
+        let view = View {
+            lanes: names(&config.lanes),
+            retired: names(&config.retired),
+            own: config.own_lane().map(|lane| lane.name),
+            centre: config.control.as_ref().map(|_| board.unwrap_or_default()),
+            upstream,
+        };
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// How the configuration stands.
+    pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `GET /v1/status`.
@@ -83,9 +106,9 @@ impl Report {
 
     /// The same, with what the drain has told.
     pub(super) fn status_of(&self, drain: DrainStatus) -> Status {
-        let figures: Vec<LaneFigures> =
-            self.lanes.iter().map(|name| self.queue.figures(name).unwrap_or_default()).collect();
-        let waiting = figures.iter().map(|figures| figures.accounts.waiting).sum();
+        let view = self.view();
+        let lanes = self.user_lanes(&view, &drain);
+        let waiting = lanes.iter().map(|lane| lane.waiting).sum();
         let accepted_per_s = self.meter().per_second();
         let aside = self.queue.inspection().quarantined();
         Status {
@@ -94,10 +117,10 @@ impl Report {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_s: self.started.elapsed().as_secs(),
-            configuration: self.configuration.clone(),
-            lanes: self.user_lanes(&figures, &drain),
-            own: self.own.as_ref().map(|own| self.own_lane(own, &drain)),
-            control: self.centre.as_ref().map(Board::status),
+            configuration: self.standing().status(),
+            lanes,
+            own: view.own.as_ref().map(|own| self.own_lane(own, &drain)),
+            control: view.centre.as_ref().map(Board::status),
             format: control::format(&self.queue.standing()),
             quarantine: Quarantine { segments: aside.segments, bytes: aside.bytes },
             rates: Rates {
@@ -114,15 +137,17 @@ impl Report {
             },
             drained_in_s: drain.drained_in_s(waiting, accepted_per_s),
             first_send_in_s: drain.first_send_in_s,
-            access_keys: self.upstream.as_deref().and_then(keys::status),
-            clock_offset_s: self.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
+            access_keys: view.upstream.as_deref().and_then(keys::status),
+            clock_offset_s: view.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }
     }
 
     /// What the agent does, in words. Cheap.
     pub(super) fn doing(&self) -> String {
-        let accounts = self.lanes.iter().filter_map(|lane| self.queue.accounts(lane));
+        let view = self.view();
+        let lanes = view.lanes.iter().chain(&view.retired);
+        let accounts = lanes.filter_map(|lane| self.queue.accounts(lane));
         let waiting = accounts.map(|accounts| accounts.waiting).sum();
         attended::doing(waiting, &self.drain.status().link)
     }
@@ -146,12 +171,14 @@ impl Report {
             let reasons = reasons.into_iter();
             reasons.map(move |(code, count)| Letters { lane: lane.clone(), code, count })
         };
-        self.lanes.iter().map(of).flat_map(letters).collect()
+        let view = self.view();
+        let lanes = view.lanes.iter().chain(&view.retired);
+        lanes.map(of).flat_map(letters).collect()
     }
 
     /// Where the centre's part shows how it stands.
     pub(super) fn board(&self) -> Board {
-        self.centre.clone().unwrap_or_default()
+        self.view().centre.clone().unwrap_or_default()
     }
 
     /// Where the rules of `degrade` show how they stand.
@@ -159,15 +186,19 @@ impl Report {
         self.degraded.clone()
     }
 
-    fn user_lanes(&self, figures: &[LaneFigures], drain: &DrainStatus) -> Vec<Lane> {
+    /// Those of the configuration, and behind them the retired ones in which something waits.
+    fn user_lanes(&self, view: &View, drain: &DrainStatus) -> Vec<LaneStatus> {
         let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
-        let all = self.lanes.iter().zip(figures);
-        let shown = |(name, figures): (&LaneName, &LaneFigures)| {
+        let shown = |name: &LaneName| {
+            let figures = self.queue.figures(name).unwrap_or_default();
             let freshness = of(name).and_then(|lane| self.freshness(lane));
-            let degraded = self.degraded.status(name);
-            Lane { freshness, degraded, limit: self.limit(name), ..lane(name, figures, of(name)) }
+            let (degraded, limit) = (self.degraded.status(name), self.limit(name));
+            LaneStatus { freshness, degraded, limit, ..lane(name, &figures, of(name)) }
         };
-        all.map(shown).collect()
+        let users = view.retired.iter().filter(|name| !name.as_str().starts_with('_'));
+        let retired = users.map(|name| LaneStatus { retired: true, ..shown(name) });
+        let retired = retired.filter(|lane| lane.waiting > 0);
+        view.lanes.iter().map(shown).chain(retired).collect()
     }
 
     pub(super) fn freshness(&self, lane: &LaneDrain) -> Option<Freshness> {
@@ -181,10 +212,10 @@ impl Report {
         Some(Limit { bytes: limit.cap_bytes?, used: limit.used_bytes, full: limit.full })
     }
 
-    fn own_lane(&self, name: &LaneName, drain: &DrainStatus) -> Lane {
+    fn own_lane(&self, name: &LaneName, drain: &DrainStatus) -> LaneStatus {
         let figures = self.queue.figures(name).unwrap_or_default();
         let drain = drain.lanes.iter().find(|lane| lane.name == *name);
-        Lane { limit: self.limit(name), ..lane(name, &figures, drain) }
+        LaneStatus { limit: self.limit(name), ..lane(name, &figures, drain) }
     }
 
     fn meter(&self) -> MutexGuard<'_, Meter> {
@@ -201,7 +232,9 @@ pub(super) async fn sample(report: Arc<Report>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             now = ticks.tick() => {
-                let accounts = report.lanes.iter().filter_map(|lane| report.queue.accounts(lane));
+                let view = report.view();
+                let lanes = view.lanes.iter().chain(&view.retired);
+                let accounts = lanes.filter_map(|lane| report.queue.accounts(lane));
                 let accepted = accounts.map(|accounts| accounts.accepted).sum();
                 report.meter().sample(accepted, now);
             }
@@ -216,13 +249,13 @@ fn whole_ms(time: Duration) -> u64 {
 /// Records from which on what waits is a backlog.
 const BACKLOG: u64 = 20;
 
-fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> Lane {
+fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> LaneStatus {
     let accounts = figures.accounts;
     let locked = figures.missing_key.map(|key| {
         let waiting = accounts.waiting;
         format!("{waiting} records wait for the key {key}; add it to [gateway] former_keys")
     });
-    Lane {
+    LaneStatus {
         name: name.to_string(),
         accepted: accounts.accepted,
         delivered: accounts.delivered,
@@ -244,5 +277,6 @@ fn lane(name: &LaneName, figures: &LaneFigures, drain: Option<&LaneDrain>) -> La
         freshness: None,
         degraded: None,
         limit: None,
+        retired: false,
     }
 }

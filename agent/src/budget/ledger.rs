@@ -106,6 +106,13 @@ impl Budget {
         }
     }
 
+    /// Counts on from where `former` stopped, whose stored count this one was made with.
+    pub fn go_on(&mut self, former: &Self) {
+        (self.reading, self.first) = (former.reading, former.first);
+        (self.looked_at, self.ends_at) = (former.looked_at, former.ends_at);
+        self.spent = former.spent && self.settings == former.settings;
+    }
+
     /// Takes in what has been carried so far; `wall_ms` is the wall clock, if it is set. True if
     /// a day has begun since.
     pub fn look(&mut self, reading: Reading, wall_ms: Option<u64>, now: Instant) -> bool {

@@ -83,7 +83,7 @@ fn faults(text: &str) -> Result<Plan, String> {
 }
 
 pub(super) async fn run(args: Broker) -> Exit {
-    let stop = Stop::listen();
+    let mut stop = Stop::listen();
     match start(args).await {
         Ok(broker) => {
             output::out(&format!(

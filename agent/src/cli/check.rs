@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::finish;
-use super::{ConfigFile, Exit, doctor, load, output};
+use super::{ConfigFile, Exit, Failure, doctor, human, load, output};
+use crate::app;
+use crate::clock::{SystemClock, WallClock};
 use crate::config::{self, Config, EncryptionKey, Gateway, Surroundings};
 use crate::queue::{self, KeyId, Level, Standing};
 
@@ -29,7 +31,7 @@ pub(super) async fn run(args: Check) -> Exit {
     }
     let config = match load(&args.file.config) {
         Ok(config) => config,
-        Err(failure) => return failure.report(),
+        Err(failure) => return resilience(&args.file.config, failure).report(),
     };
     if args.connect {
         return doctor::examine(&config).await;
@@ -59,6 +61,16 @@ async fn in_json(args: &Check) -> Exit {
     }
     output::out(&output::json(&answer));
     exit
+}
+
+/// A failure, and what an agent would do that is started with such a file all the same.
+fn resilience(file: &Path, failure: Failure) -> Failure {
+    let data_dir = config::data_dir(file, &Surroundings::of_process());
+    let Some((path, at_ms)) = app::last_accepted(&data_dir) else { return failure };
+    let ago_s = SystemClock.now_ms().saturating_sub(at_ms) / 1000;
+    let (path, ago) = (path.display(), human::duration(ago_s));
+    let instead = format!("run --resilient goes on with what was accepted {ago} ago ({path})");
+    Failure { message: format!("{}\n{instead}", failure.message), ..failure }
 }
 
 /// What the folder is written at, as far as this user may read it, and what in it is newer.

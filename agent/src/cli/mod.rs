@@ -15,6 +15,7 @@ mod output;
 mod plan;
 mod queue;
 mod records;
+mod reload;
 mod resend;
 mod run;
 mod send;
@@ -23,7 +24,6 @@ mod status;
 mod support;
 mod tail;
 mod top;
-mod unbuilt;
 mod upgrade;
 mod verify;
 mod why;
@@ -34,7 +34,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
-use unbuilt::{Unbuilt, refuse};
 
 use crate::app;
 use crate::config::{self, Listen, Surroundings};
@@ -104,6 +103,8 @@ enum Command {
     Dead(dead::Dead),
     /// Sends delivered records again, where the configuration keeps them
     Resend(resend::Arguments),
+    /// Takes the configuration's file as it is now, for good or on trial
+    Reload(reload::Arguments),
     /// Shows what the data folder is written at, and raises it for good
     Upgrade(upgrade::Arguments),
     /// Sizes a fleet: what it takes to return after an outage
@@ -111,7 +112,6 @@ enum Command {
     /// Runs a broker for development, on this machine only
     Broker(broker::Broker),
     #[command(hide = true)]
-    Reload(Unbuilt),
     /// What support asks for first, in one file, without secrets and contents
     SupportBundle(support::Arguments),
 }
@@ -145,7 +145,7 @@ impl Cli {
             Command::Admin(args) => admin::run(args).await,
             Command::Why(args) => why::run(args).await,
             Command::Resend(args) => resend::run(args).await,
-            Command::Reload(_) => refuse("reload", "restart the agent; nothing is lost by it"),
+            Command::Reload(args) => reload::run(args).await,
             Command::Upgrade(args) => upgrade::run(args).await,
             Command::Plan(args) => plan::run(&args),
             Command::SupportBundle(args) => support::run(args).await,

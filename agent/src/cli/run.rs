@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::timeout;
 
-use super::signal::Stop;
-use super::unbuilt::refuse;
-use super::{ConfigFile, Exit, Failure, load};
-use crate::app::{Agent, StartError};
+use super::signal::{Reload, Stop};
+use super::{ConfigFile, Exit, Failure, output};
+use crate::app::{Agent, Choice, StartError};
 use crate::clock::SystemClock;
+use crate::config::Surroundings;
 use crate::intake::socket::BindError;
 use crate::queue::OpenError;
 use crate::service::{Handed, Manager, Workers};
@@ -24,28 +24,36 @@ const PAUSE: Duration = Duration::from_secs(5);
 pub(super) struct Run {
     #[command(flatten)]
     file: ConfigFile,
-    #[arg(long, hide = true)]
+    /// Takes records in whatever is wrong with the configuration: goes on with the last that was
+    /// accepted
+    #[arg(long)]
     resilient: bool,
 }
 
 pub(super) async fn run(args: Run, workers: &Workers) -> Exit {
-    if args.resilient {
-        return refuse("run --resilient", "check the configuration before each start");
-    }
-    let (stop, manager) = (Stop::listen(), Manager::of_process());
+    let (mut stop, mut reload) = (Stop::listen(), Reload::listen());
+    let manager = Manager::of_process();
     let handed = match Handed::of_process() {
         Ok(handed) => handed,
         Err(error) => return Failure::new(Exit::Configuration, error.to_string()).report(),
     };
     let restarted_at_once = handed.any();
     manager.status("opening the queue");
-    match start(&args, handed).await {
+    match Box::pin(start(&args, handed)).await {
         Ok(agent) => {
             let attendance = agent.attended(&manager, workers);
-            let exit = tokio::select! {
-                biased;
-                () = stop.told() => Exit::Done,
-                () = agent.failed() => Exit::TryAgain,
+            let exit = loop {
+                tokio::select! {
+                    biased;
+                    () = stop.told() => break Exit::Done,
+                    () = agent.failed() => break Exit::TryAgain,
+                    () = reload.told() => {}
+                }
+                tokio::select! {
+                    biased;
+                    () = stop.told() => break Exit::Done,
+                    () = agent.reload() => {}
+                }
             };
             tracing::info!("stopping: what is under way finishes, then the queue is synced");
             manager.stopping("stopping: what is under way finishes");
@@ -66,10 +74,16 @@ pub(super) async fn run(args: Run, workers: &Workers) -> Exit {
 }
 
 async fn start(args: &Run, handed: Handed) -> Result<Agent, Failure> {
-    let config = load(&args.file.config)?;
-    let file = args.file.config.display().to_string();
+    let clock = Arc::new(SystemClock);
+    let (file, surroundings) = (&args.file.config, Surroundings::of_process());
+    let choice = Choice::make(file, args.resilient, &surroundings, clock.as_ref());
+    let choice = choice.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    for warning in &choice.warnings {
+        output::err(&format!("warning: {warning}\n"));
+    }
+    let config = choice.config();
     let (gateway, socket) = (config.gateway.id.clone(), config.listen.socket.clone());
-    let agent = Agent::start(config, file, Arc::new(SystemClock), handed).await.map_err(failure)?;
+    let agent = Agent::start(choice, clock, handed).await.map_err(failure)?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, gateway, socket = %socket.display(), "ready: records are taken in");
     Ok(agent)

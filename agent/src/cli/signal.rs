@@ -17,8 +17,8 @@ impl Stop {
     }
 
     /// Returns once told to stop.
-    pub(super) async fn told(self) {
-        let Some([mut terminate, mut interrupt]) = self.0 else {
+    pub(super) async fn told(&mut self) {
+        let Some([terminate, interrupt]) = &mut self.0 else {
             return std::future::pending().await;
         };
         tokio::select! {
@@ -29,13 +29,31 @@ impl Stop {
     }
 }
 
+/// Hears SIGHUP from the moment it is made.
+pub(super) struct Reload(Option<Signal>);
+
+impl Reload {
+    /// Begins to listen.
+    pub(super) fn listen() -> Self {
+        Self(signal(SignalKind::hangup()).ok())
+    }
+
+    /// Returns once told to read the configuration again.
+    pub(super) async fn told(&mut self) {
+        match &mut self.0 {
+            Some(signal) => drop(signal.recv().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn a_signal_before_anybody_waits_is_not_lost() {
-        let stop = Stop::listen();
+        let mut stop = Stop::listen();
         let own = std::process::id().to_string();
         let sent = std::process::Command::new("kill").args(["-TERM", &own]).status();
         assert!(sent.unwrap().success());

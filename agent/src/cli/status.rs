@@ -160,6 +160,8 @@ fn show(state: &State) -> String {
             ),
         ),
     ];
+    let more = state.configuration.faults.iter().skip(1);
+    lines.extend(more.map(|fault| ("fault", fault.clone())));
     if !state.pace.reason.is_empty() {
         lines.push(("pace", pace(&state.pace)));
     }
@@ -272,6 +274,11 @@ fn full(lane: &Lane) -> Option<String> {
 pub(super) fn notes(lane: &Lane) -> String {
     let name = &lane.name;
     let mut text = String::new();
+    if lane.retired {
+        text.push_str(&format!(
+            "lane {name} is retired: the configuration does not name it, it takes nothing, and goes when it is empty\n"
+        ));
+    }
     if let Some(hold) = &lane.hold {
         let since = duration(hold.since_s);
         let why = human::line(&format!("{}: {}; {}", hold.code, hold.reason, hold.remedy));

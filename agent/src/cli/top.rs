@@ -54,7 +54,7 @@ pub(super) async fn run(args: Top) -> Exit {
         let message = "top needs a terminal; spillway status --json is for programs".to_owned();
         return Failure::new(Exit::Usage, message).report();
     }
-    let stop = Stop::listen();
+    let mut stop = Stop::listen();
     let terminal = match ratatui::try_init() {
         Ok(terminal) => terminal,
         Err(error) => {

@@ -1,17 +1,23 @@
 //! From files and environment to a proven [`Config`], or to every fault at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+#[cfg(test)]
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::fault::{ConfigError, Fault, Findings, Place, Warning};
+use super::kept::{self, Kept, Revived};
 use super::section::{Reading, Section};
-use super::tree::Table;
+use super::tree::{Node, Table, Value};
 use super::{
     Config, Listen, basic, budget, client, control, environment, lane, limits, listen_http, merge,
     own, route, tree, upstream,
 };
+
+/// The lane that takes records where no lane of a configuration is known.
+pub const STAND_IN: &str = "default";
 
 /// What a configuration depends on beside its files.
 #[derive(Debug, Clone)]
@@ -33,18 +39,35 @@ impl Surroundings {
     }
 }
 
+/// A configuration as it was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub config: Config,
+    /// What should not stay so.
+    pub warnings: Vec<Warning>,
+    /// What of it is kept for times when it cannot be read.
+    pub kept: Kept,
+}
+
 /// Reads `file`, `conf.d/*.toml` beside it and the environment.
 pub fn load(
     file: &Path,
     surroundings: &Surroundings,
 ) -> Result<(Config, Vec<Warning>), ConfigError> {
+    read(file, surroundings).map(|loaded| (loaded.config, loaded.warnings))
+}
+
+/// The same, with what is to be kept of it.
+pub fn read(file: &Path, surroundings: &Surroundings) -> Result<Loaded, ConfigError> {
     let mut findings = Findings::default();
     let (tree, files) = read_files(file, surroundings, &mut findings);
     if findings.faults.is_empty() {
         let whole = Place::File(file.into());
-        let (config, found, _) = prove(&tree, whole, surroundings);
+        let (config, found, secrets) = judge(&tree, whole, surroundings);
         if found.faults.is_empty() {
-            return Ok((config, found.warnings));
+            let kept = Kept::of(&tree, &secrets, &config.gateway.id);
+            return Ok(Loaded { config, warnings: found.warnings, kept });
         }
         findings = found;
     }
@@ -86,6 +109,52 @@ pub struct Unreadable {
     pub fault: Fault,
     /// What kind of fault it is: `InvalidData` where it is not TOML.
     pub why: ErrorKind,
+}
+
+/// What can be used of a file that [`read`] refuses, for an agent that has to take records in all the
+/// same; where no lane of it can, there is one of the name [`STAND_IN`]. Nothing is sent by it. `None`:
+/// records are to be sealed, and the key is not there.
+pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
+    let (mut tree, _) = read_files(file, surroundings, &mut Findings::default());
+    for away in ["upstream", "control", "report", "presence"] {
+        tree.remove(away);
+    }
+    let place = Place::File(file.into());
+    let bare = |sections: &[&str]| {
+        kept::revive(kept::bare(&tree, sections, STAND_IN, &place), &place, surroundings)
+    };
+    kept::revive(tree.clone(), &place, surroundings)
+        .or_else(|| bare(&["gateway", "listen", "limits"]))
+        .or_else(|| bare(&["listen"]).filter(|_| !kept::seals(&tree)))
+        .or_else(|| bare(&[]).filter(|_| !kept::seals(&tree)))
+}
+
+/// `gateway.data_dir` of a file, whatever else is wrong with it: the last line that can be read.
+pub fn data_dir(file: &Path, surroundings: &Surroundings) -> PathBuf {
+    let (tree, _) = read_files(file, surroundings, &mut Findings::default());
+    let within = match tree.get("gateway").map(|node| &node.value) {
+        Some(Value::Table(gateway)) => gateway.get("data_dir").map(|node| &node.value),
+        _ => None,
+    };
+    match within {
+        Some(Value::Text(path) | Value::Raw(path)) => path.into(),
+        _ => line_of_data_dir(file).unwrap_or_else(|| basic::DATA_DIR.into()),
+    }
+}
+
+/// In a file in which no section can be told from another.
+fn line_of_data_dir(file: &Path) -> Option<PathBuf> {
+    let bytes = std::fs::read(file).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let named = |line: &str| {
+        let line = line.trim_start();
+        let value = line.strip_prefix("gateway.").unwrap_or(line).strip_prefix("data_dir")?;
+        let value = value.trim_start().strip_prefix('=')?.trim_start();
+        let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+        let path = value[1..].split(quote).next()?;
+        path.starts_with('/').then(|| PathBuf::from(path))
+    };
+    text.lines().rev().find_map(named)
 }
 
 /// Place in the order of the files; the environment comes last.
@@ -160,21 +229,41 @@ fn fragments(main: &Path) -> Result<Vec<PathBuf>, (PathBuf, std::io::Error)> {
 }
 
 /// The settings there are, as (section, name).
+#[cfg(test)]
 type Known = BTreeSet<(String, String)>;
 
 /// Judges every section; the configuration counts only if no fault was found.
+#[cfg(test)]
 pub(super) fn prove(
     tree: &Table,
     whole: Place,
     surroundings: &Surroundings,
 ) -> (Config, Findings, Known) {
     let reading = Reading::default();
-    let root = Section::new(&reading, tree, whole, "", "");
-    let part = |name| within(&root, &reading, name);
+    let config = all(&reading, tree, whole, surroundings);
+    let (findings, known) = reading.finish();
+    (config, findings, known)
+}
+
+/// The same, with the values that nobody may see.
+pub(super) fn judge(
+    tree: &Table,
+    whole: Place,
+    surroundings: &Surroundings,
+) -> (Config, Findings, Vec<*const Node>) {
+    let reading = Reading::default();
+    let config = all(&reading, tree, whole, surroundings);
+    let secrets = reading.secrets();
+    (config, reading.finish().0, secrets)
+}
+
+fn all(reading: &Reading, tree: &Table, whole: Place, surroundings: &Surroundings) -> Config {
+    let root = Section::new(reading, tree, whole, "", "");
+    let part = |name| within(&root, reading, name);
     let upstream = root.section("upstream");
     let upstream = upstream.and_then(|section| upstream::read(section, surroundings));
     let transport = upstream.as_ref().map(|upstream| upstream.transport);
-    let lanes = lane::read_all(&root, &reading, transport);
+    let lanes = lane::read_all(&root, reading, transport);
     let gateway = basic::gateway(part("gateway"), surroundings);
     let control = root.section("control");
     let config = Config {
@@ -183,9 +272,10 @@ pub(super) fn prove(
         budget: root.section("budget").and_then(|section| budget::read(section, &lanes)),
         limits: limits::limits(part("limits")),
         listen: basic::listen(part("listen"), surroundings),
-        clients: client::read_all(&root, &reading, &lanes, surroundings),
-        routes: route::read_all(&root, &reading, &lanes, transport),
+        clients: client::read_all(&root, reading, &lanes, surroundings),
+        routes: route::read_all(&root, reading, &lanes, transport),
         lanes,
+        retired: Vec::new(),
         dead: basic::dead(part("dead")),
         drain: basic::drain(part("drain")),
         backoff: basic::backoff(part("backoff")),
@@ -202,8 +292,7 @@ pub(super) fn prove(
     listen_http::check(&root, &config.clients);
     control::needs(&root);
     root.finish();
-    let (findings, known) = reading.finish();
-    (config, findings, known)
+    config
 }
 
 /// A section that is read even where it is not written, for its defaults.

@@ -11,10 +11,12 @@ mod client;
 mod company;
 mod control;
 mod degrade;
+mod differences;
 mod encryption;
 mod environment;
 mod fault;
 mod front;
+mod kept;
 mod lane;
 mod limits;
 mod listen_http;
@@ -47,10 +49,12 @@ pub use spillway_protocol::bundle::Compress;
 pub use spillway_protocol::dial::{Endpoint, Proxy, Tls};
 
 pub use basic::{DATA_DIR, SOCKET, control_beside};
+pub use differences::differences;
 pub use encryption::EncryptionKey;
 pub use fault::{ConfigError, Fault, Place, Warning};
+pub use kept::{Kept, Revived};
 pub use limits::{Share, WhenFull};
-pub use load::{Surroundings, listen, load, unreadable};
+pub use load::{Loaded, STAND_IN, Surroundings, data_dir, listen, load, read, salvage, unreadable};
 pub use own::RESEND_LANE;
 pub use template::Template;
 pub use unit::{duration, size_bytes};
@@ -93,6 +97,8 @@ pub struct Config {
     pub upstream: Option<Upstream>,
     /// `[[lane]]`, in the order written, never empty.
     pub lanes: Vec<Lane>,
+    /// Lanes of former configurations in which records may wait: they are sent, and none are taken.
+    pub retired: Vec<Lane>,
     /// `[[route]]`, in the order written.
     pub routes: Vec<Route>,
     /// `[dead]`

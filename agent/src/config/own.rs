@@ -74,14 +74,15 @@ impl Config {
         self.audit.as_ref().and_then(|_| behind_all(RESEND_LANE, &self.default_lane().topic))
     }
 
-    /// The lanes of users, and the agent's own where there are some.
+    /// The lanes of users, those of former configurations, and the agent's own where there are some.
     pub fn all_lanes(&self) -> impl Iterator<Item = Lane> {
-        self.lanes.iter().cloned().chain(self.own_lane()).chain(self.resend_lane())
+        let users = self.lanes.iter().chain(&self.retired).cloned();
+        users.chain(self.own_lane()).chain(self.resend_lane())
     }
 }
 
 /// A lane behind all others of which nothing is ever given up.
-fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
+pub(super) fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
     Some(Lane {
         name: LaneName::parse(name).ok()?,
         topic: topic.clone(),

@@ -40,6 +40,9 @@ pub(super) fn of_node(
 ) -> Option<String> {
     let found = match &node.value {
         Value::Text(text) | Value::Raw(text) => {
+            if secrecy == Secrecy::Secret {
+                section.hide(node);
+            }
             if secrecy == Secrecy::Secret && matches!(node.place, Place::Line(..)) {
                 section.warn(name, format!("stands in the file as it is; {FORMS}"));
             }

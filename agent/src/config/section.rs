@@ -16,6 +16,8 @@ pub(super) struct Reading {
     known: RefCell<BTreeSet<(String, String)>>,
     /// Settings that nobody asked for, as (place, shown section, section, name).
     unknown: RefCell<Vec<(Place, String, String, String)>>,
+    /// Values that nobody may see, by where they are in memory while they are read.
+    secrets: RefCell<Vec<*const Node>>,
 }
 
 impl Reading {
@@ -31,6 +33,11 @@ impl Reading {
 
     pub(super) fn warn(&self, place: &Place, key: &str, message: impl Into<String>) {
         self.findings.borrow_mut().warn(place, key, message);
+    }
+
+    /// Values that turned out to be secrets, to be compared with the tree that was read.
+    pub(super) fn secrets(&self) -> Vec<*const Node> {
+        self.secrets.borrow().clone()
     }
 
     /// Everything found, unknown settings included, and the settings there are.
@@ -103,6 +110,11 @@ impl<'a> Section<'a> {
     /// Where `name` stands, or else the section.
     pub(super) fn place_of(&self, name: &str) -> &Place {
         self.table.get(name).map_or(&self.place, |node| &node.place)
+    }
+
+    /// Notes that nobody may see this value, which is, or stands in, one of the section's.
+    pub(super) fn hide(&self, node: &Node) {
+        self.reading.secrets.borrow_mut().push(node);
     }
 
     /// Notes a fault of `name`.

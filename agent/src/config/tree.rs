@@ -57,6 +57,11 @@ impl Table {
         self.entries.iter_mut().find(|(n, _)| n == name).map(|(_, node)| node)
     }
 
+    /// Takes out what is under `name`.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.entries.retain(|(n, _)| n != name);
+    }
+
     /// Puts `node` under `name`, in place of what was there.
     pub(super) fn set(&mut self, name: &str, node: Node) {
         match self.get_mut(name) {

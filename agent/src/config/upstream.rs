@@ -124,6 +124,9 @@ fn proxy(section: &Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
         }
         node => {
             let proxy = section.text("proxy", PROXY_EXAMPLE, Proxy::parse)?;
+            if proxy.user().is_some() {
+                section.hide(node);
+            }
             if proxy.user().is_some() && matches!(node.place, Place::Line(..)) {
                 let message = "holds a password as it is; write { url = \"http://host:port\", \
                                user = \"name\", password = { file = \"/path\" } }";
@@ -142,6 +145,9 @@ fn proxy_section(section: Section<'_>, surroundings: &Surroundings) -> Option<Pr
         if has(&section, one) && !has(&section, other) {
             section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
         }
+    }
+    if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) {
+        section.node("url").into_iter().for_each(|node| section.hide(node));
     }
     if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) && has(&section, "user") {
         section.fault("url", "names a user too", "write the user once");

@@ -12,6 +12,7 @@
 //! | `POST /v1/dead/replay`, `POST /v1/dead/purge` with [`Action`] | [`Done`] |
 //! | `POST /v1/dead/accept/{lane}` | [`Accepted`] |
 //! | `POST /v1/resend` with [`Resend`] | [`Resent`] |
+//! | `POST /v1/reload` with [`Wish`](super::reload::Wish) | [`Reloaded`](super::reload::Reloaded) |
 //! | `GET /v1/upgrade`, `POST /v1/upgrade` | [`Upgrade`] |
 //! | `GET /v1/tail` with [`Wish`](super::tail::Wish) | [`Line`](super::tail::Line)s, until the client ends it |
 //! | `GET /v1/admin` | [`Door`](super::Door), with the token of the status page |

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::LaneName;
@@ -15,7 +16,8 @@ use super::api::{
     PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Upgrade,
     Waiting,
 };
-use super::tail::{self, Tailing, Wish};
+use super::reload::{Reloaded, Wish};
+use super::tail::{self, Tailing};
 use super::{Door, view};
 use crate::config::RESEND_LANE;
 use crate::queue::KeyId;
@@ -34,15 +36,27 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 /// was not held for that.
 pub type Accept = Arc<dyn Fn(&LaneName) -> bool + Send + Sync>;
 
+/// Where the status page is at this moment.
+pub type Opening = Arc<dyn Fn() -> Door + Send + Sync>;
 /// Says why something has not left. May read the disk for seconds.
 pub type Ask = Arc<dyn Fn(&Question) -> Result<Answers, Refusal> + Send + Sync>;
 
+/// What became of a [`Wish`].
+pub type Reloading = Result<Reloaded, Refusal>;
+
+/// Takes another configuration, or keeps one that is on trial.
+pub type Reload = Arc<dyn Fn(Wish) -> BoxFuture<'static, Reloading> + Send + Sync>;
+
 /// The queue as an operator sees it.
 #[derive(Clone)]
-pub struct Desk {
-    inspection: Inspection,
-    /// Where something can be done, too.
-    acting: Option<Acting>,
+pub struct Desk(Hands);
+
+#[derive(Clone)]
+enum Hands {
+    /// Over a queue that is open.
+    Acting(Acting),
+    /// Over one that is only looked at.
+    Looking(Inspection),
 }
 
 #[derive(Clone)]
@@ -52,50 +66,70 @@ struct Acting {
     ask: Ask,
     /// Of an agent that runs.
     tailing: Option<Tailing>,
-    door: Door,
+    door: Opening,
+    reload: Option<Reload>,
 }
 
 impl Desk {
     /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
     pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
-        let (inspection, door) = (queue.inspection(), Door::default());
-        Self { inspection, acting: Some(Acting { queue, accept, ask, tailing: None, door }) }
+        let door: Opening = Arc::new(Door::default);
+        Self(Hands::Acting(Acting { queue, accept, ask, tailing: None, door, reload: None }))
     }
 
     /// The same, where the status page is behind `door`.
-    pub fn with_door(mut self, door: Door) -> Self {
-        self.acting.iter_mut().for_each(|acting| acting.door = door.clone());
-        self
+    pub fn with_door(self, door: Opening) -> Self {
+        self.acting_as(|acting| Acting { door, ..acting })
     }
 
     /// The same, where what happens can be watched.
-    pub fn tailing(mut self, tailing: Tailing) -> Self {
-        self.acting.iter_mut().for_each(|acting| acting.tailing = Some(tailing.clone()));
-        self
+    pub fn tailing(self, tailing: Tailing) -> Self {
+        self.acting_as(|acting| Acting { tailing: Some(tailing), ..acting })
+    }
+
+    /// Of an agent that takes another configuration by `reload`.
+    pub fn reloading(self, reload: Reload) -> Self {
+        self.acting_as(|acting| Acting { reload: Some(reload), ..acting })
+    }
+
+    fn acting_as(self, other: impl FnOnce(Acting) -> Acting) -> Self {
+        match self.0 {
+            Hands::Acting(acting) => Self(Hands::Acting(other(acting))),
+            looking => Self(looking),
+        }
     }
 
     /// Over a queue that is only looked at.
     pub fn looking(inspection: Inspection) -> Self {
-        Self { inspection, acting: None }
+        Self(Hands::Looking(inspection))
     }
 
     fn acting(&self) -> Result<&Acting, Refusal> {
         let refused = || Refusal::new(Code::NotAllowed, "the queue is open to be looked at only");
-        self.acting.as_ref().ok_or_else(refused)
+        match &self.0 {
+            Hands::Acting(acting) => Ok(acting),
+            Hands::Looking(_) => Err(refused()),
+        }
     }
 
-    pub(super) fn tail(&self, wish: &Wish) -> Result<tail::Lines, Refusal> {
+    /// Of the queue as it is now: its lanes come and go.
+    fn inspection(&self) -> Inspection {
+        match &self.0 {
+            Hands::Acting(acting) => acting.queue.inspection(),
+            Hands::Looking(inspection) => inspection.clone(),
+        }
+    }
+
+    pub(super) fn reload(&self, wish: Wish) -> Result<BoxFuture<'static, Reloading>, Refusal> {
+        let none = || Refusal::new(Code::NotAllowed, "no agent runs here that could reload");
+        let reload = self.acting()?.reload.as_ref().ok_or_else(none)?;
+        Ok(reload(wish))
+    }
+
+    pub(super) fn tail(&self, wish: &tail::Wish) -> Result<tail::Lines, Refusal> {
         let acting = self.acting()?;
-        let lanes = match &wish.lanes {
-            Some(names) => {
-                names.split(',').map(|name| self.lane(name)).collect::<Result<_, _>>()?
-            }
-            // The agent's own only where they are asked for.
-            None => {
-                let own = |lane: &LaneName| lane.as_str().starts_with('_');
-                self.inspection.lanes().into_iter().filter(|lane| !own(lane)).collect()
-            }
-        };
+        let named = |names: &String| names.split(',').map(|name| self.lane(name)).collect();
+        let lanes = wish.lanes.as_ref().map(named).transpose()?;
         let running = acting.tailing.as_ref().ok_or_else(|| {
             Refusal::new(Code::NotAllowed, "the agent is stopped: nothing happens here")
         })?;
@@ -103,7 +137,7 @@ impl Desk {
     }
 
     pub(super) fn door(&self) -> Result<Door, Refusal> {
-        Ok(self.acting()?.door.clone())
+        Ok((self.acting()?.door)())
     }
 
     pub(super) fn why(&self, question: &Question) -> Result<Answers, Refusal> {
@@ -112,7 +146,7 @@ impl Desk {
 
     pub(super) fn lanes(&self) -> Lanes {
         let lane = |name: LaneName| {
-            let figures = self.inspection.figures(&name)?;
+            let figures = self.inspection().figures(&name)?;
             let accounts = figures.accounts;
             Some(Lane {
                 name: name.to_string(),
@@ -130,7 +164,7 @@ impl Desk {
                 missing_key: figures.missing_key.map(|key| key.to_string()),
             })
         };
-        Lanes { lanes: self.inspection.lanes().into_iter().filter_map(lane).collect() }
+        Lanes { lanes: self.inspection().lanes().into_iter().filter_map(lane).collect() }
     }
 
     pub(super) fn waiting(&self, lane: &str, page: &Page) -> Result<Waiting, Refusal> {
@@ -138,7 +172,7 @@ impl Desk {
         let records = page.limit.unwrap_or(PAGE_DEFAULT).min(PAGE_MAX);
         let room = Room { records, body_bytes: PAGE_BYTES };
         let found =
-            self.inspection.page(&lane, page.from.unwrap_or(0), room).map_err(unreadable)?;
+            self.inspection().page(&lane, page.from.unwrap_or(0), room).map_err(unreadable)?;
         let entry = |entry: &crate::queue::Entry| Entry {
             position: entry.position,
             record: view::record(&entry.record, &entry.stamp, page.body),
@@ -150,21 +184,21 @@ impl Desk {
     }
 
     pub(super) fn overall(&self) -> Result<Overall, Refusal> {
-        let (letters, letters_lost) = self.inspection.check_letters().map_err(unreadable)?;
-        let damaged_files = self.inspection.damaged_files().map_err(unreadable)?;
-        let aside = self.inspection.quarantined();
+        let (letters, letters_lost) = self.inspection().check_letters().map_err(unreadable)?;
+        let damaged_files = self.inspection().damaged_files().map_err(unreadable)?;
+        let aside = self.inspection().quarantined();
         let quarantine = Quarantine { segments: aside.segments, bytes: aside.bytes };
         let newer = self.standing().and_then(|standing| view::format(&standing).newer);
-        let locked = self.inspection.locked_letters();
+        let locked = self.inspection().locked_letters();
         let letters_locked = locked.map(|(count, key)| (count, key.to_string()));
         Ok(Overall { letters, letters_lost, letters_locked, damaged_files, quarantine, newer })
     }
 
     /// `None`: no agent runs, and nobody knows the folder's level.
     fn standing(&self) -> Option<Standing> {
-        match &self.acting {
-            Some(acting) => Some(acting.queue.standing()),
-            None => self.inspection.standing().cloned(),
+        match &self.0 {
+            Hands::Acting(acting) => Some(acting.queue.standing()),
+            Hands::Looking(inspection) => inspection.standing().cloned(),
         }
     }
 
@@ -192,7 +226,8 @@ impl Desk {
 
     pub(super) fn check(&self, lane: &str, from: Option<u64>) -> Result<Checked, Refusal> {
         let (lane, until) = (self.lane(lane)?, Instant::now() + CHECK_MAX);
-        let checked = self.inspection.check(&lane, from.unwrap_or(0), until).map_err(unreadable)?;
+        let checked =
+            self.inspection().check(&lane, from.unwrap_or(0), until).map_err(unreadable)?;
         let locked = checked.locked.iter().map(|(key, count)| (key.to_string(), *count)).collect();
         let (records, lost) = (checked.records, spans(&checked.lost));
         Ok(Checked { records, lost, locked, next: checked.next })
@@ -212,7 +247,7 @@ impl Desk {
         loop {
             let full = letters.len() >= limit || bytes >= PAGE_BYTES;
             filter.limit = Some(if full { 1 } else { CHUNK.min(limit - letters.len()) });
-            let found = self.inspection.letters(&filter).map_err(unreadable)?;
+            let found = self.inspection().letters(&filter).map_err(unreadable)?;
             let Some(last) = found.last() else {
                 return Ok(Letters { letters, more: false, next: None });
             };
@@ -227,7 +262,7 @@ impl Desk {
 
     pub(super) fn letter(&self, number: u64, body: bool) -> Result<Letter, Refusal> {
         let filter = DeadFilter { number: Some(number), ..DeadFilter::default() };
-        let found = self.inspection.letters(&filter).map_err(unreadable)?;
+        let found = self.inspection().letters(&filter).map_err(unreadable)?;
         found.first().map(|found| view::letter(found, body)).ok_or_else(|| {
             let message =
                 format!("there is no dead letter {number}; dead list shows those there are");
@@ -272,7 +307,7 @@ impl Desk {
         let dry_run = action.dry_run;
         let filter = self.filter(action.filter)?;
         let count = if dry_run {
-            self.inspection.letters(&filter).map_err(unreadable)?.len() as u64
+            self.inspection().letters(&filter).map_err(unreadable)?.len() as u64
         } else {
             settle(&filter).map_err(failed)?
         };
@@ -327,7 +362,7 @@ impl Desk {
 
     /// A lane of this agent, or an error that lists them.
     fn lane(&self, name: &str) -> Result<LaneName, Refusal> {
-        let lanes = self.inspection.lanes();
+        let lanes = self.inspection().lanes();
         if let Some(lane) = lanes.iter().find(|lane| lane.as_str() == name) {
             return Ok(lane.clone());
         }

@@ -15,11 +15,13 @@ use axum::serve::{IncomingStream, Listener};
 use serde::{Deserialize, Serialize};
 use spillway_protocol::local::{Code, Refusal};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinError;
 use tokio::time::sleep;
 
 use super::api::{Action, Begin, Look, Page, Purge, Resend};
 use super::desk::Desk;
-use super::tail::Wish;
+use super::reload::Wish;
+use super::tail;
 use crate::open_files::OpenFiles;
 use crate::why::Question;
 
@@ -56,6 +58,7 @@ fn router(desk: Desk) -> axum::Router {
         .route("/v1/dead/purge", post(purge))
         .route("/v1/dead/accept/{lane}", post(accept))
         .route("/v1/resend", post(resend))
+        .route("/v1/reload", post(reload))
         .route("/v1/upgrade", get(upgrade).post(commit))
         .route("/v1/tail", get(tail))
         .route("/v1/why", get(why))
@@ -250,6 +253,25 @@ async fn resend(
     .await
 }
 
+/// It goes on though whoever asked may be gone.
+async fn reload(
+    State(desk): State<Desk>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
+    wish: Result<Json<Wish>, JsonRejection>,
+) -> Response {
+    let begun = json(wish).and_then(|wish| {
+        tracing::info!(uid = peer.uid, ?wish, "operator: reload");
+        desk.reload(wish)
+    });
+    match begun {
+        Ok(reloading) => match tokio::spawn(reloading).await {
+            Ok(result) => answer(result),
+            Err(error) => broken(&error),
+        },
+        Err(refusal) => answer::<()>(Err(refusal)),
+    }
+}
+
 async fn upgrade(State(desk): State<Desk>) -> Response {
     blocking(move || desk.upgrade()).await
 }
@@ -264,7 +286,10 @@ async fn commit(State(desk): State<Desk>, ConnectInfo(peer): ConnectInfo<Peer>) 
     .await
 }
 
-async fn tail(State(desk): State<Desk>, wish: Result<Query<Wish>, QueryRejection>) -> Response {
+async fn tail(
+    State(desk): State<Desk>,
+    wish: Result<Query<tail::Wish>, QueryRejection>,
+) -> Response {
     match query(wish).and_then(|wish| desk.tail(&wish)) {
         Ok(lines) => {
             let kind = [(CONTENT_TYPE, "application/x-ndjson")];
@@ -299,12 +324,14 @@ async fn blocking<T: Serialize + Send + 'static>(
 ) -> Response {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => answer(result),
-        Err(error) => {
-            tracing::error!(%error, "a control request failed");
-            let message = "the agent failed at this request; its log says why";
-            answer::<()>(Err(Refusal::new(Code::DiskFailed, message)))
-        }
+        Err(error) => broken(&error),
     }
+}
+
+fn broken(error: &JoinError) -> Response {
+    tracing::error!(%error, "a control request failed");
+    let message = "the agent failed at this request; its log says why";
+    answer::<()>(Err(Refusal::new(Code::DiskFailed, message)))
 }
 
 fn answer<T: Serialize>(result: Result<T, Refusal>) -> Response {

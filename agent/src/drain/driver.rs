@@ -144,8 +144,9 @@ impl<S: Source> Driver<S> {
     async fn wind_down(mut self) {
         self.stocks.iter_mut().for_each(Stock::clear);
         self.lease = None;
-        let until = (*self.stop.borrow()).unwrap_or_else(Instant::now);
         loop {
+            // It may be brought forward.
+            let until = (*self.stop.borrow()).unwrap_or_else(Instant::now);
             tokio::select! {
                 biased;
                 done = self.tasks.join_next_with_id() => match done {
@@ -153,6 +154,7 @@ impl<S: Source> Driver<S> {
                     None => break,
                 },
                 () = sleep_until(until) => break,
+                _ = self.stop.changed() => {}
             }
         }
         self.tasks.shutdown().await;

@@ -1,7 +1,7 @@
 //! The drain as the rest of the agent sees it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::change::Way;
 use super::driver::Driver;
 use super::source::{Source, standing_of_all};
 use super::state::State;
@@ -34,36 +35,81 @@ impl Drain {
         seed: u64,
         clock: Arc<dyn WallClock>,
     ) -> DrainHandle {
+        let end = watch::Sender::new(None);
+        let connection = watch::Sender::default();
+        let fresh = Fresh { seed, clock: clock.clone(), end: end.clone(), connection };
+        let run = fresh.run(options, source, upstream, None);
+        DrainHandle { present: RwLock::new(Arc::new(run)), clock, end }
+    }
+}
+
+/// What a run is made with beside its options.
+pub(super) struct Fresh {
+    pub(super) seed: u64,
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) end: watch::Sender<Option<Ended>>,
+    pub(super) connection: watch::Sender<Connection>,
+}
+
+impl Fresh {
+    /// Starts the driver; what `former` knows stays known.
+    pub(super) fn run<S: Source>(
+        self,
+        options: Options,
+        source: Arc<S>,
+        upstream: Option<Arc<dyn Upstream>>,
+        former: Option<(&Shared, Way)>,
+    ) -> Run {
         let carried = options.budget.carried.clone();
         let standing = standing_of_all(source.as_ref(), &options.lanes);
-        let state = State::new(&options, upstream.is_some(), standing, seed, Instant::now());
+        let now = Instant::now();
+        let mut state = State::new(&options, upstream.is_some(), standing, self.seed, now);
+        if let Some((former, way)) = former {
+            state.inherit(&mut former.state(), &options, way, now);
+        }
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
             carried,
-            clock: clock.clone(),
+            clock: self.clock,
             poke: Notify::new(),
-            end: watch::Sender::new(None),
-            connection: watch::Sender::default(),
+            end: self.end,
+            connection: self.connection,
         });
         let (stop, stopped) = watch::channel(None);
         let driver = Driver::new(options, source, upstream, shared.clone(), stopped);
         let task = tokio::spawn(watched(driver.run(), shared.clone()));
-        DrainHandle { shared, clock, stop, task: Mutex::new(Some(task)) }
+        Run { shared, stop, task: Mutex::new(Some(task)) }
+    }
+}
+
+/// A driver at work.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    stop: watch::Sender<Option<Instant>>,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Run {
+    /// Sends nothing new, gives what is in flight `grace` to finish, leaves the rest in the queue.
+    pub(super) async fn halt(&self, grace: Duration) {
+        self.stop.send_replace(Some(Instant::now() + grace));
+        let task = locked(&self.task).take();
+        if let Some(task) = task
+            && let Err(error) = task.await
+        {
+            tracing::error!("the drain had ended before: {error}");
+        }
     }
 }
 
 /// Runs the driver; its failure, which is a defect, must not pass for an idle drain.
 async fn watched(driver: impl Future<Output = ()>, shared: Arc<Shared>) {
-    let end = match AssertUnwindSafe(driver).catch_unwind().await {
-        Ok(()) => Ended::Stopped,
-        Err(_) => {
-            tracing::error!("the drain failed: records wait; restart the agent and report this");
-            shared.state().failed(Instant::now());
-            shared.tell_connection();
-            Ended::Failed
-        }
-    };
-    shared.end.send_replace(Some(end));
+    if AssertUnwindSafe(driver).catch_unwind().await.is_err() {
+        tracing::error!("the drain failed: records wait; restart the agent and report this");
+        shared.state().failed(Instant::now());
+        shared.tell_connection();
+        shared.end.send_replace(Some(Ended::Failed));
+    }
 }
 
 /// Whether the far end can be reached.
@@ -88,91 +134,100 @@ pub enum Ended {
 /// A running drain. Dropping it stops the drain at once; requests in flight are then cut and
 /// their records stay in the queue.
 pub struct DrainHandle {
-    shared: Arc<Shared>,
-    clock: Arc<dyn WallClock>,
-    stop: watch::Sender<Option<Instant>>,
-    task: Mutex<Option<JoinHandle<()>>>,
+    pub(super) present: RwLock<Arc<Run>>,
+    pub(super) clock: Arc<dyn WallClock>,
+    pub(super) end: watch::Sender<Option<Ended>>,
 }
 
 impl DrainHandle {
     /// How it stands.
     pub fn status(&self) -> DrainStatus {
         let (now, wall_ms) = (Instant::now(), self.clock.now_ms());
-        self.shared.look(now).status(now, wall_ms)
+        self.shared().look(now).status(now, wall_ms)
     }
 
     /// What the pace has learned, worth keeping over a restart.
     pub fn memory(&self) -> pace::Memory {
-        self.shared.state().pacer.memory()
+        self.shared().state().pacer.memory()
     }
 
     /// Counts what connections have carried meanwhile, for a day's bytes may be used up by what is
     /// no record's, and says what is worth keeping over a restart. To be called now and then.
     pub fn count(&self) -> budget::Stored {
-        let state = self.shared.look(Instant::now());
+        let shared = self.shared();
+        let state = shared.look(Instant::now());
         let rests = state.link.state() == LinkState::Budget;
         if state.budget.is_spent() != rests {
-            self.shared.poke.notify_one();
+            shared.poke.notify_one();
         }
         state.budget.stored()
     }
 
     /// How much of the day's bytes is used, from 0 to 1; 0 without `[budget]`. Cheap.
     pub fn budget_used(&self) -> f64 {
-        self.shared.state().budget.used_share()
+        self.shared().state().budget.used_share()
     }
 
     /// Whether the far end can be reached, now and whenever that changes.
     pub fn connection(&self) -> watch::Receiver<Connection> {
-        self.shared.connection.subscribe()
+        self.shared().connection.subscribe()
     }
 
     /// An operator accepts that what the broker refuses in `lane` is dead: dead-lettering goes
     /// on. False if nothing is held for a refusal there.
     pub fn accept(&self, lane: &LaneName) -> bool {
-        let accepted = self.shared.state().accept(lane.as_str());
+        let shared = self.shared();
+        let accepted = shared.state().accept(lane.as_str());
         if accepted {
-            self.shared.poke.notify_one();
+            shared.poke.notify_one();
         }
         accepted
     }
 
     /// Nothing new leaves `lane` from now on, or it does again.
     pub fn pause(&self, lane: &LaneName, paused: bool) {
-        let mut state = self.shared.state();
+        let shared = self.shared();
+        let mut state = shared.state();
         let known = state.lanes.iter_mut().find(|known| known.config.name == *lane);
         let before = known.map(|known| std::mem::replace(&mut known.paused, paused));
         drop(state);
         if before != Some(paused) {
-            self.shared.poke.notify_one();
+            shared.poke.notify_one();
         }
     }
 
     /// The kernel knows no way to the far end any more, for this reason.
     pub fn unrouted(&self, reason: &str) {
-        self.shared.state().unrouted(reason, Instant::now());
-        self.shared.poke.notify_one();
+        let shared = self.shared();
+        shared.state().unrouted(reason, Instant::now());
+        shared.poke.notify_one();
     }
 
     /// The kernel knows a way to the far end that it did not know before.
     pub fn way_came(&self) {
-        self.shared.state().way_came(Instant::now());
-        self.shared.poke.notify_one();
+        let shared = self.shared();
+        shared.state().way_came(Instant::now());
+        shared.poke.notify_one();
     }
 
     /// There are other access keys than before: a link that is held for them is asked at once.
     pub fn rekeyed(&self) {
-        self.shared.state().link.rekeyed(Instant::now());
-        self.shared.poke.notify_one();
+        let shared = self.shared();
+        shared.state().link.rekeyed(Instant::now());
+        shared.poke.notify_one();
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.state()
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.run().shared.clone()
+    }
+
+    pub(super) fn run(&self) -> Arc<Run> {
+        self.present.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the drain has ended, and says how.
     pub async fn ended(&self) -> Ended {
-        let mut end = self.shared.end.subscribe();
+        let mut end = self.end.subscribe();
         match end.wait_for(Option::is_some).await.map(|end| *end) {
             Ok(Some(end)) => end,
             // Neither happens: the sender is held here, and only an end was waited for.
@@ -182,13 +237,10 @@ impl DrainHandle {
 
     /// Sends nothing new, gives what is in flight `grace` to finish, leaves the rest in the queue.
     pub async fn stop(&self, grace: Duration) {
-        self.stop.send_replace(Some(Instant::now() + grace));
-        let task = locked(&self.task).take();
-        if let Some(task) = task
-            && let Err(error) = task.await
-        {
-            tracing::error!("the drain had ended before: {error}");
-        }
+        self.run().halt(grace).await;
+        let stopped =
+            |end: &mut Option<Ended>| end.get_or_insert(Ended::Stopped) == &Ended::Stopped;
+        self.end.send_if_modified(stopped);
     }
 }
 
@@ -200,7 +252,7 @@ pub(super) struct Shared {
     carried: Carried,
     clock: Arc<dyn WallClock>,
     end: watch::Sender<Option<Ended>>,
-    connection: watch::Sender<Connection>,
+    pub(super) connection: watch::Sender<Connection>,
 }
 
 impl Shared {

@@ -75,25 +75,29 @@ impl Aloft {
 impl DrainHandle {
     /// What keeps the records of `lane` here.
     pub fn lane_outlook(&self, lane: &LaneName) -> Option<LaneOutlook> {
-        let state = self.state();
+        let shared = self.shared();
+        let state = shared.state();
         Some(state.lane_outlook(state.lane_index(lane)?, Instant::now()))
     }
 
     /// What keeps those of them here that go to `topic`.
     pub fn topic_outlook(&self, lane: &LaneName, topic: &Topic) -> Option<TopicOutlook> {
-        let state = self.state();
+        let shared = self.shared();
+        let state = shared.state();
         Some(state.topic_outlook(state.lane_index(lane)?, topic, Instant::now()))
     }
 
     /// What went wrong with the record at `position`, if it failed and still waits.
     pub fn mishap(&self, lane: &LaneName, position: u64) -> Option<Mishap> {
-        let state = self.state();
+        let shared = self.shared();
+        let state = shared.state();
         state.mishap(state.lane_index(lane)?, position)
     }
 
     /// How long the request with the record at `position` is under way, if one is.
     pub fn sending(&self, lane: &LaneName, position: u64) -> Option<Duration> {
-        let state = self.state();
+        let shared = self.shared();
+        let state = shared.state();
         let lane = state.lane_index(lane)?;
         let carries = |a: &&Aloft| a.lane == lane && a.positions.contains(&position);
         let aloft = state.aloft.values().find(carries)?;

@@ -11,10 +11,12 @@
 mod blame;
 mod breakage;
 pub mod breaker;
+mod change;
 mod company;
 mod driver;
 mod freshness;
 mod handle;
+mod heritage;
 mod inquiry;
 mod load;
 pub mod marks;
@@ -28,6 +30,7 @@ mod state;
 mod status;
 mod stock;
 
+pub use change::Way;
 pub use handle::{Connection, Drain, DrainHandle, Ended};
 pub use inquiry::{LaneOutlook, Mishap, TopicOutlook, mute_reason};
 pub use status::{DrainStatus, LaneDrain};
@@ -56,6 +59,8 @@ pub struct Options {
     pub memory: pace::Memory,
     /// What connections may cost and have cost today.
     pub budget: budget::Options,
+    /// Why there is no upstream, where there is none and more is to be said of it.
+    pub no_upstream: Option<String>,
     /// Bytes of messages in flight; the first requests of topics may go up to twice that.
     pub in_flight_bytes: usize,
 }
@@ -76,6 +81,7 @@ impl Options {
             fresh,
             memory,
             budget,
+            no_upstream: None,
             in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
         }
     }

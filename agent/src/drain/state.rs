@@ -202,8 +202,10 @@ impl State {
             rng: StdRng::seed_from_u64(rng.random()),
         };
         let lanes = options.lanes.iter().map(lane).collect();
+        let mut link = Link::new(backoff.clone(), slot, start, now);
+        link.explain(options.no_upstream.as_deref());
         Self {
-            link: Link::new(backoff.clone(), slot, start, now),
+            link,
             pacer,
             place,
             plan: Plan::default(),

@@ -1,6 +1,7 @@
 //! The whole drain against a scripted far end, under a paused clock.
 
 mod breakage;
+mod change;
 mod fake;
 mod faults;
 mod flow;
@@ -64,6 +65,7 @@ fn options(lanes: Vec<config::Lane>) -> Options {
         fresh: true,
         memory: Memory::default(),
         budget: budget::Options::default(),
+        no_upstream: None,
         in_flight_bytes: 8 << 20,
     }
 }

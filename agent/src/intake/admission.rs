@@ -15,13 +15,13 @@ pub(super) const RECORD_BYTES: usize = 512;
 #[derive(Debug, Clone)]
 pub struct Budget {
     used: Arc<AtomicUsize>,
-    max_bytes: usize,
+    max_bytes: Arc<AtomicUsize>,
 }
 
 impl Budget {
     /// A budget of `max_bytes`, none of it used.
     pub fn new(max_bytes: usize) -> Self {
-        Self { used: Arc::default(), max_bytes }
+        Self { used: Arc::default(), max_bytes: Arc::new(max_bytes.into()) }
     }
 
     /// Bytes in use.
@@ -31,7 +31,12 @@ impl Budget {
 
     /// The most there may be.
     pub fn max_bytes(&self) -> usize {
-        self.max_bytes
+        self.max_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Another most; what is held beyond it is given back in its time.
+    pub(super) fn resize(&self, max_bytes: usize) {
+        self.max_bytes.store(max_bytes, Ordering::Relaxed);
     }
 
     /// Takes `bytes`, if they are there.
@@ -62,7 +67,8 @@ impl Held {
     /// Makes it `bytes`; false, and nothing changes, if the budget has not as many more.
     pub fn try_resize(&mut self, bytes: usize) -> bool {
         let more = bytes.saturating_sub(self.bytes);
-        let fits = |used: usize| used.checked_add(more).filter(|&u| u <= self.budget.max_bytes);
+        let max_bytes = self.budget.max_bytes();
+        let fits = |used: usize| used.checked_add(more).filter(|&u| u <= max_bytes);
         let used = &self.budget.used;
         if more > 0 && used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_err() {
             return false;

@@ -250,7 +250,7 @@ impl Session {
         if !self.held.try_resize(before + bytes) {
             return Err(overloaded());
         }
-        self.intake.rights.charge().inspect_err(|_| self.held.resize(before))?;
+        self.intake.rights().charge().inspect_err(|_| self.held.resize(before))?;
         if self.waiting == 0 {
             self.stored = Instant::now();
         }

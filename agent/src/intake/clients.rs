@@ -72,50 +72,52 @@ pub(super) enum Rights {
     Look(Peer),
     /// What this client may.
     Guest(Arc<Guest>),
+    /// Nothing: a stranger, or one whom the system does not know.
+    None(Option<Peer>),
 }
 
 impl Clients {
-    pub(super) fn new(clients: &[Client], register: Option<Register>) -> Self {
-        let guest = |client: &Client| {
+    /// Those of the configuration; who is the same as in `former` has used up of his rate what he has.
+    pub(super) fn new(
+        clients: &[Client],
+        register: Option<Register>,
+        former: Option<&Self>,
+    ) -> Self {
+        let known = |client: &Client| {
+            let mut guests = former.into_iter().flat_map(|former| &former.guests);
+            guests.find(|guest| guest.client == *client).cloned()
+        };
+        let fresh = |client: &Client| {
             let rate = client.records_per_second.map(Rate::new);
             let digest = client.token.as_ref().map(|token| digest(token.reveal()));
             Arc::new(Guest { client: client.clone(), digest, rate })
         };
+        let guest = |client| known(client).unwrap_or_else(|| fresh(client));
         Self { guests: clients.iter().map(guest).collect(), register }
     }
 
-    /// What the process at the other end may; `peer` is asked only where that counts.
-    ///
-    /// # Errors
-    /// It is a stranger.
-    pub(super) fn rights(
-        &self,
-        peer: impl FnOnce() -> io::Result<Peer>,
-    ) -> Result<Rights, Refusal> {
+    /// What whoever is at the other end may; `None`: the system does not say who it is.
+    pub(super) fn rights(&self, peer: Option<Peer>) -> Rights {
         if self.guests.is_empty() {
-            return Ok(Rights::All);
+            return Rights::All;
         }
-        let peer = peer().map_err(|error| {
-            let message = format!("the system does not say who you are: {error}");
-            Refusal::new(Code::NotAllowed, message)
-        })?;
+        let Some(peer) = peer else { return Rights::None(None) };
         if let Some(guest) = self.guest(peer) {
-            return Ok(Rights::Guest(Arc::clone(guest)));
+            return Rights::Guest(Arc::clone(guest));
         }
         // Where even that is not known, only root is.
         let own = Peer::own().map_or(0, |own| own.uid);
         match peer.uid {
-            0 => Ok(Rights::Look(peer)),
-            uid if uid == own => Ok(Rights::Look(peer)),
-            _ => Err(stranger(peer)),
+            0 => Rights::Look(peer),
+            uid if uid == own => Rights::Look(peer),
+            _ => Rights::None(Some(peer)),
         }
     }
 
-    /// What whoever brings this token may; `None`: it is nobody's.
-    pub(super) fn holder(&self, token: &str) -> Option<Rights> {
+    /// Whose token this is.
+    pub(super) fn holder(&self, token: &str) -> Option<Arc<Guest>> {
         let given = digest(token);
-        let guest = self.guests.iter().find(|guest| guest.digest == Some(given))?;
-        Some(Rights::Guest(Arc::clone(guest)))
+        self.guests.iter().find(|guest| guest.digest == Some(given)).cloned()
     }
 
     /// The client of that user and group, else that of the user.
@@ -128,13 +130,16 @@ impl Clients {
     /// Notes that a connection is there, where somebody wants to know.
     pub(super) fn visit(&self, rights: &Rights) -> Option<Visit> {
         match rights {
-            Rights::Guest(guest) => self.register.as_ref()?.visit(&guest.client.name),
+            Rights::Guest(guest) => Some(self.register.as_ref()?.visit(&guest.client.name)),
             _ => None,
         }
     }
 }
 
-fn stranger(Peer { uid, gid }: Peer) -> Refusal {
+fn stranger(peer: Option<Peer>) -> Refusal {
+    let Some(Peer { uid, gid }) = peer else {
+        return Refusal::new(Code::NotAllowed, "the system does not say who you are");
+    };
     let message = format!(
         "uid {uid} (gid {gid}) is none of this agent's clients; add [[client]] with name = \"...\" \
          and uid = {uid} to its configuration"
@@ -143,6 +148,14 @@ fn stranger(Peer { uid, gid }: Peer) -> Refusal {
 }
 
 impl Rights {
+    /// Whether the socket may be used at all.
+    pub(super) fn may_enter(&self) -> Result<(), Refusal> {
+        match self {
+            Self::None(peer) => Err(stranger(*peer)),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether records may be stored at all.
     pub(super) fn may_store(&self) -> Result<(), Refusal> {
         match self {
@@ -153,13 +166,16 @@ impl Rights {
                 );
                 Err(Refusal::new(Code::NotAllowed, message))
             }
-            _ => Ok(()),
+            _ => self.may_enter(),
         }
     }
 
     /// Whether the lane is one's own.
     pub(super) fn has(&self, lane: &str) -> bool {
-        let Self::Guest(guest) = self else { return true };
+        let guest = match self {
+            Self::Guest(guest) => guest,
+            other => return !matches!(other, Self::None(_)),
+        };
         let own = |lanes: &Vec<_>| lanes.iter().any(|own: &LaneName| own.as_str() == lane);
         guest.client.lanes.as_ref().is_none_or(own)
     }

@@ -179,7 +179,11 @@ impl Intaking for Fake {
             version: "0".into(),
             pid: 1,
             uptime_s: 0,
-            configuration: Configuration { file: String::new(), state: "in force".into() },
+            configuration: Configuration {
+                file: String::new(),
+                state: "in force".into(),
+                ..Configuration::default()
+            },
             link: Link {
                 state: LinkState::Offline,
                 since_s: 1,

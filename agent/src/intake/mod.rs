@@ -19,6 +19,7 @@ mod listener;
 mod ndjson;
 mod queued;
 mod routing;
+mod rules;
 pub mod socket;
 mod tcp;
 #[cfg(test)]
@@ -26,7 +27,7 @@ mod tests;
 mod verdict;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -37,7 +38,8 @@ use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
 
 pub use self::front::{Front, FrontOptions, Instance, serve_mq_http};
 pub use self::listener::serve;
-pub use self::queued::Queued;
+pub use self::queued::{LaneTable, Queued};
+pub use self::rules::Rules;
 pub use self::tcp::{Tcp, serve_tcp};
 
 /// How the intake serves HTTP, for the admin listener: one set of limits on connections, heads
@@ -49,9 +51,9 @@ pub(crate) mod serving {
 }
 
 use self::admission::Budget;
-use self::clients::{Clients, Peer, Rights};
+use self::clients::{Guest, Peer};
+use self::rules::InForce;
 use crate::attendance::{Register, Visit};
-use crate::config::{Client, Route};
 use crate::open_files::OpenFiles;
 use crate::queue::{Answers, AppendError, Ordering, Place, Receipt, Tag};
 
@@ -107,19 +109,12 @@ pub struct LaneInfo {
 /// How the intake behaves.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes that clients may make the agent hold, all together.
-    pub memory_bytes: usize,
     /// Most connections at a time.
     pub connections_max: usize,
     /// Which connections may be open beside what the agent needs itself.
     pub files: OpenFiles,
-    /// The upstream is the MQ HTTP API: a topic has at most 64 characters, and a body that XML
-    /// cannot carry at most 3 MiB.
-    pub http_limits: bool,
-    /// Where records go by their properties.
-    pub routes: Vec<Route>,
-    /// Who may use the socket; with none, whoever reaches it.
-    pub clients: Vec<Client>,
+    /// What may change while connections are open.
+    pub rules: Rules,
     /// Where it is noted which clients are connected.
     pub register: Option<Register>,
     /// A connection over TCP without a request that brings a token for this long is closed.
@@ -145,12 +140,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            memory_bytes: 32 * 1024 * 1024,
             connections_max: 256,
             files: OpenFiles::default(),
-            http_limits: false,
-            routes: Vec::new(),
-            clients: Vec::new(),
+            rules: Rules::default(),
             register: None,
             stranger_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(300),
@@ -164,13 +156,25 @@ impl Default for Options {
     }
 }
 
+/// Who uses an [`Intake`].
+#[derive(Debug, Clone)]
+enum Who {
+    /// Somebody who has proved it by other means.
+    Trusted,
+    /// A process of this machine, if the system says which.
+    Peer(Option<Peer>),
+    /// Whoever brought this client's token.
+    Holder(Arc<Guest>),
+}
+
 /// The intake, to one connection, with what that one may. Cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
     queue: Arc<dyn Intaking>,
     options: Arc<Options>,
-    clients: Arc<Clients>,
-    rights: Rights,
+    rules: Arc<RwLock<Arc<InForce>>>,
+    /// Who is at the other end, of a connection of the socket.
+    peer: Who,
     budget: Budget,
     fresh_id: Arc<dyn Fn() -> RecordId + Send + Sync>,
 }
@@ -186,9 +190,9 @@ impl Intake {
     ) -> Self {
         Self {
             queue,
-            budget: Budget::new(options.memory_bytes),
-            clients: Arc::new(Clients::new(&options.clients, options.register.clone())),
-            rights: Rights::All,
+            budget: Budget::new(options.rules.memory_bytes),
+            rules: InForce::first(&options),
+            peer: Who::Trusted,
             options: Arc::new(options),
             fresh_id: Arc::new(fresh_id),
         }
@@ -199,13 +203,14 @@ impl Intake {
     /// # Errors
     /// It is a stranger's.
     fn of(&self, peer: impl FnOnce() -> std::io::Result<Peer>) -> Result<Self, Refusal> {
-        let rights = self.clients.rights(peer)?;
-        Ok(Self { rights, ..self.clone() })
+        let known = Self { peer: Who::Peer(peer().ok()), ..self.clone() };
+        known.rights().may_enter()?;
+        Ok(known)
     }
 
     /// Notes that this connection is there, where somebody wants to know.
     fn visit(&self) -> Option<Visit> {
-        self.clients.visit(&self.rights)
+        self.in_force().clients.visit(&self.rights())
     }
 
     /// What clients make the agent hold at this moment.

@@ -1,8 +1,8 @@
 //! The queue behind the intake.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use futures::future::{BoxFuture, ready};
+use futures::future::BoxFuture;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
 use spillway_protocol::record::{LaneName, Record, RecordId};
@@ -10,21 +10,42 @@ use spillway_protocol::record::{LaneName, Record, RecordId};
 use super::{Intaking, LaneInfo, Storing};
 use crate::queue::{Answers, Place, Queue, Tag};
 
+/// The lanes that apps may use. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct LaneTable(Arc<RwLock<Arc<[LaneInfo]>>>);
+
+impl LaneTable {
+    /// These.
+    pub fn new(lanes: Vec<LaneInfo>) -> Self {
+        Self(Arc::new(RwLock::new(lanes.into())))
+    }
+
+    /// Others, from the next request on.
+    pub fn set(&self, lanes: Vec<LaneInfo>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = lanes.into();
+    }
+
+    /// As they are now.
+    pub fn get(&self) -> Arc<[LaneInfo]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// [`Intaking`] by a [`Queue`], and by whoever knows the agent's state.
 pub struct Queued {
     queue: Queue,
-    lanes: Arc<[LaneInfo]>,
+    lanes: LaneTable,
     status: Box<dyn Fn() -> Status + Send + Sync>,
 }
 
 impl Queued {
-    /// `lanes`: those of the configuration, which the queue was opened with. `status` may block.
+    /// `lanes`: those of the configuration, all of which the queue has. `status` may block.
     pub fn new(
         queue: Queue,
-        lanes: impl Into<Arc<[LaneInfo]>>,
+        lanes: LaneTable,
         status: impl Fn() -> Status + Send + Sync + 'static,
     ) -> Self {
-        Self { queue, lanes: lanes.into(), status: Box::new(status) }
+        Self { queue, lanes, status: Box::new(status) }
     }
 }
 
@@ -38,7 +59,7 @@ impl Intaking for Queued {
     }
 
     fn lanes(&self) -> Arc<[LaneInfo]> {
-        Arc::clone(&self.lanes)
+        self.lanes.get()
     }
 
     fn stream(&self) -> StreamId {
@@ -54,10 +75,19 @@ impl Intaking for Queued {
     }
 
     fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, bool> {
-        match self.queue.settling(lane, stream, seq) {
-            Some(settling) => Box::pin(settling),
-            None => Box::pin(ready(false)),
-        }
+        let (queue, lane) = (self.queue.clone(), lane.clone());
+        Box::pin(async move {
+            let mut changes = queue.changes();
+            while let Some(settling) = queue.settling(&lane, stream, seq) {
+                tokio::select! {
+                    biased;
+                    delivered = settling => return delivered,
+                    // It goes on waiting in the lane as that was opened again.
+                    changed = changes.changed() => if changed.is_err() { break },
+                }
+            }
+            false
+        })
     }
 
     fn status(&self) -> Status {

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::admission::{Held, RECORD_BYTES, overloaded};
+use super::clients::Rights;
 use super::{Intake, LaneInfo, Storing, routing};
 use crate::queue::{AppendError, Receipt as Stored};
 
@@ -29,11 +30,13 @@ pub(super) type Reaching = BoxFuture<'static, Result<Receipt, Refusal>>;
 impl Intake {
     /// Proves everything about `request` that can be known before it is stored.
     pub(super) fn prove(&self, mut request: Request) -> Result<Proven, Refusal> {
-        self.rights.may_store()?;
-        self.route(&mut request)?;
-        let lane = self.own_lane(request.lane.as_deref())?;
+        let rules = self.in_force();
+        let rights = self.rights_by(&rules);
+        rights.may_store()?;
+        routing::fill_in(&rules.routes, &mut request)?;
+        let lane = self.lane_of(&rights, request.lane.as_deref())?;
         let record = request.draft.parse(|| (self.fresh_id)())?;
-        if self.options.http_limits {
+        if rules.http_limits {
             check_http(&record)?;
         }
         Ok(Proven { lane, record, level: request.level })
@@ -41,7 +44,7 @@ impl Intake {
 
     /// Fills in what the routes say of it. Doing it twice changes nothing.
     pub(super) fn route(&self, request: &mut Request) -> Result<(), Refusal> {
-        Ok(routing::fill_in(&self.options.routes, request)?)
+        Ok(routing::fill_in(&self.in_force().routes, request)?)
     }
 
     /// The lane of that name, or the default one.
@@ -53,7 +56,7 @@ impl Intake {
         };
         found.cloned().ok_or_else(|| {
             let names = lanes.iter().map(|lane| lane.name.as_str());
-            let known: Vec<&str> = names.filter(|name| self.rights.has(name)).collect();
+            let known: Vec<&str> = names.filter(|name| self.rights().has(name)).collect();
             let message = format!("is not known here; the lanes are: {}", known.join(", "));
             Refusal::of("lane", Code::UnknownLane, message)
         })
@@ -62,10 +65,14 @@ impl Intake {
     /// The same, if this connection may use it. A client that names none and may not use the
     /// default lane is told so: a lane that depended on who asks would surprise it some day.
     pub(super) fn own_lane(&self, name: Option<&str>) -> Result<LaneInfo, Refusal> {
+        self.lane_of(&self.rights(), name)
+    }
+
+    fn lane_of(&self, rights: &Rights, name: Option<&str>) -> Result<LaneInfo, Refusal> {
         let lane = self.lane(name)?;
-        match self.rights.has(lane.name.as_str()) {
+        match rights.has(lane.name.as_str()) {
             true => Ok(lane),
-            false => Err(self.rights.not_yours(lane.name.as_str(), name.is_some())),
+            false => Err(rights.not_yours(lane.name.as_str(), name.is_some())),
         }
     }
 
@@ -77,7 +84,7 @@ impl Intake {
     /// Hands a record to the queue, with what it costs meanwhile.
     pub(super) fn submit(&self, proven: Proven) -> Result<(Storing, Held), Refusal> {
         let held = self.hold(&proven.record).ok_or_else(overloaded)?;
-        self.rights.charge()?;
+        self.rights().charge()?;
         Ok((self.queue.submit(&proven.lane.name, proven.record), held))
     }
 
@@ -132,7 +139,7 @@ impl Intake {
     /// pass for this one's record.
     pub(super) fn own_receipt(&self, answer: Result<Receipt, Refusal>) -> Result<Receipt, Refusal> {
         match answer {
-            Ok(receipt) if receipt.duplicate && !self.rights.has(receipt.lane.as_str()) => {
+            Ok(receipt) if receipt.duplicate && !self.rights().has(receipt.lane.as_str()) => {
                 let message = "was used by another client; give this record its own";
                 Err(Refusal::of("id", Code::IdReused, message))
             }

@@ -1,5 +1,6 @@
 //! States, verdicts and times of the link.
 
+mod carry;
 mod rekeyed;
 mod spent;
 mod way;

@@ -4,6 +4,7 @@
 //! gone, whether the link is up or not: events wait like any record. As with the gateway's own
 //! session, it is on disk before its `connect` is, and until its `tcpclean` is.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,35 +35,37 @@ pub struct Guests {
     topic: Topic,
     linger: Duration,
     file: SessionFile<Vec<Session>>,
-    attendance: watch::Receiver<Vec<Attendance>>,
+    attendance: watch::Receiver<BTreeMap<String, Attendance>>,
     connection: watch::Receiver<Connection>,
     clock: Arc<dyn WallClock>,
     guests: Vec<Guest>,
 }
 
 struct Guest {
+    name: String,
     client_id: String,
     stay: Stay,
     open: Option<Session>,
 }
 
 impl Guests {
-    /// Events of those in `register` to `topic`, as clients of `group`; who has had no connection
+    /// Events of those of `names` in `register` to `topic`, as clients of `group`; who has had no connection
     /// for `linger` is gone. Open sessions are kept in `data_dir`.
     pub fn new(
         post: Post,
         (topic, group, linger): (Topic, &str, Duration),
         data_dir: &Path,
-        register: &Register,
+        (register, names): (&Register, &[String]),
         connection: watch::Receiver<Connection>,
         clock: Arc<dyn WallClock>,
     ) -> Self {
         let guest = |name: &String| Guest {
+            name: name.clone(),
             client_id: local_client_id(group, post.gateway(), name),
             stay: Stay::default(),
             open: None,
         };
-        let guests = register.names().iter().map(guest).collect();
+        let guests = names.iter().map(guest).collect();
         let file = SessionFile::new(data_dir.join(FILE), post.level());
         let attendance = register.watch();
         Self { post, topic, linger, file, attendance, connection, clock, guests }
@@ -108,7 +111,8 @@ impl Guests {
     fn observe(&mut self) {
         let (at, at_ms) = (Instant::now(), self.clock.now_ms());
         let seen = self.attendance.borrow_and_update().clone();
-        for (guest, seen) in self.guests.iter_mut().zip(seen) {
+        for guest in &mut self.guests {
+            let seen = seen.get(&guest.name).copied().unwrap_or_default();
             guest.stay.observe(seen, at, at_ms);
         }
     }

@@ -352,12 +352,12 @@ async fn many_ranges_are_several_messages() {
 impl Bench {
     /// Presence of `his` and `lab`, who are gone after `linger`.
     fn guests(&self, linger: Duration) -> (Own, Register) {
-        let register = Register::new(vec!["his".into(), "lab".into()]);
+        let register = Register::default();
         let guests = Guests::new(
             self.post(),
             (topic(), "GID_g", linger),
             self.folder.path(),
-            &register,
+            (&register, &["his".to_owned(), "lab".to_owned()]),
             self.link.subscribe(),
             self.clock.clone(),
         );
@@ -388,7 +388,7 @@ async fn a_clients_first_and_last_connection_are_told_with_the_link_down() {
     use EventType::{Connect, Disconnect, TcpClean};
     let bench = Bench::new();
     let (own, register) = bench.guests(SHORT);
-    let (one, two) = (register.visit("his").unwrap(), register.visit("his").unwrap());
+    let (one, two) = (register.visit("his"), register.visit("his"));
     bench.until_written(1).await;
     drop(one);
     two.close();
@@ -413,7 +413,7 @@ async fn a_connection_for_each_record_is_one_session() {
     let bench = Bench::new();
     let (own, register) = bench.guests(LONG);
     for _ in 0..100 {
-        register.visit("his").unwrap().close();
+        register.visit("his").close();
         tokio::task::yield_now().await;
     }
     bench.until_written(1).await;
@@ -428,7 +428,7 @@ async fn the_agents_own_end_cuts_its_clients_off() {
     use EventType::{Connect, TcpClean};
     let bench = Bench::new();
     let (own, register) = bench.guests(LONG);
-    let _visit = register.visit("lab").unwrap();
+    let _visit = register.visit("lab");
     bench.until_written(1).await;
     own.stop().await;
     assert_eq!(bench.guest_events(), [of(Connect, "lab"), of(TcpClean, "lab")]);

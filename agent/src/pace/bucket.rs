@@ -39,6 +39,12 @@ impl Bucket {
         Self { limiter, clock, start: now, burst, owed: 0 }
     }
 
+    /// The same, empty, with what `former` still owed: another rate is no reason for a burst.
+    pub(super) fn after(self, former: &Self) -> Self {
+        let owed = self.burst + former.owed;
+        Self { owed, ..self }
+    }
+
     /// `cells` are spent, paid or not.
     pub(super) fn owe(&mut self, cells: u64) {
         self.owed += cells;

@@ -5,6 +5,7 @@
 //! record need not be known before it is chosen, and one larger than a bucket does not wait for
 //! ever: its debt is paid bucket by bucket.
 
+mod change;
 mod credit;
 mod view;
 
@@ -80,22 +81,12 @@ impl Pacer {
     /// The pace of `[drain]`, with what an earlier run learned. A `fresh` install has an
     /// allowance: nothing was ever sent, so there is no fleet that returns with it.
     pub fn new(config: &config::Drain, memory: Memory, fresh: bool, now: Instant) -> Self {
-        let bound = config.records_per_second.map(f64::from);
-        let unbounded = if config.adaptive { AUTO_PER_S } else { f64::INFINITY };
-        let records = config.records_per_second.map(|rate| {
-            let cell = Duration::from_secs(1) / rate.max(1);
-            let mut bucket = Bucket::new(cell, u64::from(rate), now);
-            // A bucket begins full; with one token spent, the first send is within the bound, too.
-            bucket.owe(1);
-            bucket
-        });
-        let rate = config.bytes_per_second.max(1);
-        let cell = Duration::from_secs_f64(CELL_BYTES as f64 / rate as f64);
+        let (records, bytes) = buckets(config, now);
         Self {
             controller: Controller::new(memory.quiet, now),
             own_rate: OwnRate::new(memory.own_rate_per_s, memory.watched),
             adaptive: config.adaptive,
-            bound_per_s: bound.unwrap_or(unbounded),
+            bound_per_s: bound_per_s(config),
             spread: config.reconnect_spread,
             credit: Credit::new(fresh),
             next_at: now,
@@ -103,7 +94,7 @@ impl Pacer {
             paused_until: None,
             patient_until: now,
             records,
-            bytes: Bucket::new(cell, rate / CELL_BYTES, now),
+            bytes,
             rest_bytes: 0,
         }
     }
@@ -273,6 +264,25 @@ impl Pacer {
     fn may_borrow(&self, now: Instant) -> bool {
         self.adaptive && now >= self.patient_until && self.rate_per_s() < SLOW_PER_S
     }
+}
+
+fn bound_per_s(config: &config::Drain) -> f64 {
+    let unbounded = if config.adaptive { AUTO_PER_S } else { f64::INFINITY };
+    config.records_per_second.map_or(unbounded, f64::from)
+}
+
+/// Of records, where they are bounded, and of bytes.
+fn buckets(config: &config::Drain, now: Instant) -> (Option<Bucket>, Bucket) {
+    let records = config.records_per_second.map(|rate| {
+        let cell = Duration::from_secs(1) / rate.max(1);
+        let mut bucket = Bucket::new(cell, u64::from(rate), now);
+        // A bucket begins full; with one token spent, the first send is within the bound, too.
+        bucket.owe(1);
+        bucket
+    });
+    let rate = config.bytes_per_second.max(1);
+    let cell = Duration::from_secs_f64(CELL_BYTES as f64 / rate as f64);
+    (records, Bucket::new(cell, rate / CELL_BYTES, now))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ impl Queue {
     /// Gives up the lane's waiting records before the position `below`, but for those that are
     /// leased; durable when this returns without an error in the log. Returns how many. Blocks.
     pub fn drop_oldest(&self, lane: &LaneName, below: u64) -> u64 {
+        let _steady = self.steady();
         let dropped = self.lane(lane).map_or(0, |lane| lane.drop_oldest(below));
         self.save_drop(dropped)
     }
@@ -17,6 +18,7 @@ impl Queue {
     /// of `every`, of a lane without order; what was thinned before is left as it is. Else like
     /// [`Queue::drop_oldest`].
     pub fn thin(&self, lane: &LaneName, below: u64, every: u32) -> u64 {
+        let _steady = self.steady();
         let dropped = self.lane(lane).map_or(0, |lane| lane.thin(below, every));
         self.save_drop(dropped)
     }
@@ -33,6 +35,7 @@ impl Queue {
         ranges: &[(u64, u64)],
         dry_run: bool,
     ) -> Result<u64, PurgeError> {
+        let _steady = self.steady();
         let purged = self.lane(lane).map_or(0, |lane| lane.purge(ranges, dry_run));
         if purged > 0 && !dry_run {
             self.save().map_err(|error| PurgeError::Unsaved(error.to_string()))?;

@@ -208,7 +208,7 @@ impl Folder {
         }
     }
 
-    fn level(&self) -> Level {
+    pub(super) fn level(&self) -> Level {
         Level::of(self.level.load(Relaxed)).unwrap_or(Level::NEWEST)
     }
 }
@@ -233,6 +233,7 @@ impl Queue {
     /// # Errors
     /// See [`CommitError`].
     pub fn commit_level(&self) -> Result<Level, CommitError> {
+        let _steady = self.steady();
         let folder = self.folder();
         if let Some(Newer { path, version }) = folder.site.newer.clone() {
             return Err(CommitError::Newer { path, format: version });

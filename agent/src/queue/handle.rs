@@ -1,51 +1,51 @@
 //! The queue as the rest of the agent holds it.
 
 mod arrival;
+mod change;
+mod opening;
 mod stall;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rand::SeedableRng;
-use rand::rngs::StdRng;
 use spillway_protocol::message::{Flags, Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record, RecordId};
 use tokio::sync::watch;
 use tokio::time::Instant;
+
+pub use change::ChangeError;
 
 use super::api::{
     Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError, Options,
     Ordering, Place, Recovery, Run, SettleError, Ticket,
 };
 use super::dead::{Dead, Leave};
-use super::doubt;
-use super::format::{self, Folder, Newer, Site, gate};
+use super::format::{Folder, Site};
 use super::identity;
 use super::ids::Ids;
 use super::inbox::Inbox;
 use super::inspect::Inspection;
-use super::keeper;
 use super::lane::{Lane, Settling, Tapping};
 use super::lease::Lease;
 use super::limits::Gate;
-use super::pulse::{Pulse, Rounds};
-use super::quarantine;
-use super::recover::{self, Parts};
-use super::store::disk::make_folder;
+use super::pulse::Rounds;
 use super::threads::Threads;
 use crate::allocator;
 use crate::clock::WallClock;
 use crate::logs::Repeated;
+use change::Slot;
+use opening::Means;
 
 /// Letters that are replayed before their leaving is saved.
 const REPLAY_BATCH: usize = 64;
 
-/// The queue. Cheap to clone; [`Queue::close`] ends it for all.
+/// The queue. Cheap to clone; [`Queue::change`] changes it and [`Queue::close`] ends it for all.
 #[derive(Clone)]
-pub struct Queue(Arc<Inner>);
+pub struct Queue(Arc<Slot>);
 
+/// The queue as it was last opened.
 struct Inner {
     lanes: Vec<Arc<Lane>>,
     /// Of each lane.
@@ -65,16 +65,9 @@ struct Inner {
     quarantine: PathBuf,
     /// `None` once closed.
     threads: Mutex<Option<Threads>>,
-    folder: Folder,
+    folder: Arc<Folder>,
     /// Held for its lock.
     lock: Arc<identity::Lock>,
-}
-
-/// Who holds no queue any more sends nothing: its threads end.
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.inboxes.iter().for_each(|inbox| inbox.close());
-    }
 }
 
 impl Queue {
@@ -87,16 +80,8 @@ impl Queue {
         clock: Arc<dyn WallClock>,
     ) -> Result<(Self, Recovery), OpenError> {
         let lock = Arc::new(identity::lock(&options.data_dir)?);
-        let site = format::site(&options.data_dir);
-        match Self::open_at(&options, site.clone(), lock.clone(), clock.clone()) {
-            Err(OpenError::Newer { path, format }) if site.newer.is_none() => {
-                let newer = Newer { path, version: format };
-                // Another stream than the one that the first try may have drawn.
-                let options = Options { seed: options.seed.wrapping_add(1), ..options };
-                Self::open_at(&options, Site::beside(&options.data_dir, newer), lock, clock)
-            }
-            opened => opened,
-        }
+        let (inner, recovery) = Inner::open(&options, &Means::new(lock, clock))?;
+        Ok((Self::of(inner), recovery))
     }
 
     /// The same, at a site in the locked folder.
@@ -106,56 +91,18 @@ impl Queue {
         lock: Arc<identity::Lock>,
         clock: Arc<dyn WallClock>,
     ) -> Result<(Self, Recovery), OpenError> {
-        let options = &Options { data_dir: site.root.clone(), ..options.clone() };
-        let fail = |source, remedy| recover::failed(options, source, remedy);
-        make_folder(&site.root).map_err(|e| fail(e, "let the agent's user write its parent"))?;
-        let mut rng = StdRng::seed_from_u64(options.seed);
-        let stream = identity::stream(&options.data_dir, &options.host, &mut rng)?;
-        let options = &gate::allowed(options, stream.level)?;
-        let readable = "see that the agent's user may read it and that the disk works";
-        let stream = doubt::resolve(options, stream, &mut rng).map_err(|e| fail(e, readable))?;
-        let stores = recover::stores(options, &lock.anchor)?;
-        let changed = watch::Sender::new(0);
-        let parts = recover::recover(stores, options, stream, clock.clone(), changed.clone());
-        let Parts { lanes, committers, dead, ids, gate, mut recovery } =
-            parts.map_err(|e| fail(e, readable))?;
-        let quarantine = quarantine::folder(&options.data_dir);
-        recovery.orphans = recover::orphans(options, &lock.anchor);
-        let kept = (lanes.clone(), ids.clone(), dead.clone(), options.keep, clock.clone());
-        let keep = move |stop: &_, pulse: &_| {
-            keeper::run(&kept.0, &kept.1, &kept.2, kept.3, kept.4.as_ref(), (stop, pulse));
-        };
-        let threads = Threads::start(committers, keep);
-        let (threads, inboxes) = threads.map_err(|e| fail(e, "raise the limit on threads"))?;
-        let threads = Mutex::new(Some(threads));
-        let inner = Inner {
-            lanes,
-            inboxes,
-            dead,
-            ids,
-            gate,
-            stream: stream.id,
-            changed,
-            clock,
-            faults: Mutex::default(),
-            waiting_bytes: Arc::default(),
-            waiting_bytes_max: options.waiting_bytes_max,
-            quarantine,
-            threads,
-            folder: Folder::new(site, stream.level),
-            lock,
-        };
-        Ok((Self(Arc::new(inner)), recovery))
+        let (inner, recovery) = Inner::open_at(options, site, &Means::new(lock, clock))?;
+        Ok((Self::of(inner), recovery))
     }
 
     /// Lanes in the order of the options.
     pub fn lanes(&self) -> Vec<LaneName> {
-        self.0.lanes.iter().map(|lane| lane.name.clone()).collect()
+        self.now().lanes.iter().map(|lane| lane.name.clone()).collect()
     }
 
     /// The stream that new records get.
     pub fn stream(&self) -> StreamId {
-        self.0.stream
+        self.now().stream
     }
 
     /// Up to `count` records that may be sent now, oldest first, of at most `bytes` in all (but
@@ -170,13 +117,13 @@ impl Queue {
         let Some(lane) = self.lane(lane) else {
             return Vec::new();
         };
-        self.leased(lane, 0, (count, bytes), run)
+        self.leased(&lane, 0, (count, bytes), run)
     }
 
     /// The same as [`Queue::lease`], only from the position `from` on, of a lane without order.
     pub fn lease_from(&self, lane: &LaneName, from: u64, count: usize, bytes: usize) -> Vec<Lease> {
         let lane = self.lane(lane).filter(|lane| lane.head().ordering() == Ordering::None);
-        lane.map(|lane| self.leased(lane, from, (count, bytes), Run::ONE)).unwrap_or_default()
+        lane.map(|lane| self.leased(&lane, from, (count, bytes), Run::ONE)).unwrap_or_default()
     }
 
     fn leased(
@@ -225,7 +172,7 @@ impl Queue {
 
     /// Changes whenever a record was accepted, settled or put back.
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.0.changed.subscribe()
+        self.now().changed.subscribe()
     }
 
     /// Watches what comes into a lane and leaves it, from now on; [`Queue::changed`] says when to look.
@@ -252,19 +199,20 @@ impl Queue {
 
     /// The queue to look into.
     pub fn inspection(&self) -> Inspection {
-        let (lanes, dead, quarantine) = (&self.0.lanes, &self.0.dead, &self.0.quarantine);
+        let inner = self.now();
+        let (lanes, dead, quarantine) = (&inner.lanes, &inner.dead, &inner.quarantine);
         Inspection::of(lanes.clone(), dead.clone(), quarantine.clone())
     }
 
     /// How many dead letters of `lane` there are for which code, the most frequent first; see
     /// [`DeadLetter::code`].
     pub fn dead_reasons(&self, lane: &LaneName) -> Vec<(String, u64)> {
-        self.0.dead.reasons(lane)
+        self.now().dead.reasons(lane)
     }
 
     /// Bytes of the dead letters' files.
     pub fn dead_disk_bytes(&self) -> u64 {
-        self.0.dead.disk_bytes()
+        self.now().dead.disk_bytes()
     }
 
     /// Waiting records from `from` (a position) on. Reads the disk.
@@ -281,9 +229,10 @@ impl Queue {
         found.map_or(Place::Unknown, |(lane, position)| lane.place(position))
     }
 
-    pub(super) fn id_position(&self, id: &RecordId) -> Option<(&Arc<Lane>, u64)> {
-        let found = self.logged("the ids could not be read", self.0.ids.locate(id)).flatten();
-        found.map(|(lane, position)| (&self.0.lanes[lane], position))
+    pub(super) fn id_position(&self, id: &RecordId) -> Option<(Arc<Lane>, u64)> {
+        let inner = self.now();
+        let found = self.logged("the ids could not be read", inner.ids.locate(id)).flatten();
+        found.map(|(lane, position)| (inner.lanes[lane].clone(), position))
     }
 
     /// Where the record with this number is.
@@ -317,13 +266,14 @@ impl Queue {
 
     /// The dead letters that match, oldest first. Reads the disk.
     pub fn dead_list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
-        self.logged("the dead letters could not be read", self.0.dead.list(filter))
+        self.logged("the dead letters could not be read", self.now().dead.list(filter))
             .unwrap_or_default()
     }
 
     /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
     /// letters. Blocks. Returns how many; letters of lanes that are gone stay where they are.
     pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
+        let _steady = self.steady();
         let mut replayed = 0;
         let mut letters = self.dead_list(filter);
         self.save()?;
@@ -347,6 +297,7 @@ impl Queue {
 
     /// Gives up what matches for good: dead - n, dropped + n.
     pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
+        let _steady = self.steady();
         let letters = self.dead_list(filter);
         self.save()?;
         let numbers: Vec<u64> = letters.iter().map(|letter| letter.number).collect();
@@ -363,9 +314,9 @@ impl Queue {
     }
 
     fn leave(&self, numbers: &[u64], leave: Leave) -> Result<(), SettleError> {
-        let removed = self.0.dead.remove(numbers, leave, self.0.clock.now_ms());
+        let removed = self.now().dead.remove(numbers, leave, self.now().clock.now_ms());
         let aside = removed.map_err(|e| SettleError::Disk(e.to_string()))?;
-        self.0.changed.send_modify(|count| *count += 1);
+        self.now().changed.send_modify(|count| *count += 1);
         for folder in aside {
             tracing::warn!(folder = %folder.display(), "a damaged segment of dead letters was put aside");
         }
@@ -375,59 +326,50 @@ impl Queue {
     /// What was given up, durably, and [`Queue::told`] has not named yet. It is named again after
     /// a crash that came too soon. May wait for the disk.
     pub fn untold(&self) -> Vec<GivenUp> {
-        let lanes = self.0.lanes.iter().flat_map(|lane| lane.untold());
-        lanes.chain(self.0.dead.untold()).collect()
+        let inner = self.now();
+        let lanes = inner.lanes.iter().flat_map(|lane| lane.untold());
+        lanes.chain(inner.dead.untold()).collect()
     }
 
     /// The far side will hear of these numbers: they lie in a lane, or have arrived. May block.
     pub fn told(&self, told: &[GivenUp]) {
+        let _steady = self.steady();
         for range in told.iter().filter(|range| range.fate.is_of_a_lane()) {
             self.lane(&range.lane).into_iter().for_each(|lane| lane.told(&range.grave()));
         }
         let all = told.iter().map(|range| (&range.lane, range.grave()));
-        self.logged("what is told could not be noted; it is told again", self.0.dead.told(all));
+        self.logged("what is told could not be noted; it is told again", self.now().dead.told(all));
     }
 
     /// The newest number of each stream of a lane, oldest stream first; 0 where it has none yet.
     pub fn newest_numbers(&self, lane: &LaneName) -> Vec<(StreamId, u64)> {
-        let newest = |lane: &Arc<Lane>| lane.numbering().newest_numbers(lane.chain.end());
+        let newest = |lane: Arc<Lane>| lane.numbering().newest_numbers(lane.chain.end());
         self.lane(lane).map(newest).unwrap_or_default()
     }
 
     /// The lanes must have noted which records are dead before letters leave: it is called once
     /// the letters are listed.
     pub(super) fn save(&self) -> Result<(), SettleError> {
-        keeper::save(&self.0.lanes, &self.0.ids, &Pulse::default())
-            .map_err(|e| SettleError::Disk(e.to_string()))
+        self.now().save().map_err(|e| SettleError::Disk(e.to_string()))
     }
 
     /// Refuses further records, commits what was submitted, saves the state. Blocks.
     pub fn close(&self) {
-        let Some(threads) = self.threads().take() else {
-            return;
-        };
-        self.0.inboxes.iter().for_each(|inbox| inbox.close());
-        threads.join();
-        self.0.dead.close();
-        // Twice: segments that are done go once both slots of the state know it.
-        for _ in 0..2 {
-            if let Err(error) = self.save() {
-                tracing::warn!(%error, "the state could not be saved; some records may be sent again");
-            }
-        }
+        self.now().close();
         allocator::trim();
     }
 
     /// How far its threads have come; nothing once it is closed. Cheap, and waits for no disk.
     pub fn turns(&self) -> Vec<Rounds> {
-        self.threads().as_ref().map(Threads::turns).unwrap_or_default()
+        self.now().threads().as_ref().map(Threads::turns).unwrap_or_default()
     }
 
     /// Logs an error, at most once a minute each.
     pub(super) fn logged<T>(&self, what: &str, result: std::io::Result<T>) -> Option<T> {
         let note = |error: &std::io::Error| {
-            self.0.folder.note(error);
-            let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            let inner = self.now();
+            inner.folder.note(error);
+            let mut faults = inner.faults.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(times_before) = faults.note(what, Instant::now()) {
                 tracing::warn!(%error, times_before, "{what}");
             }
@@ -435,35 +377,31 @@ impl Queue {
         result.inspect_err(note).ok()
     }
 
-    pub(super) fn folder(&self) -> &Folder {
-        &self.0.folder
+    pub(super) fn lock(&self) -> Arc<identity::Lock> {
+        self.now().lock.clone()
     }
 
-    pub(super) fn lock(&self) -> &Arc<identity::Lock> {
-        &self.0.lock
+    pub(super) fn clock(&self) -> Arc<dyn WallClock> {
+        self.now().clock.clone()
     }
 
-    pub(super) fn clock(&self) -> &Arc<dyn WallClock> {
-        &self.0.clock
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        self.now().gate.clone()
     }
 
-    pub(super) fn gate(&self) -> &Gate {
-        &self.0.gate
+    pub(super) fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.now().lanes.clone()
     }
 
-    pub(super) fn all_lanes(&self) -> &[Arc<Lane>] {
-        &self.0.lanes
+    pub(super) fn dead(&self) -> Arc<Dead> {
+        self.now().dead.clone()
     }
 
-    pub(super) fn dead(&self) -> &Dead {
-        &self.0.dead
+    pub(super) fn folder(&self) -> Arc<Folder> {
+        self.now().folder.clone()
     }
 
-    pub(super) fn lane(&self, name: &LaneName) -> Option<&Arc<Lane>> {
-        self.0.lanes.iter().find(|lane| lane.name == *name)
-    }
-
-    fn threads(&self) -> MutexGuard<'_, Option<Threads>> {
-        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lane(&self, name: &LaneName) -> Option<Arc<Lane>> {
+        self.now().lanes.iter().find(|lane| lane.name == *name).cloned()
     }
 }

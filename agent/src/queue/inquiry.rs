@@ -53,7 +53,7 @@ impl Queue {
 
     fn walk(&self, lane: &LaneName, walk: impl FnOnce(&Lane) -> io::Result<Walked>) -> Walked {
         let Some(lane) = self.lane(lane) else { return Walked { looked: 0, whole: true } };
-        self.logged("the queue could not be read", walk(lane)).unwrap_or_default()
+        self.logged("the queue could not be read", walk(&lane)).unwrap_or_default()
     }
 
     /// The same of all dead letters.

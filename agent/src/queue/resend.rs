@@ -25,6 +25,7 @@ impl Queue {
         from: u64,
         to: u64,
     ) -> Result<Resent, SettleError> {
+        let _steady = self.steady();
         let mut resent = Resent::default();
         // No number after the newest was ever given.
         let newest = self.newest_numbers(lane).into_iter().find(|(known, _)| *known == stream);

@@ -134,8 +134,7 @@ impl Takeover {
         let limits = Limits::default();
         let options = Options { lanes, limits, packing, keep: None, tell: true, ..options };
         let site = Site { root: folder.clone(), newer: None };
-        let (beside, recovery) =
-            Queue::open_at(&options, site, into.lock().clone(), into.clock().clone())?;
+        let (beside, recovery) = Queue::open_at(&options, site, into.lock(), into.clock())?;
         Ok(Self { into: into.clone(), beside, folder, waited: recovery.waiting })
     }
 
@@ -296,7 +295,8 @@ impl Takeover {
 
     /// Half of it must not be found at the next start.
     fn remove(&self) -> io::Result<()> {
-        let data_dir = self.into.folder().data_dir();
+        let folder = self.into.folder();
+        let data_dir = folder.data_dir();
         let name = self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let gone = data_dir.join(format!("{GONE}{name}"));
         fs::rename(&self.folder, &gone)?;

@@ -78,6 +78,15 @@ impl Manager {
         self.0.iter().for_each(|told| told.owed.store(!said, Relaxed));
     }
 
+    /// Another configuration is taken; [`Manager::ready`] says that this is done.
+    pub fn reloading(&self, text: &str) {
+        // What Type=notify-reload tells one request from another by.
+        let since = NotifyState::monotonic_usec_now().ok();
+        let states = [NotifyState::Reloading, NotifyState::Status(text)];
+        let states: Vec<NotifyState<'_>> = states.into_iter().chain(since).collect();
+        self.say(&states);
+    }
+
     /// The agent ends.
     pub fn stopping(&self, text: &str) {
         self.say(&[NotifyState::Stopping, NotifyState::Status(text)]);

@@ -29,11 +29,15 @@ pub(super) fn of_gateway(facts: &Gateway) -> Option<Cause> {
     let link = facts.link.as_ref()?;
     match link.state {
         LinkState::Online | LinkState::Ramping => None,
+        LinkState::Unconfigured if facts.configuration.is_some() => Some(Cause::new(
+            State::Unconfigured,
+            "the configuration that is in force leads nowhere",
+            "put the file right, then spillway reload; until then everything is kept",
+        )),
         LinkState::Unconfigured => Some(Cause::new(
             State::Unconfigured,
             "the configuration has no [upstream], so there is nowhere to send",
-            "write [upstream] with the endpoint, and restart the agent; until then everything is \
-             kept",
+            "write [upstream] with the endpoint, then spillway reload; until then everything is kept",
         )),
         LinkState::Held => facts.hold.as_ref().map(|hold| link_held(hold, link)),
         LinkState::Budget => Some(spent(facts)),

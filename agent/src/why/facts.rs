@@ -30,6 +30,9 @@ pub struct Gateway {
     pub first_send_in_s: Option<u64>,
     /// Until everything is drained at the present rate; unknown if never.
     pub drained_in_s: Option<u64>,
+    /// How the configuration stands, where something is to be done about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// Records that wait in all lanes.
     pub waiting: u64,
 }

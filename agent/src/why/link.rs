@@ -8,7 +8,10 @@ use super::{Answer, Kind, State, lane, pace};
 /// Why nothing leaves this gateway, or how fast it does. The answers of `lanes`, in which something
 /// waits, stand below it.
 pub fn answer(facts: &Gateway, lanes: &[Lane]) -> Answer {
-    let Cause { state, why, help } = cause(facts, lanes);
+    let Cause { state, mut why, help } = cause(facts, lanes);
+    if let Some(configuration) = &facts.configuration {
+        why.push_str(&format!("; the configuration: {configuration}"));
+    }
     Answer::new((Kind::Link, &facts.gateway), state, (why, help), facts)
 }
 

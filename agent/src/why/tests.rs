@@ -107,7 +107,7 @@ fn a_stopped_agent_and_one_without_upstream() {
         &super::link(&none, &[]),
         State::Unconfigured,
         "The configuration has no [upstream], so there is nowhere to send; 12 records wait.",
-        "Write [upstream] with the endpoint, and restart the agent; until then everything is kept.",
+        "Write [upstream] with the endpoint, then spillway reload; until then everything is kept.",
     );
 }
 

@@ -163,12 +163,21 @@ pub struct Control {
 }
 
 /// State of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Configuration {
     /// The file.
     pub file: String,
     /// `"in force"`, or what is wrong with it.
     pub state: String,
+    /// What is wrong, each with its place, key, and what would be right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
+    /// Settings that are in force from the agent's next start on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs_restart: Vec<String>,
+    /// On trial: seconds until the former one comes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial_left_s: Option<u64>,
 }
 
 /// State of the link. Which one it is decides what an operator does next.
@@ -275,6 +284,9 @@ pub struct Lane {
     /// What its files may take up; absent where nothing bounds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<Limit>,
+    /// The configuration does not name it any more: nothing is taken for it, what waits is sent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub retired: bool,
 }
 
 /// How a lane stands to its bound.

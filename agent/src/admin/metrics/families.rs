@@ -297,6 +297,11 @@ pub(super) const FAMILIES: &[Family] = &[
         "Connections that were not taken, since the rest of the open files is kept for the queue.",
         |s| single(count(s.open_files.refused)),
     ),
+    gauge(
+        "spillway_configuration_in_force",
+        "1 while the configuration's file is in force as it is, 0 while something is to be done about it.",
+        |s| single(Some(f64::from(u8::from(s.configuration.state == "in force")))),
+    ),
     gauge("spillway_uptime_seconds", "Seconds since the agent started.", |s| {
         single(count(s.uptime_s))
     }),

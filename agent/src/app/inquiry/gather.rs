@@ -66,6 +66,7 @@ impl Inquiry {
                 resets_in_s: budget.resets_in_s,
             }),
             first_send_in_s: status.first_send_in_s,
+            configuration: Some(status.configuration.state).filter(|state| state != "in force"),
             drained_in_s: status.drained_in_s,
             link: Some(status.link),
             ..known

@@ -22,6 +22,7 @@ pub(in crate::cli) fn lane() -> Lane {
         freshness: None,
         degraded: None,
         limit: None,
+        retired: false,
     }
 }
 
@@ -32,7 +33,11 @@ pub(in crate::cli) fn state(link: LinkState, lane: Lane) -> State {
         version: "0.1.0".into(),
         pid: 7,
         uptime_s: 90,
-        configuration: Configuration { file: "/etc/s.toml".into(), state: "in force".into() },
+        configuration: Configuration {
+            file: "/etc/s.toml".into(),
+            state: "in force".into(),
+            ..Configuration::default()
+        },
         link: Link {
             state: link,
             since_s: 60,

@@ -43,7 +43,7 @@ pub(super) struct Tail {
 }
 
 pub(super) async fn run(args: Tail) -> Exit {
-    let stop = Stop::listen();
+    let mut stop = Stop::listen();
     let followed = tokio::select! {
         followed = follow(&args) => followed,
         () = stop.told() => Ok(()),

@@ -10,6 +10,7 @@ mod encryption;
 mod faults;
 mod front;
 mod good;
+mod kept;
 mod listen_http;
 mod merging;
 mod proxy;

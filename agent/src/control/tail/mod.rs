@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::api::Content;
 use crate::queue::Left;
-pub use watch::Tailing;
 pub(super) use watch::{Lines, lines};
+pub use watch::{Tailing, Topics};
 
 /// Lines a second, unless the request says otherwise.
 pub const LIMIT_DEFAULT: u32 = 100;

@@ -30,20 +30,22 @@ const LOOK_BYTES: usize = 4 << 20;
 /// Looks that wait for a slow reader.
 const AHEAD: usize = 2;
 
+/// Each lane's topic.
+pub type Topics = Arc<BTreeMap<LaneName, String>>;
+
 /// What watching needs beside the queue.
 #[derive(Clone)]
 pub struct Tailing {
     stop: CancellationToken,
-    /// Each lane's.
-    topics: Arc<BTreeMap<LaneName, String>>,
+    topics: Arc<dyn Fn() -> Topics + Send + Sync>,
     places: Arc<Semaphore>,
 }
 
 impl Tailing {
     /// Watchers are sent away when `stop` is cancelled; records without a topic of their own are
-    /// shown with their lane's of `topics`.
-    pub fn new(stop: CancellationToken, topics: BTreeMap<LaneName, String>) -> Self {
-        Self { stop, topics: Arc::new(topics), places: Arc::new(Semaphore::new(WATCHERS_MAX)) }
+    /// shown with their lane's of `topics`, as they are then.
+    pub fn new(stop: CancellationToken, topics: Arc<dyn Fn() -> Topics + Send + Sync>) -> Self {
+        Self { stop, topics, places: Arc::new(Semaphore::new(WATCHERS_MAX)) }
     }
 }
 
@@ -53,7 +55,7 @@ pub(in crate::control) type Lines = ReceiverStream<Result<Bytes, Infallible>>;
 /// Begins to watch.
 pub(in crate::control) fn lines(
     queue: &Queue,
-    lanes: Vec<LaneName>,
+    lanes: Option<Vec<LaneName>>,
     tailing: &Tailing,
     wish: &Wish,
 ) -> Result<Lines, Refusal> {
@@ -63,10 +65,13 @@ pub(in crate::control) fn lines(
     })?;
     let limit = wish.limit.unwrap_or(LIMIT_DEFAULT).clamp(1, LIMIT_MAX);
     let now = Instant::now();
-    let watcher = Watcher {
+    let mut watcher = Watcher {
         kinds: kinds(wish.events.as_deref())?,
         changed: queue.changed(),
-        tappings: lanes.iter().filter_map(|lane| queue.tapping(lane)).collect(),
+        changes: queue.changes(),
+        queue: queue.clone(),
+        lanes,
+        tappings: Vec::new(),
         tailing: tailing.clone(),
         body: wish.body,
         budget: Budget::new(limit, now),
@@ -74,6 +79,7 @@ pub(in crate::control) fn lines(
         told: now,
         _place: place,
     };
+    watcher.renew();
     let (sender, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(watcher.run(sender));
     Ok(ReceiverStream::new(receiver))
@@ -93,7 +99,12 @@ fn kinds(names: Option<&str>) -> Result<Vec<Kind>, Refusal> {
 }
 
 struct Watcher {
+    queue: Queue,
+    /// Only these; `None`: all but the agent's own.
+    lanes: Option<Vec<LaneName>>,
     tappings: Vec<Tapping>,
+    /// Of the queue: its lanes are others then.
+    changes: watch::Receiver<u64>,
     changed: watch::Receiver<u64>,
     tailing: Tailing,
     kinds: Vec<Kind>,
@@ -170,6 +181,22 @@ impl Watcher {
         }
     }
 
+    /// Watches the lanes that there are now.
+    fn renew(&mut self) {
+        let own = |lane: &LaneName| lane.as_str().starts_with('_');
+        let all = || self.queue.lanes().into_iter().filter(|lane| !own(lane)).collect();
+        let lanes = self.lanes.clone().unwrap_or_else(all);
+        let former = std::mem::take(&mut self.tappings);
+        let tapping = |lane: &LaneName| {
+            let tapping = self.queue.tapping(lane)?;
+            Some(match former.iter().find(|former| former.lane() == lane) {
+                Some(former) => tapping.after(former),
+                None => tapping,
+            })
+        };
+        self.tappings = lanes.iter().filter_map(tapping).collect();
+    }
+
     /// What happened since the last look, as lines. Reads the disk.
     fn look(&mut self) -> Vec<u8> {
         let mut items = Vec::new();
@@ -185,6 +212,10 @@ impl Watcher {
         let mut text = Vec::new();
         self.show(&items, &mut text);
         self.tell_skipped(&mut text);
+        if self.changes.has_changed().unwrap_or(false) {
+            self.changes.mark_unchanged();
+            self.renew();
+        }
         text
     }
 
@@ -273,7 +304,7 @@ impl Watcher {
             event.at_ms = stamp.accepted_ms;
         }
         event.id = Some(shown.id);
-        event.topic = topic.or_else(|| self.tailing.topics.get(&stamp.lane).cloned());
+        event.topic = topic.or_else(|| (self.tailing.topics)().get(&stamp.lane).cloned());
         event.body_bytes = Some(shown.body_bytes);
         event.flags = stamp.flags.names().map(str::to_owned).collect();
         (event.stream, event.seq) = (shown.stream, shown.seq);

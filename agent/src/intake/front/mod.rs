@@ -20,7 +20,7 @@ mod refusal;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -75,7 +75,7 @@ pub struct FrontOptions {
 /// The front. It stands before an intake and shares its queue and its budget of memory.
 pub struct Front {
     intake: Intake,
-    options: FrontOptions,
+    options: RwLock<Arc<FrontOptions>>,
     clock: Arc<dyn WallClock>,
     answers: Answers,
 }
@@ -84,7 +84,16 @@ impl Front {
     /// A front before `intake`. `clock` dates the answers and judges delays.
     pub fn new(intake: Intake, options: FrontOptions, clock: Arc<dyn WallClock>) -> Self {
         let answers = Answers::new(format!("http://{}", options.address), Arc::clone(&clock));
-        Self { intake, options, clock, answers }
+        Self { intake, options: RwLock::new(Arc::new(options)), clock, answers }
+    }
+
+    /// Has `options` from the next request on; where it listens stays.
+    pub fn change(&self, options: FrontOptions) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+    }
+
+    fn options(&self) -> Arc<FrontOptions> {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn answer(
@@ -113,7 +122,7 @@ impl Front {
 
     /// All that the head of a request says; its topic, if it is a publish that may go on.
     fn admit(&self, parts: &Parts, stop: &CancellationToken) -> Result<Parsed, Refusal> {
-        check(parts, &self.options.access_keys, Dates::Any)?;
+        check(parts, &self.options().access_keys, Dates::Any)?;
         let target = resource(parts)?;
         match parts.method {
             Method::POST => {}
@@ -133,7 +142,8 @@ impl Front {
         let message = format!(
             "this is a gateway's own agent: it takes messages in and hands none out; consume and \
              acknowledge topic {} at {}",
-            target.topic, self.options.consume_at
+            target.topic,
+            self.options().consume_at
         );
         Refusal::new(Code::AccessDenied, message)
     }
@@ -141,7 +151,8 @@ impl Front {
     /// A message for another instance than the upstream's would go astray in silence.
     fn check_instance(&self, target: &Parsed) -> Result<(), Refusal> {
         let asked = named(target, "ns")?;
-        let Instance::Upstreams(own) = &self.options.instance else {
+        let options = self.options();
+        let Instance::Upstreams(own) = &options.instance else {
             return Ok(());
         };
         if asked.is_none() || asked == own.as_deref() {
@@ -157,15 +168,14 @@ impl Front {
     /// Says why a connection is not served, and closes it.
     async fn turn_away(&self, stream: TcpStream, refusal: local::Refusal) {
         let refusal = Refusal::from(refusal);
-        let xml = refusal.to_xml("", &format!("http://{}", self.options.address));
+        let xml = refusal.to_xml("", &format!("http://{}", self.options().address));
         let answer = whole_answer(refusal.status, CONTENT_TYPE, refusal.retry_after_s, &xml);
         say(stream, answer.as_bytes()).await;
     }
 }
 
 /// Serves `listener` until `stop`, as [`super::serve`] does the socket.
-pub async fn serve_mq_http(listener: TcpListener, front: Front, stop: CancellationToken) {
-    let front = Arc::new(front);
+pub async fn serve_mq_http(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
         grace: front.intake.options.grace,

@@ -68,8 +68,8 @@ fn own(found: Place, intake: &Intake) -> Result<Place, Refusal> {
         | Place::Dropped { lane, .. } => lane.as_str(),
         Place::Unknown => return Ok(found),
     };
-    if !intake.rights.has(lane) {
-        return Err(intake.rights.not_yours(lane, true));
+    if !intake.rights().has(lane) {
+        return Err(intake.rights().not_yours(lane, true));
     }
     Ok(found)
 }

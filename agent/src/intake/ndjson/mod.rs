@@ -41,7 +41,7 @@ pub(super) async fn answer(
         // The pump finds the same silence, and ends it.
         _ => Bytes::new(),
     };
-    let (writer, reader) = answers::channel(&intake.budget, intake.options.memory_bytes / 4);
+    let (writer, reader) = answers::channel(&intake.budget, intake.budget.max_bytes() / 4);
     let pump = Pump::new(intake, stop, writer);
     tokio::spawn(pump.run(first, body));
     let mut response = Response::new(Either::Right(reader));

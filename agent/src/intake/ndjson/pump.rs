@@ -229,7 +229,7 @@ impl Pump {
             self.chains.bar(chain);
             return self.refuse(not_attempted());
         }
-        if let Err(refusal) = self.intake.rights.charge() {
+        if let Err(refusal) = self.intake.rights().charge() {
             self.chains.bar(chain);
             return self.refuse(refusal);
         }
@@ -248,7 +248,7 @@ impl Pump {
             self.progress().await;
         }
         while self.pending.len() > PENDING_MAX
-            || self.pending_bytes > self.intake.options.memory_bytes / 4
+            || self.pending_bytes > self.intake.budget.max_bytes() / 4
         {
             self.progress().await;
         }

@@ -5,7 +5,7 @@ mod gate;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, WWW_AUTHENTICATE};
@@ -18,12 +18,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use self::gate::Gate;
-use super::Intake;
 use super::admission::{CONNECTION_BYTES, overloaded};
-use super::clients::{Digest, Rights, digest};
+use super::clients::{Digest, digest};
 use super::http::{Out, answer, converse, refuse_unread, turned_away};
 use super::listener::{Reception, say};
 use super::wire::Wire;
+use super::{Intake, Who};
 use crate::attendance::Visit;
 
 /// Most connections at a time: whoever reaches loopback must not take the memory of the apps at the
@@ -35,13 +35,18 @@ pub struct Tcp {
     intake: Intake,
     gate: Gate,
     /// Of the token that lets in to everything.
-    own: Option<Digest>,
+    own: RwLock<Option<Digest>>,
 }
 
 impl Tcp {
     /// Before `intake`, on `address`. `token` lets in to all lanes, those of clients to theirs.
     pub fn new(intake: Intake, address: SocketAddr, token: Option<&str>) -> Self {
-        Self { intake, gate: Gate::new(address), own: token.map(digest) }
+        Self { intake, gate: Gate::new(address), own: RwLock::new(token.map(digest)) }
+    }
+
+    /// From the next request on `token` lets in instead.
+    pub fn change(&self, token: Option<&str>) {
+        *self.own.write().unwrap_or_else(PoisonError::into_inner) = token.map(digest);
     }
 
     /// The intake with what this request may.
@@ -51,12 +56,13 @@ impl Tcp {
     fn admit(&self, request: &Request<Incoming>) -> Result<Intake, Refusal> {
         self.gate.check(request.uri(), request.headers())?;
         let token = gate::bearer(request.headers()).ok_or_else(no_token)?;
-        let rights = match self.own == Some(digest(token)) {
-            true => Some(Rights::All),
-            false => self.intake.clients.holder(token),
+        let own = *self.own.read().unwrap_or_else(PoisonError::into_inner);
+        let peer = match own == Some(digest(token)) {
+            true => Some(Who::Trusted),
+            false => self.intake.in_force().clients.holder(token).map(Who::Holder),
         };
-        let rights = rights.ok_or_else(wrong_token)?;
-        Ok(Intake { rights, ..self.intake.clone() })
+        let peer = peer.ok_or_else(wrong_token)?;
+        Ok(Intake { peer, ..self.intake.clone() })
     }
 }
 
@@ -72,8 +78,7 @@ fn wrong_token() -> Refusal {
 }
 
 /// Serves `listener` until `stop`, as [`super::serve`] does the socket.
-pub async fn serve_tcp(listener: TcpListener, tcp: Tcp, stop: CancellationToken) {
-    let tcp = Arc::new(tcp);
+pub async fn serve_tcp(listener: TcpListener, tcp: Arc<Tcp>, stop: CancellationToken) {
     let reception = Reception {
         connections_max: CONNECTIONS_MAX,
         grace: tcp.intake.options.grace,

@@ -166,7 +166,7 @@ async fn a_half_closed_client_is_still_answered() {
 
 #[tokio::test]
 async fn a_frame_without_memory_is_refused_alone_and_the_next_one_stored() {
-    let rig = Rig::new(Options { memory_bytes: 256 * 1024, ..Options::default() }).await;
+    let rig = Rig::new(ruled(Rules { memory_bytes: 256 * 1024, ..Rules::default() })).await;
     let mut raw = Raw::welcome(&rig).await;
     let mut out = append(1, &"x".repeat(1 << 20));
     out.extend(append(2, "y"));

@@ -1,5 +1,6 @@
 //! Who may use the socket: users are made up, connections are real.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use spillway_protocol::local::Code;
@@ -45,10 +46,10 @@ async fn rig() -> Rig {
         order_key: None,
     };
     let his = client("his", HIS, &["keyed", "laned"]);
+    let clients = vec![his, client("lab", LAB, &[]), busy, second, other];
     let options = Options {
-        clients: vec![his, client("lab", LAB, &[]), busy, second, other],
-        routes: vec![alarm],
-        register: Some(Register::new(vec!["his".to_owned()])),
+        rules: Rules { clients, routes: vec![alarm], ..Rules::default() },
+        register: Some(Register::default()),
         ..Options::default()
     };
     Rig::new(options).await
@@ -59,7 +60,7 @@ impl Rig {
         self.uid.store(uid, SeqCst);
     }
 
-    fn attendance(&self) -> watch::Receiver<Vec<Attendance>> {
+    fn attendance(&self) -> watch::Receiver<BTreeMap<String, Attendance>> {
         self.intake.options.register.as_ref().unwrap().watch()
     }
 }
@@ -93,7 +94,7 @@ async fn a_stranger_is_refused_in_each_dialect_and_told_what_to_add() {
 #[tokio::test]
 async fn strangers_take_no_place_of_clients() {
     let options = Options {
-        clients: vec![client("his", HIS, &[])],
+        rules: Rules { clients: vec![client("his", HIS, &[])], ..Rules::default() },
         connections_max: 1,
         ..Options::default()
     };
@@ -292,7 +293,8 @@ async fn it_is_noted_who_is_connected_and_how_the_last_connection_ended() {
     let mut attendance = rig.attendance();
     let mut until = async |open: u64, visits: u64, orderly: bool| {
         let wanted = Attendance { open, visits, orderly };
-        let found = attendance.wait_for(|all| all[0] == wanted);
+        let found =
+            attendance.wait_for(|all| all.get("his").copied().unwrap_or_default() == wanted);
         let found = tokio::time::timeout(Duration::from_secs(10), found).await;
         assert!(found.is_ok(), "in vain until {wanted:?}");
     };

@@ -169,7 +169,7 @@ async fn a_thousand_connections_too_many_are_told_or_closed_and_room_comes_back(
 
 #[tokio::test]
 async fn bodies_beyond_the_memory_are_503_and_room_comes_back() {
-    let rig = Rig::new(Options { memory_bytes: 1 << 20, ..Options::default() }).await;
+    let rig = Rig::new(ruled(Rules { memory_bytes: 1 << 20, ..Rules::default() })).await;
     let reply = rig.post(PLAIN, &vec![b'x'; 2 << 20]).await;
     assert_eq!(reply.refusal(), refusal(503, "overloaded", None));
     assert!(reply.head.contains("retry-after: "), "{}", reply.head);

@@ -87,7 +87,7 @@ async fn the_largest_body_passes_and_a_larger_one_is_413() {
 
 #[tokio::test]
 async fn over_the_http_api_long_topics_and_large_binary_bodies_are_refused() {
-    let rig = Rig::new(Options { http_limits: true, ..Options::default() }).await;
+    let rig = Rig::new(ruled(Rules { http_limits: true, ..Rules::default() })).await;
     let topic = format!("spillway-topic: {}\r\n", "t".repeat(65));
     let reply = rig.ask(&post(PLAIN, b"x", &topic)).await;
     assert_eq!(reply.refusal(), refusal(400, "bad_record", Some("topic")));
@@ -234,7 +234,7 @@ async fn curl_stores_small_and_large_records() {
 #[tokio::test]
 async fn the_largest_body_fits_as_base64_with_the_default_memory() {
     // Half of `[limits] memory`, as the agent gives it to the intake.
-    let options = Options { memory_bytes: 16 * 1024 * 1024, ..Options::default() };
+    let options = ruled(Rules { memory_bytes: 16 * 1024 * 1024, ..Rules::default() });
     let rig = Rig::new(options).await;
     // "////" is three bytes of 0xFF.
     let body = "/".repeat(4 * 1024 * 1024 / 3 * 4);

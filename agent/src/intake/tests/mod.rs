@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::clients::Peer;
 use super::fake::Fake;
 use super::listener::serve_peers;
-use super::{Intake, Options, socket};
+use super::{Intake, Options, Rules, socket};
 
 /// An intake that serves a socket in a folder of its own.
 struct Rig {
@@ -39,6 +39,11 @@ struct Rig {
 
 /// The group of everybody who connects.
 const GID: u32 = 70;
+
+/// The usual options with these rules.
+fn ruled(rules: Rules) -> Options {
+    Options { rules, ..Options::default() }
+}
 
 impl Rig {
     async fn new(options: Options) -> Self {

@@ -139,7 +139,7 @@ async fn a_client_that_writes_all_before_it_reads_is_answered_in_full() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_answers_beyond_the_memory_become_overloaded_and_none_is_missing() {
-    let rig = Rig::new(Options { memory_bytes: 1 << 20, ..Options::default() }).await;
+    let rig = Rig::new(ruled(Rules { memory_bytes: 1 << 20, ..Rules::default() })).await;
     let answers = write_all_then_read(&rig, 200_000).await;
     assert_eq!(answers.len(), 200_000);
     let stored = rig.fake.bodies().len();
@@ -168,7 +168,7 @@ async fn a_request_cut_off_stores_its_whole_lines_only() {
 
 #[tokio::test]
 async fn a_slow_disk_slows_the_client_instead_of_refusing_it() {
-    let rig = Rig::new(Options { memory_bytes: 4 << 20, ..Options::default() }).await;
+    let rig = Rig::new(ruled(Rules { memory_bytes: 4 << 20, ..Rules::default() })).await;
     rig.fake.set_disk(false);
     let mut stream = rig.connect().await;
     let line = format!("{{\"body\":\"{}\"}}\n", "x".repeat(100_000));

@@ -1,10 +1,12 @@
 //! How records come in: to the inbox of their lane's thread, with whom to answer.
 
+use std::sync::Arc;
+
 use spillway_protocol::message::Flags;
 use spillway_protocol::record::{LaneName, Record};
 use tokio::sync::oneshot;
 
-use super::Queue;
+use super::{Inner, Queue};
 use crate::queue::answers::{Answers, Tag};
 use crate::queue::api::{AppendError, Ticket};
 use crate::queue::entry::{Copied, Stored};
@@ -32,7 +34,7 @@ impl Queue {
     pub(in crate::queue) fn submit_copy(&self, lane: &LaneName, copied: Copied<Record>) -> Ticket {
         let size_bytes = copied.stored.record.size_bytes();
         let (to, ticket) = ticket();
-        self.put(lane, size_bytes, to, |answer| Submission::copy(copied, answer));
+        self.put(&self.now(), lane, (size_bytes, to), |answer| Submission::copy(copied, answer));
         ticket
     }
 
@@ -44,35 +46,38 @@ impl Queue {
     ) -> Ticket {
         let size_bytes = stored.record.size_bytes();
         let (to, ticket) = ticket();
-        self.put(lane, size_bytes, to, |answer| Submission::stored(stored, answer));
+        self.put(&self.now(), lane, (size_bytes, to), |answer| Submission::stored(stored, answer));
         ticket
     }
 
     fn take(&self, lane: &LaneName, record: Record, flags: Flags, to: To) {
-        let (size_bytes, clock) = (record.size_bytes(), self.0.clock.as_ref());
-        self.put(lane, size_bytes, to, |answer| Submission::new(record, flags, answer, clock));
+        let (size_bytes, inner) = (record.size_bytes(), self.now());
+        let submission = |answer| Submission::new(record, flags, answer, inner.clock.as_ref());
+        self.put(&inner, lane, (size_bytes, to), submission);
     }
 
     fn put(
         &self,
+        inner: &Arc<Inner>,
         lane: &LaneName,
-        size_bytes: usize,
-        to: To,
+        (size_bytes, to): (usize, To),
         submission: impl FnOnce(Answer) -> Option<Submission>,
     ) {
         let refuse = |to, error| Answer::new(to, Waiting::default()).send(Err(error));
-        let Some(index) = self.0.lanes.iter().position(|l| l.name == *lane) else {
+        let Some(index) = inner.lanes.iter().position(|l| l.name == *lane) else {
             return refuse(to, AppendError::UnknownLane { lane: lane.clone() });
         };
         let Some(waiting) =
-            Waiting::enter(&self.0.waiting_bytes, size_bytes, self.0.waiting_bytes_max)
+            Waiting::enter(&inner.waiting_bytes, size_bytes, inner.waiting_bytes_max)
         else {
             let reason = "too many records wait for it; send this one again later";
             return refuse(to, AppendError::Disk(reason.to_owned()));
         };
         // A closed inbox drops the answer, which then says that the agent stops.
         let submission = submission(Answer::new(to, waiting));
-        submission.into_iter().for_each(|submission| self.0.inboxes[index].put(submission));
+        if let Some(submission) = submission {
+            self.hand_over(inner, index, submission);
+        }
     }
 }
 

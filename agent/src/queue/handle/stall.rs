@@ -10,7 +10,8 @@ impl Queue {
     /// For how long the records that are being stored wait for the disk, where that is longest.
     /// `None` while none are. Cheap, and waits for no disk.
     pub fn stalled(&self) -> Option<(LaneName, Duration)> {
-        let threads = self.threads();
+        let inner = self.now();
+        let threads = inner.threads();
         let (lane, time) = threads.as_ref()?.storing().max_by_key(|(_, time)| *time)?;
         Some((lane.clone(), time))
     }
@@ -40,7 +41,8 @@ mod tests {
         assert_eq!(queue.stalled(), None);
         let lane = queue.lanes().swap_remove(1);
         // Its thread is kept from storing.
-        let turn = queue.0.ids.turn();
+        let inner = queue.now();
+        let turn = inner.ids.turn();
         let ticket = queue.submit(&lane, record("id", "x"));
         let stalled = |least| queue.stalled().filter(|(_, time)| *time >= least);
         until(|| stalled(Duration::from_millis(20)).is_some());

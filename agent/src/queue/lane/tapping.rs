@@ -44,6 +44,12 @@ impl Tapping {
         &self.lane.name
     }
 
+    /// The same lane, opened anew: what came since the last look at `former` came since then.
+    pub fn after(mut self, former: &Self) -> Self {
+        self.told = former.told.min(self.told);
+        self
+    }
+
     /// What happened since the last call. Cheap.
     pub fn take(&mut self) -> Happened {
         // In this order: what has left was accepted before.

@@ -2,6 +2,7 @@
 
 mod ages;
 mod audit;
+mod change;
 mod doubt;
 mod held;
 mod inquiry;

@@ -23,7 +23,7 @@ impl Bench {
         let keep = Some(Keep { bytes: u64::MAX, time_ms: u64::MAX });
         let options = Options { keep, ..options(folder.path(), Ordering::None) };
         let queue = Queue::open(options, Arc::new(SystemClock)).unwrap().0;
-        let lanes = ["a", "b"].map(|name| queue.lane(&LaneName::parse(name).unwrap()).cloned());
+        let lanes = ["a", "b"].map(|name| queue.lane(&LaneName::parse(name).unwrap()));
         let lanes = lanes.into_iter().flatten().collect();
         Self { queue, lanes, stored: 0, _folder: folder }
     }

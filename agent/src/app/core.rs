@@ -1,0 +1,119 @@
+//! The agent's configuration in force, and all that goes by it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::accepted::{AcceptedFile, Stored, Trial};
+use super::lower::Lower;
+use super::standing::Force;
+use super::upper::Upper;
+use crate::config::{Config, Kept};
+
+/// See the module.
+pub(super) struct Core {
+    pub(super) lower: Arc<Lower>,
+    pub(super) upper: Upper,
+    /// The configuration's file.
+    pub(super) file: String,
+    pub(super) config: Config,
+    /// What is kept of it.
+    pub(super) kept: Kept,
+    pub(super) accepted: AcceptedFile,
+    /// What of the last one that was accepted lies in the data folder.
+    pub(super) stored: Option<Stored>,
+    pub(super) trial: Option<OnTrial>,
+    /// The queue cannot be opened any more.
+    pub(super) lost: CancellationToken,
+}
+
+/// A configuration that is in force until it is kept.
+pub(super) struct OnTrial {
+    /// What comes back.
+    pub(super) before: (Config, Kept),
+    pub(super) delivered_before: u64,
+    /// Ends who watches it.
+    pub(super) over: CancellationToken,
+    pub(super) mark: Trial,
+}
+
+impl Core {
+    /// Why there is no way to RocketMQ, where there is none though the file may have one.
+    pub(super) fn no_upstream(&self, config: &Config) -> Option<String> {
+        if config.upstream.is_some() {
+            return None;
+        }
+        let standing = self.lower.report.standing();
+        reason(&standing.force, &standing.faults)
+    }
+
+    /// Writes down what would be in force after a start without a file.
+    pub(super) async fn save(&mut self, refused: Option<String>) {
+        let (now_ms, lower) = (self.lower.clock.now_ms(), self.lower.clone());
+        let force = lower.report.standing().force.clone();
+        let accepted = !matches!(force, Force::Salvaged | Force::Nothing);
+        let on_trial = self.trial.as_ref();
+        let mut kept = on_trial.map_or(&self.kept, |trial| &trial.before.1).clone();
+        let former = self.stored.as_ref().map(|stored| &stored.kept);
+        let sources: Vec<&Kept> = [Some(&self.kept), former].into_iter().flatten().collect();
+        let lanes: Vec<_> = self.config.all_lanes().collect();
+        kept.retire(&sources, lanes.iter());
+        let mut stored = Stored::new(kept, accepted, now_ms);
+        stored.trial = on_trial.map(|trial| trial.mark.clone());
+        stored.refused = refused;
+        stored.stand_in = self.stand_in(&force);
+        let (file, copy) = (self.accepted.clone(), stored.clone());
+        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
+        if written.is_err() {
+            tracing::error!("the accepted configuration is not written down");
+        }
+        self.stored = Some(stored);
+    }
+
+    /// The lane whose records are for whichever lane is the default one.
+    pub(super) fn stand_in(&self, force: &Force) -> Option<String> {
+        if matches!(force, Force::Nothing) {
+            return Some(self.config.default_lane().name.to_string());
+        }
+        let former = self.stored.as_ref().and_then(|stored| stored.stand_in.clone())?;
+        let waits = self.config.retired.iter().any(|lane| lane.name.as_str() == former);
+        waits.then_some(former)
+    }
+
+    /// Ends everything above the queue, and gives what is under way `grace`.
+    pub(super) async fn stop(&mut self, grace: Duration) {
+        let (lower, upper) = (&self.lower, &mut self.upper);
+        if let Some(trial) = self.trial.take() {
+            trial.over.cancel();
+        }
+        if let Some(centre) = upper.centre.take() {
+            centre.stop().await;
+        }
+        if let Some(own) = upper.own.take() {
+            own.stop().await;
+        }
+        lower.drain.stop(grace).await;
+        let tasks = [upper.degrading.take(), upper.following.take(), upper.counting.take()];
+        for task in tasks.into_iter().flatten() {
+            task.stop().await;
+        }
+        if let Some(front) = upper.front.take() {
+            front.close().await;
+        }
+    }
+}
+
+/// Why nothing is sent.
+pub(super) fn reason(force: &Force, faults: &[String]) -> Option<String> {
+    let fault = faults.first()?;
+    let rest = "records wait";
+    match force {
+        Force::File | Force::Trial(_) => None,
+        _ => {
+            // The last is that of what is in force, where it has one.
+            let own = faults.iter().rfind(|fault| fault.contains(": upstream")).unwrap_or(fault);
+            Some(format!("the configuration cannot be used: {own}; {rest}"))
+        }
+    }
+}

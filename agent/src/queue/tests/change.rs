@@ -1,0 +1,76 @@
+//! The queue changes while records come.
+
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::*;
+
+fn lane(name: &str, ordering: Ordering) -> LaneOptions {
+    LaneOptions { name: LaneName::parse(name).unwrap(), ordering, ttl: None }
+}
+
+fn with(lanes: Vec<LaneOptions>, folder: &Path) -> Options {
+    Options { lanes, ..options(folder, Ordering::None) }
+}
+
+/// Hands over records `name-0` and so on until told to stop, a few at a time, and expects each to be
+/// stored.
+fn hand_over(queue: &Queue, name: &str, stop: &AtomicBool) -> Vec<Receipt> {
+    let mut receipts = Vec::new();
+    while !stop.load(SeqCst) {
+        let ids = receipts.len()..receipts.len() + 5;
+        let ids = ids.map(|nth| format!("{name}-{nth}"));
+        let tickets: Vec<_> = ids.map(|id| queue.submit(&a(), record(&id, "x"))).collect();
+        receipts.extend(tickets.into_iter().map(|ticket| ticket.wait().unwrap()));
+    }
+    receipts
+}
+
+#[test]
+fn what_comes_meanwhile_is_stored_in_its_order_and_lanes_come_and_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let both = |order| vec![lane("a", order), lane("b", order)];
+    let few = || with(both(Ordering::None), folder.path());
+    let many = || {
+        let more = [lane("c", Ordering::Key), lane("d", Ordering::Lane)];
+        with(both(Ordering::Key).into_iter().chain(more).collect(), folder.path())
+    };
+    let queue = Queue::open(few(), Arc::new(SystemClock)).unwrap().0;
+    let stop = AtomicBool::new(false);
+    let receipts = std::thread::scope(|scope| {
+        let apps = ["x", "y"].map(|name| scope.spawn(|| hand_over(&queue, name, &stop)));
+        for round in 0..20 {
+            let (new, old) = if round % 2 == 0 { (many(), few()) } else { (few(), many()) };
+            queue.change(&new, &old).unwrap();
+            assert_eq!(queue.lanes().len(), new.lanes.len());
+        }
+        stop.store(true, SeqCst);
+        apps.map(|app| app.join().unwrap())
+    });
+    for of_app in &receipts {
+        assert!(of_app.windows(2).all(|pair| pair[0].seq < pair[1].seq), "out of order");
+    }
+    let all: usize = receipts.iter().map(Vec::len).sum();
+    assert!(all > 100, "only {all}: nothing was tried");
+    assert_eq!(accounts(&queue).accepted, all as u64);
+    let leases = queue.lease(&a(), usize::MAX, usize::MAX);
+    let seqs: Vec<u64> = leases.iter().map(|lease| lease.stamp.seq).collect();
+    assert_eq!(seqs, (1..=all as u64).collect::<Vec<_>>());
+    leases.into_iter().for_each(Lease::ack);
+    assert_eq!(accounts(&queue).waiting, 0);
+}
+
+#[test]
+fn what_the_folder_does_not_allow_is_refused_and_the_queue_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || with(vec![lane("a", Ordering::None)], folder.path());
+    let queue = Queue::open(options(), Arc::new(SystemClock)).unwrap().0;
+    store(&queue, 0..3);
+    // A file where a lane's folder is to be.
+    std::fs::write(folder.path().join("lanes/b"), "").unwrap();
+    let more = with(vec![lane("a", Ordering::None), lane("b", Ordering::None)], folder.path());
+    let refused = queue.change(&more, &options());
+    assert!(matches!(refused, Err(ChangeError::Kept(_))), "{refused:?}");
+    store(&queue, 3..6);
+    assert_eq!(accounts(&queue).waiting, 6);
+    assert_eq!(queue.lanes().len(), 1);
+}
