@@ -20,7 +20,7 @@ use spillway_tests::gateway::{Gateway, PATIENCE, binary, lane};
 use spillway_tests::transcript::{Kind, Transcripts};
 
 /// The smallest call of each command that does something. A new command has to be given one.
-const CALLS: [(&str, &str); 25] = [
+const CALLS: [(&str, &str); 26] = [
     ("demo", ""),
     ("run", ""),
     ("check", ""),
@@ -43,6 +43,7 @@ const CALLS: [(&str, &str); 25] = [
     ("dead export", ""),
     ("resend", "--lane readings --from 1 --to 1"),
     ("upgrade", ""),
+    ("reload", ""),
     ("support-bundle", "--output FILES/bundle.tar.gz"),
     ("plan", "--gateways 20 --outage 5m --rate=30/min"),
     ("broker", "--listen 127.0.0.1:1 --access-key dev --access-secret dev"),
@@ -62,13 +63,17 @@ const EAGER: &str = "[backoff]\ninitial = \"50ms\"\nmax = \"200ms\"\n";
 const SLOW: &str = "[backoff]\ninitial = \"30d\"\nmax = \"30d\"\n";
 
 /// What is done while the agent runs and its link is down, in this order.
-const RUNNING: [&str; 49] = [
+const RUNNING: [&str; 53] = [
     "status",
     "status --json",
     "status --check",
     "status --check --json",
     "admin url",
     "tail --lane nowhere",
+    "reload",
+    "reload --json",
+    "reload --keep",
+    "reload --confirm 0s",
     "why",
     "why readings",
     "why reading-2",
@@ -434,6 +439,6 @@ fn as_another_user(world: &mut World, leaves: &[&String], calls: &BTreeMap<&str,
     for (leaf, words, output) in found.into_iter().chain(unread) {
         assert_eq!(output.status.code(), Some(77), "{words}: {output:?}");
         world.transcripts.heading(&leaf, "As another user");
-        world.transcripts.step(&leaf, &words.replace("FILES", "/gateway"), &output, Kind::Fixed);
+        world.transcripts.step(&leaf, &words.replace("FILES", "/gateway"), &output, Kind::Live);
     }
 }

@@ -1,4 +1,4 @@
-//! What an operator can do while no agent runs, and commands that are named but not built.
+//! What an operator can do while no agent runs.
 
 use std::process::{Command, Output};
 
@@ -8,16 +8,6 @@ const SETTINGS: &str = "[[lane]]\nname = \"main\"\ntopic = \"t\"\n";
 
 fn spillway(arguments: &[&str]) -> Output {
     Command::new(spillway_tests::gateway::binary()).args(arguments).output().unwrap()
-}
-
-#[test]
-fn named_but_unbuilt_commands_say_so() {
-    for arguments in [&["support-bundle"][..]] {
-        let output = spillway(arguments);
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
-        assert!(text.contains("is not built yet in this version"), "{arguments:?}: {text}");
-    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) struct Plan {
     pub(super) budget: bool,
 }
 
-/// The configuration was not taken; what was in force still is, but for [`TakeError::Lost`].
+/// The configuration was not taken; what was in force still is, but where the queue is lost.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TakeError {
     #[error(transparent)]

@@ -111,8 +111,7 @@ enum Command {
     Plan(plan::Arguments),
     /// Runs a broker for development, on this machine only
     Broker(broker::Broker),
-    #[command(hide = true)]
-    /// What support asks for first, in one file, without secrets and contents
+    /// Gathers what support asks for first, in one file, without secrets and contents
     SupportBundle(support::Arguments),
 }
 
