@@ -205,7 +205,9 @@ fn values_of_labels_are_escaped_and_numbers_are_prometheus_own() {
 fn the_page_lists_what_is_told() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
     let page = std::fs::read_to_string(path).unwrap();
-    let listed: Vec<&str> = page.lines().filter(|line| line.starts_with("| `spillway_")).collect();
+    // The far end's stand on the same page.
+    let own = |line: &&str| line.starts_with("| `spillway_") && !line.contains("`spillway_centre_");
+    let listed: Vec<&str> = page.lines().filter(own).collect();
     let row = |family: &Family| {
         format!("| `{}` | {} | {} |", family.name, family.kind.word(), family.help)
     };
