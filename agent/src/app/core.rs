@@ -3,13 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::OptionFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::{AcceptedFile, Stored, Trial};
+use super::front::FrontDoor;
+use super::listen_http::HttpDoor;
 use super::lower::Lower;
 use super::standing::Force;
 use super::upper::Upper;
+use crate::centre::Centre;
 use crate::config::{Config, Kept};
+use crate::own::Own;
 
 /// See the module.
 pub(super) struct Core {
@@ -52,9 +57,13 @@ impl Core {
     pub(super) async fn save(&mut self, refused: Option<String>) {
         let (now_ms, lower) = (self.lower.clock.now_ms(), self.lower.clone());
         let force = lower.report.standing().force.clone();
-        let accepted = !matches!(force, Force::Salvaged | Force::Nothing);
+        let makeshift = matches!(force, Force::Salvaged | Force::Nothing);
         let on_trial = self.trial.as_ref();
         let mut kept = on_trial.map_or(&self.kept, |trial| &trial.before.1).clone();
+        // What was accepted comes back once it can be used again.
+        let better = self.stored.as_ref().filter(|stored| makeshift && stored.accepted);
+        better.iter().for_each(|stored| kept.clone_from(&stored.kept));
+        let accepted = !makeshift || better.is_some();
         let former = self.stored.as_ref().map(|stored| &stored.kept);
         let sources: Vec<&Kept> = [Some(&self.kept), former].into_iter().flatten().collect();
         let lanes: Vec<_> = self.config.all_lanes().collect();
@@ -87,19 +96,19 @@ impl Core {
         if let Some(trial) = self.trial.take() {
             trial.over.cancel();
         }
-        if let Some(centre) = upper.centre.take() {
-            centre.stop().await;
-        }
-        if let Some(own) = upper.own.take() {
-            own.stop().await;
-        }
-        lower.drain.stop(grace).await;
+        let http = OptionFuture::from(upper.http.take().map(HttpDoor::close));
+        let front = OptionFuture::from(upper.front.take().map(FrontDoor::close));
+        let (centre, own) = (upper.centre.take(), upper.own.take());
+        let rest = async {
+            OptionFuture::from(centre.map(Centre::stop)).await;
+            OptionFuture::from(own.map(Own::stop)).await;
+            lower.drain.stop(grace).await;
+        };
+        // Nobody hands over records from now on; what is under way is answered while the queue stores.
+        tokio::join!(http, front, rest);
         let tasks = [upper.degrading.take(), upper.following.take(), upper.counting.take()];
         for task in tasks.into_iter().flatten() {
             task.stop().await;
-        }
-        if let Some(front) = upper.front.take() {
-            front.close().await;
         }
     }
 }

@@ -20,6 +20,8 @@ const LEFT_OUT: &str = "left_out";
 const RAW: &str = "raw";
 /// What seals records.
 const KEY: &str = "encryption_key";
+/// A user that the system gives to nobody.
+const NOBODY: u32 = u32::MAX;
 /// So often what cannot be used is taken out.
 const ROUNDS: usize = 64;
 
@@ -159,6 +161,8 @@ pub(super) fn revive(
 fn take_out(tree: &mut Table, key: &str) -> Option<()> {
     let parts: Vec<&str> = key.split('.').collect();
     match parts.as_slice() {
+        ["client", name, "token"] => return silence(tree, Some(name)),
+        ["client"] => return silence(tree, None),
         // Without these it would be another agent, or let in whom it should not.
         [] | [""] | ["gateway"] | ["client", ..] | ["lane"] => return None,
         // Nothing is written in the clear that was to be sealed.
@@ -172,6 +176,28 @@ fn take_out(tree: &mut Table, key: &str) -> Option<()> {
         [section, ..] => tree.remove(plain(section)),
     }
     Some(())
+}
+
+/// Nobody comes by the token of that client, or of any. One that has no user stays, as nobody's: without
+/// any client everybody would be let in. `None` where there is no such token.
+fn silence(tree: &mut Table, name: Option<&str>) -> Option<()> {
+    let Value::List(items) = &mut tree.get_mut("client")?.value else { return None };
+    let mut silenced = None;
+    for item in items {
+        let Value::Table(client) = &mut item.value else { continue };
+        let named = client.get("name").map(|node| &node.value);
+        let is_it = name.is_none_or(
+            |name| matches!(named, Some(Value::Text(own) | Value::Raw(own)) if own == name),
+        );
+        let Some(token) = client.get("token").filter(|_| is_it) else { continue };
+        let nobody = Node { place: token.place.clone(), value: Value::Integer(NOBODY.into()) };
+        client.remove("token");
+        if client.get("uid").is_none() {
+            client.set("uid", nobody);
+        }
+        silenced = Some(());
+    }
+    silenced
 }
 
 /// `route` of `route[0]`.

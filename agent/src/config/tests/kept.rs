@@ -151,3 +151,31 @@ fn where_records_are_sealed_nothing_is_used_without_the_key() {
     assert!(kept.seals() && kept.revive(&file, &setup.surroundings()).is_none());
     assert!(salvage(&file, &setup.surroundings()).is_none());
 }
+
+#[test]
+fn a_client_whose_token_is_gone_is_nobody_and_strangers_stay_out() {
+    for (token, faults) in [
+        ("{ file = \"TOKEN\" }", &["client.his.token", "client"][..]),
+        ("\"0123456789abcdef0123\"", &["client.his.token"]),
+    ] {
+        let setup = Setup::new("").file("token", "0123456789abcdef0123");
+        let text = format!(
+            "[gateway]\nid = \"gw\"\n[listen.http]\naddress = \"127.0.0.1:9466\"\n\
+             [[lane]]\nname = \"main\"\ntopic = \"t\"\n\
+             [[client]]\nname = \"his\"\ntoken = {token}\n\
+             [[client]]\nname = \"lis\"\nuid = 7\n"
+        );
+        let text = text.replace("TOKEN", &setup.path("token").display().to_string());
+        let setup = setup.file("spillway.toml", &text);
+        let (config, kept) = kept(&setup);
+        std::fs::remove_file(setup.path("token")).unwrap();
+        let (found, said) = revived(&setup, &kept);
+        assert!(
+            said.iter().all(|key| faults.contains(&&**key) || key.starts_with("listen.http")),
+            "{said:?}"
+        );
+        assert_eq!(found.lanes, config.lanes);
+        let uids: Vec<_> = found.clients.iter().map(|client| (client.uid, &client.token)).collect();
+        assert_eq!(uids, [(Some(u32::MAX), &None), (Some(7), &None)]);
+    }
+}
