@@ -200,6 +200,8 @@ impl Committer {
         while let Some(group) = gatherer.next() {
             pulse.begin();
             let (records, begun) = (group.len(), std::time::Instant::now());
+            // Until the next group: what comes behind it fails too.
+            inbox.failed(None);
             match self.commit(group) {
                 Ok(committed) => {
                     gatherer.committed(records, begun.elapsed());
@@ -207,12 +209,16 @@ impl Committer {
                         pulse.synced();
                     }
                     if let Some(full) = committed.acknowledge() {
+                        inbox.failed(Some(refusal(&full.error)));
                         full.refuse(gatherer.rest(), &mut self.faults);
                     }
                 }
                 // What was submitted since must fail too: of one order key, a later record may
                 // not be stored before an earlier one that its app will bring again.
-                Err(failed) => failed.refuse(gatherer.rest(), &mut self.faults),
+                Err(failed) => {
+                    inbox.failed(Some(refusal(&failed.error)));
+                    failed.refuse(gatherer.rest(), &mut self.faults);
+                }
             }
             pulse.end();
             self.tail.prepare();

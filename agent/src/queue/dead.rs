@@ -2,6 +2,7 @@
 //! and why. A letter leaves by being replayed into its lane or purged.
 
 mod aging;
+mod closing;
 mod locked;
 mod reasons;
 
@@ -44,6 +45,8 @@ pub(super) struct Dead {
 
 struct Inner {
     tail: Tail,
+    /// Others write now: the folder was opened anew.
+    closed: bool,
     settled: Settled,
     left: BTreeMap<LaneName, Left>,
     untold: BTreeMap<LaneName, Untold>,
@@ -115,6 +118,7 @@ impl Dead {
         let untold = saved.untold.into_iter();
         let untold = untold.map(|(lane, graves)| (lane, Untold::restore(&graves))).collect();
         let inner = Inner {
+            closed: false,
             tail,
             settled,
             left,
@@ -183,6 +187,7 @@ impl Dead {
     pub(super) fn add(&self, letter: &Letter, settle: impl FnOnce()) -> Result<(), SettleError> {
         let bytes = entry::encode(letter).map_err(disk)?;
         let mut inner = self.lock();
+        inner.is_open().map_err(disk)?;
         if !self.make_room(&mut inner, bytes.len() as u64, letter.died_ms) {
             return Err(SettleError::DeadFull(self.keep_bytes));
         }
@@ -223,6 +228,7 @@ impl Dead {
     }
 
     fn save(&self, inner: &Inner) -> io::Result<()> {
+        inner.is_open()?;
         let state = saved_state(self.chain.end(), &inner.settled, &inner.left, &inner.untold);
         self.chain.store().save_state(&state.encode()?)
     }
@@ -423,11 +429,6 @@ impl Dead {
     /// Bytes of its files.
     pub(super) fn disk_bytes(&self) -> u64 {
         self.chain.disk_bytes()
-    }
-
-    /// Closes the open segment.
-    pub(super) fn close(&self) {
-        self.lock().tail.seal(true);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::api::AppendError;
 use super::submission::Submission;
 
 /// A group is closed at this many bytes or records.
@@ -39,6 +40,7 @@ struct Inside {
     /// The thread is to be woken when so many are there.
     wanted: usize,
     closed: bool,
+    failed: Option<AppendError>,
 }
 
 impl Inside {
@@ -112,6 +114,16 @@ impl Inbox {
         let mut inside = self.lock();
         inside.bytes = 0;
         std::mem::take(&mut inside.waiting).into()
+    }
+
+    /// Why the last group was not stored, or not all of it; `None`: it was.
+    pub(super) fn failed(&self, why: Option<AppendError>) {
+        self.lock().failed = why;
+    }
+
+    /// The same, for those whose turn would have been next.
+    pub(super) fn failure(&self) -> Option<AppendError> {
+        self.lock().failed.clone()
     }
 
     /// How many are there.

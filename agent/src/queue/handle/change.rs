@@ -10,8 +10,10 @@ use tokio::sync::watch;
 
 use super::opening::Means;
 use super::{Inner, Queue};
-use crate::queue::api::{OpenError, Options, Recovery};
+use crate::queue::api::{AppendError, OpenError, Options, Recovery};
 use crate::queue::format::gate;
+use crate::queue::inbox::Inbox;
+use crate::queue::lane::Lane;
 use crate::queue::submission::Submission;
 
 /// What all handles of a queue lead to.
@@ -36,6 +38,9 @@ pub enum ChangeError {
     /// It goes on as it was.
     #[error("{0}; the queue stays as it was")]
     Kept(OpenError),
+    /// It goes on as it was.
+    #[error("records wait in lane {0} again; try once more")]
+    Waiting(LaneName),
     /// Neither the new options nor the old ones open it any more: nothing is stored.
     #[error("{0}; the queue cannot be opened again")]
     Lost(OpenError),
@@ -59,8 +64,12 @@ impl Queue {
         let before = self.now();
         // What the folder's level does not allow is known before anything is closed.
         gate::allowed(new, before.folder.level()).map_err(ChangeError::Kept)?;
+        if let Some(lane) = before.left_behind(new) {
+            return Err(ChangeError::Waiting(lane));
+        }
         self.hold_back();
         before.close();
+        let failed = before.failed();
         let means = Means {
             lock: before.lock.clone(),
             clock: before.clock.clone(),
@@ -70,12 +79,12 @@ impl Queue {
         drop(before);
         match Inner::open(new, &means) {
             Ok((inner, recovery)) => {
-                self.go_on(inner);
+                self.go_on(inner, &failed);
                 Ok(recovery)
             }
             Err(error) => match Inner::open(old, &means) {
                 Ok((inner, _)) => {
-                    self.go_on(inner);
+                    self.go_on(inner, &failed);
                     Err(ChangeError::Kept(error))
                 }
                 Err(_) => {
@@ -122,14 +131,20 @@ impl Queue {
     fn hold_back(&self) {
         let mut present = self.0.present.write().unwrap_or_else(PoisonError::into_inner);
         present.coming = Some(Mutex::default());
+        // Only what fails from now on has something of that behind it.
+        present.inner.inboxes.iter().for_each(|inbox| inbox.failed(None));
     }
 
-    /// Stores what came, before anything that comes now.
-    fn go_on(&self, inner: Inner) {
+    /// Stores what came, before anything that comes now. What came behind a group that failed fails with
+    /// it: its app brings that again, and they may be of one order.
+    fn go_on(&self, inner: Inner, failed: &[(LaneName, AppendError)]) {
         let mut present = self.0.present.write().unwrap_or_else(PoisonError::into_inner);
         let coming = present.coming.take().map(|coming| take(&mut *locked(&coming)));
         for (lane, submission) in coming.into_iter().flatten() {
-            inner.store(&lane, submission);
+            match failed.iter().find(|(failed, _)| *failed == lane) {
+                Some((_, error)) => submission.answer.send(Err(error.clone())),
+                None => inner.store(&lane, submission),
+            }
         }
         present.inner = Arc::new(inner);
         drop(present);
@@ -144,6 +159,20 @@ impl Queue {
 }
 
 impl Inner {
+    /// A lane that `new` does not name though something waits in it.
+    fn left_behind(&self, new: &Options) -> Option<LaneName> {
+        let gone = |lane: &&Arc<Lane>| new.lanes.iter().all(|named| named.name != lane.name);
+        let mut gone = self.lanes.iter().filter(gone);
+        gone.find(|lane| lane.accounts().waiting > 0).map(|lane| lane.name.clone())
+    }
+
+    /// Lanes whose last group was not stored, and why.
+    fn failed(&self) -> Vec<(LaneName, AppendError)> {
+        let of =
+            |(lane, inbox): (&Arc<Lane>, &Arc<Inbox>)| Some((lane.name.clone(), inbox.failure()?));
+        self.lanes.iter().zip(&self.inboxes).filter_map(of).collect()
+    }
+
     /// Dropped where there is no such lane, its sender hears that the agent stops: it comes again.
     fn store(&self, lane: &LaneName, submission: Submission) {
         if let Some(index) = self.lanes.iter().position(|known| known.name == *lane) {
