@@ -427,7 +427,7 @@ async fn a_missing_report_topic_is_seen_and_holds_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn own_records_of_a_section_that_is_gone_stay_until_it_is_back() {
+async fn own_records_of_a_section_that_is_gone_are_sent_all_the_same() {
     let mut case = Case::start(PRESENCE).await;
     case.until_channels(1).await;
     case.broker.stop().await;
@@ -435,13 +435,7 @@ async fn own_records_of_a_section_that_is_gone_stay_until_it_is_back() {
     case.gateway.configure(&settings(&case.broker, ""));
     case.broker.restart().await;
     case.gateway.start_ready().await;
-    case.until_link(true).await;
-    assert!(case.gateway.log().contains("not configured; they stay"), "{}", case.gateway.log());
-    assert_eq!(channels(&case.broker)[0].1.len(), 1, "nothing of it leaves");
-    case.gateway.stop(STOPS_WITHIN).await;
-    // The same lane, for another reason: its records carry their own topic.
-    case.gateway.configure(&settings(&case.broker, REPORT));
-    case.gateway.start_ready().await;
+    // Its lane is retired: what waits there is sent as it was to be sent.
     let gone = |broker: &HttpBroker| (channels(broker)[0].1.len() == 3).then_some(());
     case.at_broker("the goodbye has arrived", gone).await;
 }

@@ -218,11 +218,15 @@ async fn of_dead_letters_nothing_private_either() {
         broker.upstream()
     ));
     gateway.start_ready().await;
+    let socket = gateway.socket();
     let hand = async |drafts| {
-        hand_over(&gateway.socket(), &Ledger::default(), "ward", drafts).await;
+        hand_over(&socket, &Ledger::default(), "ward", drafts).await;
     };
     hand(vec![private(SECRETS[10])]).await;
     hand(drafts("well", 0..60)).await;
+    gateway.until("it is refused", |s| lane(s, "ward").last_error.is_some()).await;
+    // Once another one that left after its refusal got through, the record itself is to blame.
+    hand(drafts("well", 60..61)).await;
     gateway.until("it is dead", |s| lane(s, "ward").dead == 1).await;
     let bundle = bundle(&gateway);
     bundle.tells_nothing();

@@ -77,12 +77,13 @@ fn mean(of_before: u64, bytes: u64) -> u64 {
 /// How many zeroes are to be written at the end of a file of `length` bytes, of which all before
 /// `used` are in use.
 fn wanted(used: u64, length: u64, mean_bytes: u64) -> usize {
-    let is_near = length.saturating_sub(used) < 2 * mean_bytes;
-    if mean_bytes == 0 || mean_bytes > SYNC_BYTES_MAX || !is_near {
+    let part = (used / PART).clamp(LEAST_BYTES, MOST_BYTES);
+    let is_near = length.saturating_sub(used) < mean_bytes;
+    // What would not hold a whole sync would only be written twice.
+    if mean_bytes == 0 || mean_bytes > SYNC_BYTES_MAX.min(part) || !is_near {
         return 0;
     }
     // The rest of the last page too: it is written whole either way.
-    let part = (used / PART).clamp(LEAST_BYTES, MOST_BYTES).max(2 * mean_bytes);
     usize::try_from((length + part).next_multiple_of(4096) - length).unwrap_or(0)
 }
 
@@ -95,10 +96,14 @@ mod tests {
         let [small, large] = [600, SYNC_BYTES_MAX + 1];
         assert_eq!(wanted(4096, 4096, small), 16 * 1024);
         assert_eq!(wanted(4096, 4096, large), 0);
+        assert_eq!(wanted(8_000_000, 8_000_000, large), 0);
+        // It would not fit.
+        assert_eq!(wanted(100_000, 100_000, 30_000), 0);
+        assert!(wanted(300_000, 300_000, 30_000) > 30_000);
         // Enough lie there.
         assert_eq!(wanted(4096, 20_480, small), 0);
         // And soon will not.
-        assert_eq!(wanted(19_500, 20_480, small), 16 * 1024);
+        assert_eq!(wanted(20_000, 20_480, small), 16 * 1024);
     }
 
     #[test]
