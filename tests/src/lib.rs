@@ -47,6 +47,7 @@ pub mod series;
 mod server;
 pub mod sieve;
 pub mod tls;
+pub mod told;
 pub mod trace;
 pub mod transcript;
 

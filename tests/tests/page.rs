@@ -5,13 +5,11 @@
 //! Needs Debian's chromium, chromium-driver and zbar-tools.
 
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use spillway::admin::{Guard, Letters, Observed, serve};
+use spillway::admin::Letters;
 use spillway::broker::faults::{Kind, Rule};
-use spillway::open_files::OpenFiles;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::record::Draft;
 use spillway_tests::admin::Admin;
@@ -20,10 +18,9 @@ use spillway_tests::broker::HttpBroker;
 use spillway_tests::chromium::{Chromium, DESK, NARROW, PHONE, TABLET, picture};
 use spillway_tests::gateway::{Gateway, PATIENCE, lane};
 use spillway_tests::ledger::Ledger;
+use spillway_tests::told::{self, Listening, State};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 const LANES: &str = "[[lane]]\nname = \"main\"\ntopic = \"ward\"\ndefault = true\n\
                      [[lane]]\nname = \"gone\"\ntopic = \"gone\"\n";
@@ -71,55 +68,6 @@ fn assert_fits(browser: &Chromium, name: &str) {
     }
 }
 
-/// An agent whose state a test writes down.
-struct Told(Mutex<(Status, Vec<Letters>)>);
-
-impl Observed for Told {
-    fn status(&self) -> Status {
-        self.0.lock().unwrap().0.clone()
-    }
-
-    fn letters(&self) -> Vec<Letters> {
-        self.0.lock().unwrap().1.clone()
-    }
-
-    fn stuck(&self) -> Option<String> {
-        None
-    }
-
-    fn accepts(&self) -> bool {
-        true
-    }
-}
-
-fn told_lane(name: &str, waiting: u64, more: &Value) -> Value {
-    let mut lane = json!({
-        "name": name, "accepted": 100 + waiting, "delivered": 100, "waiting": waiting, "dead": 0,
-        "expired": 0, "dropped": 0, "damaged": 0,
-        "oldest_age_s": (waiting > 0).then_some(11_000), "live_bytes": 90 * waiting,
-        "disk_bytes": 120 * waiting, "hold": null, "held_keys": 0, "last_error": null,
-    });
-    more.as_object().unwrap().iter().for_each(|(key, value)| lane[key] = value.clone());
-    lane
-}
-
-fn told(link: &Value, lanes: &[Value]) -> Status {
-    let status = json!({
-        "gateway": "gw-0042", "stream": "0a1b2c3d", "version": "0.1.0", "pid": 4, "uptime_s": 9000,
-        "configuration": {"file": "f", "state": "in force"}, "link": link, "lanes": lanes,
-        "rates": {"accepted_per_s": 0.5, "delivered_per_s": 1.5, "delivered_bytes_per_s": 256.0},
-        "budget": {"bytes_today": 6_000_000, "headers_today": 5, "bytes_per_day": 20_000_000,
-                   "reserve": 25, "overhead": 10, "lanes": [], "resets_at": 0, "resets_in_s": 3600},
-        "drained_in_s": null, "first_send_in_s": null, "clock_offset_s": -2,
-    });
-    serde_json::from_value(status).unwrap()
-}
-
-fn told_link(state: &str, reason: &str) -> Value {
-    let next = (state == "offline").then_some(47);
-    json!({"state": state, "since_s": 11_000, "since": 0, "reason": reason, "next_attempt_in_s": next})
-}
-
 /// States that take long to come about, or never should.
 fn looks() -> Vec<(&'static str, Status, Vec<Letters>)> {
     let hold = json!({"code": "topic_missing", "reason": "404 TopicNotExist: The topic name you provided does not exist.", "remedy": "Create the topic ward-critical at the broker", "since_s": 720});
@@ -134,44 +82,47 @@ fn looks() -> Vec<(&'static str, Status, Vec<Letters>)> {
     let most = (1_u64 << 53) - 201;
     let huge = json!({"accepted": most, "delivered": 9, "dead": 123_456_789, "disk_bytes": most, "oldest_age_s": 400_000_000});
     let named = |n| format!("a-lane-with-a-long-name-{n}-of-a-plant-in-the-north-eastern-valley");
-    let twenty: Vec<_> = (0..20).map(|n| told_lane(&named(n), n * 1_234, &json!({}))).collect();
-    let bulk = told_lane("bulk", 0, &json!({}));
+    let twenty: Vec<_> = (0..20).map(|n| told::lane(&named(n), n * 1_234, &json!({}))).collect();
+    let bulk = told::lane("bulk", 0, &json!({}));
     vec![
         (
             "idle",
-            told(&told_link("online", ""), &[told_lane("critical", 0, &json!({})), bulk.clone()]),
+            told::status(
+                &told::link("online", ""),
+                &[told::lane("critical", 0, &json!({})), bulk.clone()],
+            ),
             vec![],
         ),
         (
             "offline",
-            told(
-                &told_link("offline", refused),
-                &[told_lane("critical", 12_345, &json!({"last_error": refused})), bulk.clone()],
+            told::status(
+                &told::link("offline", refused),
+                &[told::lane("critical", 12_345, &json!({"last_error": refused})), bulk.clone()],
             ),
             vec![],
         ),
         (
             "held",
-            told(
-                &told_link("online", ""),
+            told::status(
+                &told::link("online", ""),
                 &[
-                    told_lane("critical", 120, &json!({"hold": hold, "dead": 10})),
-                    told_lane("bulk", 5, &json!({"limit": full, "dropped": 7})),
+                    told::lane("critical", 120, &json!({"hold": hold, "dead": 10})),
+                    told::lane("bulk", 5, &json!({"limit": full, "dropped": 7})),
                 ],
             ),
             letters(7),
         ),
         (
             "huge",
-            told(&told_link("offline", refused), &[told_lane("critical", most, &huge)]),
+            told::status(&told::link("offline", refused), &[told::lane("critical", most, &huge)]),
             letters(123_456_786),
         ),
-        ("twenty", told(&told_link("ramping", "the rate grows"), &twenty), vec![]),
+        ("twenty", told::status(&told::link("ramping", "the rate grows"), &twenty), vec![]),
         (
             "empty",
-            told(
-                &told_link("unconfigured", "there is no [upstream]"),
-                &[told_lane("default", 0, &json!({}))],
+            told::status(
+                &told::link("unconfigured", "there is no [upstream]"),
+                &[told::lane("default", 0, &json!({}))],
             ),
             vec![],
         ),
@@ -180,28 +131,21 @@ fn looks() -> Vec<(&'static str, Status, Vec<Letters>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn whatever_there_is_to_show_it_fits_on_a_phone() {
-    let admin = Admin::new();
-    let listener = TcpListener::bind(("127.0.0.1", admin.port())).await.unwrap();
-    let (stop, guard) =
-        (CancellationToken::new(), Guard::new(listener.local_addr().unwrap(), vec![], None));
     let (_, first, letters) = looks().remove(0);
-    let agent = Arc::new(Told(Mutex::new((first, letters))));
-    let served =
-        tokio::spawn(serve(listener, guard, agent.clone(), OpenFiles::default(), stop.clone()));
+    let agent = Listening::start(State { letters, ..State::of(first) }, None).await;
     let browser = Chromium::start();
-    browser.open(&origin(admin));
+    browser.open(&agent.origin());
     for (name, status, letters) in looks() {
         let lane = status.lanes[0].name.clone();
         let waiting = status.lanes[0].waiting;
-        *agent.0.lock().unwrap() = (status, letters);
+        agent.tell(State { letters, ..State::of(status) });
         browser.until("#lanes", name, |text| {
             text.contains(&lane) && text.replace(',', "").contains(&waiting.to_string())
         });
         assert_fits(&browser, name);
     }
     assert_eq!(browser.complaints(), [""; 0]);
-    stop.cancel();
-    served.await.unwrap();
+    agent.stop().await;
 }
 
 /// What the stream says within a few looks.
