@@ -61,16 +61,19 @@
 
   // The link in words: grade, title, and what it means for what waits.
   function link() {
-    const { link, lanes } = told.status, when = since(link.since_s);
+    const { link, lanes, configuration } = told.status, when = since(link.since_s);
     const blocked = lanes.filter((lane) => lane.hold || isFull(lane));
+    const stops = blocked.length === 1 ? `lane ${blocked[0].name} is stopped` : `${blocked.length} lanes are stopped`;
+    if (told.stuck) return ["bad", "Stuck"];
+    if (!told.accepts) return ["bad", "Takes nothing in"];
     switch (link.state) {
-      case "online": return blocked.length ? ["bad", `Online, but ${blocked.length === 1 ? `lane ${blocked[0].name} is stopped` : `${blocked.length} lanes are stopped`}`] : ["good", `Online since ${when}`];
-      case "ramping": return ["good", `Online again since ${when}`];
+      case "online": return blocked.length ? ["bad", `Online, but ${stops}`] : ["good", `Online since ${when}`];
+      case "ramping": return blocked.length ? ["bad", `Online again, but ${stops}`] : ["good", `Online again since ${when}`];
       case "probing": return ["waits", "Trying the link"];
       case "offline": return ["waits", `Offline since ${when}`];
       case "held": return ["bad", `Stopped since ${when}`];
       case "budget": return ["waits", `Today’s bytes are used up since ${when}`];
-      case "unconfigured": return ["none", "Takes records in; nothing to send them to"];
+      case "unconfigured": return [configuration.state === "in force" ? "none" : "bad", "Takes records in; nothing to send them to"];
       default: return ["none", link.state];
     }
   }
@@ -83,11 +86,13 @@
     const fate = [];
     if (dead) fate.push(`${number(dead)} in the dead letters`);
     if (gone) fate.push(`${number(gone)} given up`);
-    return `${waits}; ${fate.length ? fate.join(", ") : "nothing is lost"}.`;
+    if (!fate.length && !told.stuck && told.accepts) fate.push("nothing is lost");
+    return `${[waits, fate.join(", ")].filter(Boolean).join("; ")}.`;
   }
 
   function reason() {
     const { link, drained_in_s, first_send_in_s } = told.status, parts = [];
+    if (told.stuck) return upper(ended(told.stuck));
     if (link.reason) parts.push(link.reason);
     if (link.next_attempt_in_s !== null) parts.push(`next attempt in ${span(link.next_attempt_in_s)}`);
     if (first_send_in_s !== null) parts.push(`first send in ${span(first_send_in_s)}`);

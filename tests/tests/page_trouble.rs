@@ -1,0 +1,47 @@
+//! The status page in a real browser where something is wrong: with the agent, its access keys, the
+//! token that was brought, or who else asks.
+//!
+//! Needs Debian's chromium and chromium-driver.
+
+use serde_json::{Value, json};
+use spillway_protocol::local::status::Status;
+use spillway_tests::chromium::Chromium;
+use spillway_tests::told::{self, Listening, State};
+
+fn flowing(state: &str, more: &Value) -> Status {
+    told::status(&told::link(state, ""), &[told::lane("main", 0, more)])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_heading_says_what_keeps_the_agent_from_its_work_whatever_the_link_does() {
+    let well = State::of(flowing("online", &json!({})));
+    let agent = Listening::start(well.clone(), None).await;
+    let browser = Chromium::start();
+    browser.open(&agent.origin());
+    browser.until_says("#title-text", "Online since");
+    browser.until_says("#sentence", "No record waits; nothing is lost.");
+
+    let stuck = "the disk has not stored what lane main gave it for 61 s".to_owned();
+    agent.tell(State { stuck: Some(stuck), ..well.clone() });
+    browser.until("#title-text", "it is stuck", |text| text == "Stuck");
+    browser.until("#sentence", "no more than is known", |text| text == "No record waits.");
+    browser.until_says("#reason", "The disk has not stored what lane main gave it for 61 s.");
+    browser.until_says("#state.bad .mark", "■");
+    agent.tell(State { accepts: false, ..well.clone() });
+    browser.until("#title-text", "nothing is taken in", |text| text == "Takes nothing in");
+    browser.until("#sentence", "no more than is known", |text| text == "No record waits.");
+
+    let full = json!({"limit": {"bytes": 400, "used": 399, "full": "its quota is used up"}});
+    agent.tell(State::of(flowing("ramping", &full)));
+    browser.until_says("#title-text", "Online again, but lane main is stopped");
+    browser.until_says("#state.bad .mark", "■");
+    let mut refused = flowing("unconfigured", &json!({}));
+    refused.configuration.state = "refused, and none was accepted before".to_owned();
+    agent.tell(State::of(refused));
+    browser.until_says("#title-text", "nothing to send them to");
+    browser.until_says("#state.bad .mark", "■");
+    agent.tell(well);
+    browser.until_says("#state.good .mark", "●");
+    assert_eq!(browser.complaints(), [""; 0]);
+    agent.stop().await;
+}
