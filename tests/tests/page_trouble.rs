@@ -45,3 +45,26 @@ async fn the_heading_says_what_keeps_the_agent_from_its_work_whatever_the_link_d
     assert_eq!(browser.complaints(), [""; 0]);
     agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_agent_that_cannot_tell_is_not_lost_and_its_silence_is_as_old_as_it_is() {
+    let well = State::of(flowing("online", &json!({})));
+    let agent = Listening::start(well.clone(), None).await;
+    let browser = Chromium::start();
+    browser.open(&agent.origin());
+    browser.until_says("#title-text", "Online since");
+    agent.tell(State { status: None, ..well.clone() });
+    let since = browser.until_says("#contact-text", "The agent cannot tell since");
+    browser.until_says("#title-text", "Not known since");
+    browser.until_says("#reason", "The agent's state cannot be gathered; its log says why. Trying");
+    // Each look is told two seconds after the one before, and this counts seconds.
+    agent.looked_at(3).await;
+    assert_eq!(browser.text("#contact-text"), since);
+    agent.tell(well);
+    browser.until_says("#contact-text", "Live");
+    browser.until_says("#title-text", "Online since");
+    agent.tell(State { status: None, ..State::of(flowing("online", &json!({}))) });
+    browser.until_says("#contact-text", "The agent cannot tell since");
+    agent.stop().await;
+    browser.until_says("#contact-text", "Connection to the agent lost since");
+}

@@ -8,7 +8,8 @@
 
   // What is known.
   let told = null, toldAt = 0, looks = [], points = [];
-  // How it stands with the agent: null while it is in contact, else when contact was lost and why.
+  // How it stands with the agent: null while it tells, else since when it does not, why, and
+  // whether there is contact all the same (mute).
   let lost = null, begun = false, range = null, everyMs = 2000;
   // The request under way, and when something was last heard.
   let asking = null, heardAt = 0;
@@ -255,7 +256,7 @@
   function showContact() {
     const late = !lost && told && Date.now() - toldAt > 3 * everyMs + 1000;
     document.body.classList.toggle("old", Boolean(told && (lost || late)));
-    if (lost) put(by("contact-text"), `Connection to the agent lost since ${moment(lost.at, true)}`);
+    if (lost) put(by("contact-text"), `${lost.mute ? "The agent cannot tell" : "Connection to the agent lost"} since ${moment(lost.at, true)}`);
     else if (late) put(by("contact-text"), `No word from the agent since ${moment(toldAt, true)}`);
     else put(by("contact-text"), told ? `Live, ${moment(toldAt, true)}` : "Asking the agent …");
     grade(by("contact"), lost || late ? "bad" : told ? "good" : "none");
@@ -266,7 +267,7 @@
   function showState() {
     const unknown = showContact();
     if (!told) {
-      if (lost) { put(by("title-text"), "The agent does not answer"); put(by("sentence"), lost.why); grade(by("state"), "bad"); }
+      if (lost) { put(by("title-text"), lost.mute ? "The agent cannot tell how it stands" : "The agent does not answer"); put(by("sentence"), lost.why); grade(by("state"), "bad"); }
       return;
     }
     const [how, title] = link();
@@ -300,8 +301,8 @@
   }
 
   function takeState(data) {
+    if (data.fault) return fail(data.fault, true);
     lost = null;
-    if (data.fault) return fail(data.fault.trim());
     const again = told && told.status.pid !== data.status.pid;
     told = data;
     toldAt = Date.now();
@@ -317,9 +318,9 @@
     show();
   }
 
-  function fail(why) {
-    if (!lost) lost = { at: Date.now(), why };
-    lost.why = why;
+  function fail(why, mute = false) {
+    if (!lost || lost.mute !== mute) lost = { at: Date.now(), mute };
+    lost.why = upper(ended(why));
     showState();
     showPlot();
   }
