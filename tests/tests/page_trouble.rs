@@ -12,6 +12,10 @@ fn flowing(state: &str, more: &Value) -> Status {
     told::status(&told::link(state, ""), &[told::lane("main", 0, more)])
 }
 
+fn hidden(id: &str) -> String {
+    format!("return document.getElementById('{id}').hidden")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_heading_says_what_keeps_the_agent_from_its_work_whatever_the_link_does() {
     let well = State::of(flowing("online", &json!({})));
@@ -67,4 +71,32 @@ async fn an_agent_that_cannot_tell_is_not_lost_and_its_silence_is_as_old_as_it_i
     browser.until_says("#contact-text", "The agent cannot tell since");
     agent.stop().await;
     browser.until_says("#contact-text", "Connection to the agent lost since");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn trouble_with_access_keys_is_shown_while_one_of_them_works() {
+    let keys = |keys: Value| {
+        let mut status = flowing("online", &json!({}));
+        status.access_keys = serde_json::from_value(keys).unwrap();
+        State::of(status)
+    };
+    let one = json!({"in_use": 1, "of": 1, "refused": [], "expires_in_s": 3000, "fault": null});
+    let agent = Listening::start(keys(one.clone()), None).await;
+    let browser = Chromium::start();
+    browser.open(&agent.origin());
+    browser.until_says("#more", "1 of 1 in use, ends in 50\u{a0}min");
+    browser.until_true(&hidden("attention"));
+    let refused =
+        json!({"in_use": 2, "of": 2, "refused": [1], "expires_in_s": null, "fault": null});
+    agent.tell(keys(refused));
+    browser.until_says("#notes", "2 of 2 in use; refused: 1");
+    let fault = json!({"in_use": 1, "of": 1, "refused": [], "expires_in_s": 60,
+                       "fault": "credential_command /x: failed"});
+    agent.tell(keys(fault));
+    browser
+        .until_says("#notes", "1 of 1 in use, ends in 1\u{a0}min; credential_command /x: failed");
+    agent.tell(keys(one));
+    browser.until_true(&hidden("attention"));
+    assert_eq!(browser.complaints(), [""; 0]);
+    agent.stop().await;
 }

@@ -109,12 +109,22 @@
     if (told.stuck) all.push(["bad", "Stuck", told.stuck]);
     if (status.configuration.state !== "in force") all.push(["bad", "Configuration", status.configuration.state]);
     if (status.link.state === "held") all.push(["bad", "Link stopped", status.link.reason]);
+    const keys = status.access_keys;
+    if (keys && (keys.fault || (keys.in_use !== null && keys.refused.length))) all.push(["waits", "Access keys", keyWords(keys)]);
     const { newer, folder, beside } = status.format;
     if (newer) all.push(["bad", "Newer format", `${newer.file} has format ${newer.version}: it waits until the newer agent is installed again${folder ? `; records go to ${folder}` : ""}`]);
     for (const other of beside) all.push(["waits", "Another folder", `what was stored in ${other} is not all taken over yet`]);
     for (const lane of [...status.lanes, ...(status.own ? [status.own] : [])]) laneNotes(lane, all);
     if (status.quarantine.segments) all.push(["waits", "Damaged files", `${plural(status.quarantine.segments, "segment")} put aside, ${bytes(status.quarantine.bytes)}`]);
     return all;
+  }
+
+  // By their numbers, which say nothing to others.
+  function keyWords({ in_use: used, of, refused, expires_in_s: left, fault }) {
+    const parts = [`${used === null ? "none" : used} of ${of} in use${left === null ? "" : `, ends in ${span(left)}`}`];
+    if (refused.length) parts.push(`refused: ${refused.join(", ")}`);
+    if (fault) parts.push(fault);
+    return parts.join("; ");
   }
 
   function laneNotes(lane, all) {
@@ -214,13 +224,14 @@
   }
 
   function showMore() {
-    const { status } = told, { budget, pace, clock_offset_s: offset } = status;
+    const { status } = told, { budget, pace, clock_offset_s: offset, access_keys: keys } = status;
     const more = [
       ["Gateway", status.gateway], ["Stream", status.stream], ["Version", status.version], ["Running for", span(status.uptime_s)],
       ["Disk", bytes(sum((lane) => lane.disk_bytes))],
     ];
     if (budget) more.push(["On the wire today", `${bytes(budget.bytes_today)}${budget.bytes_per_day === null ? "" : ` of ${bytes(budget.bytes_per_day)}, anew in ${span(budget.resets_in_s)}`}`]);
     if (pace.reason) more.push(["Pace", `${pace.allowed_per_s === null ? "no bound" : `up to ${rate(pace.allowed_per_s)} a second`}: ${pace.reason}`]);
+    if (keys && keys.expires_in_s !== null) more.push(["Access key", keyWords(keys)]);
     if (offset) more.push(["Clock", `${span(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead of"} the server’s`]);
     if (status.control) more.push(["Centre", `${plural(status.control.open, "request")} open${status.control.fault ? `; ${status.control.fault}` : ""}`]);
     by("more").replaceChildren(...more.flatMap(([name, value]) => [make("dt", name), make("dd", value)]));
