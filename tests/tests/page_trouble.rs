@@ -8,6 +8,8 @@ use spillway_protocol::local::status::Status;
 use spillway_tests::chromium::Chromium;
 use spillway_tests::told::{self, Listening, State};
 
+const TOKEN: &str = "0123456789abcdef%41";
+
 fn flowing(state: &str, more: &Value) -> Status {
     told::status(&told::link(state, ""), &[told::lane("main", 0, more)])
 }
@@ -98,5 +100,33 @@ async fn trouble_with_access_keys_is_shown_while_one_of_them_works() {
     agent.tell(keys(one));
     browser.until_true(&hidden("attention"));
     assert_eq!(browser.complaints(), [""; 0]);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_token_that_was_mangled_is_asked_for_and_a_new_address_is_taken_in_the_same_tab() {
+    let agent = Listening::start(State::of(flowing("online", &json!({}))), Some(TOKEN)).await;
+    let browser = Chromium::start();
+    let with = |token: &str| format!("{}/#token={token}", agent.origin());
+    // Cut off behind a %; what no header carries; what is as good as another's.
+    for mangled in ["0123456789abcdef%2", "0123456789%E2%82%AC", "0123456789abcdefA"] {
+        browser.open("about:blank");
+        browser.open(&with(mangled));
+        browser.until_says("#token", "This token is not the gateway’s");
+        assert_eq!(browser.run("return location.hash"), "");
+    }
+    browser.open(&with("0123456789abcdef%2541"));
+    browser.until_says("#contact-text", "Live");
+    browser.until_true(&hidden("token"));
+    // Another one while it is shown: it is tried.
+    browser.open(&with("0123456789abcdeX"));
+    browser.until_says("#token", "This token is not the gateway’s");
+    browser.until_true(&hidden("facts"));
+    // What it says, typed: not decoded a second time.
+    browser.run(&format!(
+        "document.getElementById('token-text').value = {TOKEN:?};
+         document.getElementById('token').requestSubmit()"
+    ));
+    browser.until_says("#contact-text", "Live");
     agent.stop().await;
 }

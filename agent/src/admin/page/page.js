@@ -340,10 +340,21 @@
   function token() {
     const given = location.hash.match(/^#token=(.+)$/);
     if (given) {
-      sessionStorage.setItem("token", decodeURIComponent(given[1]));
       history.replaceState(null, "", location.pathname);
+      sessionStorage.setItem("token", decoded(given[1]));
     }
     return sessionStorage.getItem("token");
+  }
+
+  // One that was mangled on its way is sent as it is: the agent refuses it, and it is asked for.
+  function decoded(text) {
+    try { return decodeURIComponent(text); } catch { return text; }
+  }
+
+  function refuse(given) {
+    sessionStorage.removeItem("token");
+    askToken(given ? "This token is not the gateway’s. Scan the code that spillway admin url prints there, or type the token in." : "");
+    return false;
   }
 
   function askToken(why) {
@@ -358,14 +369,12 @@
 
   async function watch() {
     const given = token(), headers = given ? { authorization: `Bearer ${given}` } : {};
+    // No header carries it, and none is like that.
+    if (/[^ -~]/.test(given || "")) return refuse(given);
     asking = new AbortController();
     heardAt = Date.now();
     const response = await fetch("/events", { headers, cache: "no-store", signal: asking.signal });
-    if (response.status === 401) {
-      sessionStorage.removeItem("token");
-      askToken(given ? "This token is not the gateway’s. Scan the code that spillway admin url prints there, or type the token in." : "");
-      return false;
-    }
+    if (response.status === 401) return refuse(given);
     if (!response.ok) throw new Error((await response.text()).trim());
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
@@ -398,6 +407,8 @@
     }
   }
 
+  // A new token in the address of a page that is open.
+  addEventListener("hashchange", () => { if (location.hash.startsWith("#token=")) location.reload(); });
   by("token").addEventListener("submit", (event) => {
     event.preventDefault();
     sessionStorage.setItem("token", by("token-text").value);
