@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use spillway_protocol::local::status::Status;
 use spillway_tests::chromium::Chromium;
 use spillway_tests::told::{self, Listening, State};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const TOKEN: &str = "0123456789abcdef%41";
 
@@ -129,4 +130,41 @@ async fn a_token_that_was_mangled_is_asked_for_and_a_new_address_is_taken_in_the
     ));
     browser.until_says("#contact-text", "Live");
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_page_of_another_site_takes_no_place_of_those_who_watch() {
+    let well = State::of(flowing("online", &json!({})));
+    let (agent, other) =
+        (Listening::start(well.clone(), None).await, Listening::start(well, None).await);
+    let (foreign, port) = (Chromium::start(), agent.admin.port());
+    // Any page that is not the agent's: another port is another origin. A browser opens six
+    // connections to a name.
+    foreign.open(&format!("{}/healthz", other.origin()));
+    foreign.run(&format!(
+        "window.answered = 0;
+         for (let i = 0; i < 8; i++) {{
+           const frame = document.createElement('iframe');
+           frame.onload = () => window.answered++;
+           frame.src = `http://${{i < 4 ? 'localhost' : '127.0.0.1'}}:{port}/events`;
+           document.body.append(frame);
+         }}"
+    ));
+    foreign.until_true("return window.answered === 8");
+    let mut places = Vec::new();
+    for _ in 0..8 {
+        let mut stream = agent.admin.connect().await.unwrap();
+        let asked = b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        stream.write_all(asked).await.unwrap();
+        let mut begun = [0; 15];
+        stream.read_exact(&mut begun).await.unwrap();
+        assert_eq!(&begun, b"HTTP/1.1 200 OK");
+        places.push(stream);
+    }
+    // A link from elsewhere to the page itself leads there.
+    drop(places);
+    foreign.run(&format!("location.href = '{}/'", agent.origin()));
+    foreign.until_says("#contact-text", "Live");
+    agent.stop().await;
+    other.stop().await;
 }

@@ -1,6 +1,8 @@
 //! Who may look. Pages of other sites must not read here through an operator's browser: the names
 //! under which this machine is asked are known (a foreign name that was made to lead here is not
-//! among them), and no other origin is served.
+//! among them), and no other origin is served. A page that does not want to read what it asks for
+//! (`no-cors`) names no origin, but its browser says whether it is of another site: what is held open
+//! for it would be missing to people.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,6 +10,11 @@ use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
 use sha2::{Digest, Sha256};
+
+/// Whose page asks, in the browser's words: [`NOBODYS`] where a person does, by an address typed in.
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const ITS_OWN: &str = "same-origin";
+const NOBODYS: &str = "none";
 
 /// What a request needs to be answered.
 #[derive(Debug, Clone)]
@@ -72,7 +79,7 @@ impl Guard {
             return Err(Denied::Host);
         }
         let origin = only(headers, &ORIGIN).map_err(|_| Denied::Origin)?;
-        match origin.is_none_or(|origin| is_same(origin, host)) {
+        match origin.is_none_or(|origin| is_same(origin, host)) && is_for_people(uri, headers)? {
             true => Ok(()),
             false => Err(Denied::Origin),
         }
@@ -121,6 +128,12 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>
         (Some(value), None) => value.to_str().map(Some).map_err(|_| Denied::Host),
         (Some(_), Some(_)) => Err(Denied::Host),
     }
+}
+
+/// Whether no page of another site asks; by a link it leads to the status page, and no further.
+fn is_for_people(uri: &Uri, headers: &HeaderMap) -> Result<bool, Denied> {
+    let site = only(headers, &SITE).map_err(|_| Denied::Origin)?;
+    Ok(uri.path() == "/" || site.is_none_or(|site| [ITS_OWN, NOBODYS].contains(&site)))
 }
 
 /// Whether `origin` is the one that `host` has. A proxy may have added TLS.
@@ -224,6 +237,25 @@ mod tests {
         for origin in foreign {
             assert_eq!(from(origin), Some(Denied::Origin), "{origin}");
         }
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_led_to_the_page_and_hold_nothing_open() {
+        let guard = guard("127.0.0.1:9465");
+        let from = |path, site| {
+            let headers = [("host", "127.0.0.1:9465"), ("sec-fetch-site", site)];
+            check(&guard, "GET", path, &headers)
+        };
+        for path in ["/events", "/metrics", "/healthz", "/page.js"] {
+            assert_eq!((from(path, "same-origin"), from(path, "none")), (None, None), "{path}");
+            for site in ["cross-site", "same-site", "", "Same-Origin"] {
+                assert_eq!(from(path, site), Some(Denied::Origin), "{path} {site}");
+            }
+        }
+        assert_eq!(from("/", "cross-site"), None);
+        let local = ("host", "localhost");
+        let twice = [local, ("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(check(&guard, "GET", "/events", &twice), Some(Denied::Origin));
     }
 
     #[test]
