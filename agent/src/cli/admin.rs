@@ -45,7 +45,7 @@ pub(super) async fn run(args: Admin) -> Exit {
 async fn url(args: Url) -> Result<String, Failure> {
     let Some(admin) = door(&args.at).await?.admin else {
         let message = "there is no [listen.admin] in the configuration: add it, with an address \
-                       and a token where phones are to reach it, and start the agent anew";
+                       and a token where phones are to reach it; then spillway reload";
         return Err(Failure::new(Exit::Configuration, message));
     };
     let mut hosts = hosts(&admin, &addresses()?);
