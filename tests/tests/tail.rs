@@ -241,6 +241,39 @@ async fn what_is_more_than_one_wants_is_counted_and_nothing_is_held_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_long_bodies_the_beginning_is_shown_and_the_size_is_told() {
+    let mut gateway = Gateway::new(LANES);
+    gateway.start_ready().await;
+    let mut bodies = Tail::start(&gateway, "--limit 10000 --body --json");
+    const RECORDS: u64 = 40;
+    let long = |draft: Draft| Draft { body: vec![0xff; 200_000].into(), ..draft };
+    store(&gateway, "ward", drafts("l", 0..RECORDS).into_iter().map(long).collect()).await;
+    let (mut shown, mut skipped) = (0, 0);
+    while shown + skipped < RECORDS {
+        let line = bodies.json();
+        skipped += line["skipped"]["accepted"].as_u64().unwrap_or(0);
+        if line["event"] == "accepted" {
+            shown += 1;
+            assert_eq!(
+                (&line["body_bytes"], &line["body_shown"]),
+                (&200_000.into(), &65_536.into())
+            );
+            let base64 = line["content"]["body_base64"].as_str().unwrap();
+            assert_eq!(base64.len(), 65_536_usize.div_ceil(3) * 4);
+        }
+    }
+    assert_eq!(shown + skipped, RECORDS);
+    assert!(shown > 0);
+
+    let mut people = Tail::start(&gateway, "--body");
+    let body = "ab€".repeat(20_000);
+    let text = Draft { body: body.into_bytes().into(), ..private("t-1") };
+    store(&gateway, "ward", vec![text]).await;
+    while !people.line().starts_with("    body: ab€") {}
+    assert_eq!(people.line(), "    … the body's first 64.0 KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_an_end_of_places_and_those_who_leave_make_room() {
     let mut gateway = Gateway::new(LANES);
     gateway.start_ready().await;

@@ -37,6 +37,9 @@ fn event(event: &Event) -> String {
         text.push('\n');
         text.push_str(records::content(content).trim_end());
     }
+    if let Some(bytes) = event.body_shown {
+        text.push_str(&format!("\n    … the body's first {}", human::bytes(bytes)));
+    }
     text
 }
 
@@ -77,6 +80,16 @@ mod tests {
             shown(record),
             "2023-11-14T22:13:20.123Z  ward  0000002a/7  dead       readings  36 B  r-7  replay  \
              13: too long"
+        );
+        let long = serde_json::json!({
+            "event": "accepted", "at_ms": 0, "lane": "ward", "stream": "0000002a", "seq": 8,
+            "id": "r-8", "body_bytes": 70_000, "body_shown": 65_536,
+            "content": {"key": null, "order_key": null, "properties": {}, "body": "ab"}
+        });
+        assert_eq!(
+            shown(long),
+            "1970-01-01T00:00:00.000Z  ward  0000002a/8  accepted   68.4 KiB  r-8\n    body: ab\n    \
+             … the body's first 64.0 KiB"
         );
         let run = serde_json::json!({
             "event": "dropped", "at_ms": 0, "lane": "bulk", "stream": "0000002a", "seq": 5,

@@ -4,6 +4,7 @@
 //! the watcher. What is more than a watcher wants in a second is counted, evenly spread.
 
 mod budget;
+mod shortened;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -133,6 +134,9 @@ pub struct Event {
     /// Its words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// How many bytes of its beginning `content` has of a body that is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_shown: Option<u64>,
     /// Keys, properties and body, where they were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<Content>,

@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::budget::{Budget, spread};
+use super::shortened::shortened;
 use super::{Event, KINDS, Kind, LIMIT_DEFAULT, LIMIT_MAX, Line, Wish};
 use crate::control::view;
 use crate::queue::{Parting, Queue, Tapping};
@@ -25,8 +26,9 @@ const WATCHERS_MAX: usize = 8;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two lines that say what was skipped.
 const SKIPPED_EVERY: Duration = Duration::from_secs(1);
-/// Bytes of lines at which a look ends early; what is left of it is skipped.
-const LOOK_BYTES: usize = 4 << 20;
+/// Most bytes of a look's lines; what does not fit is skipped. With [`AHEAD`] and one more look that
+/// is under way, at most 12 MiB wait for all watchers.
+const LOOK_BYTES: usize = 512 << 10;
 /// Looks that wait for a slow reader.
 const AHEAD: usize = 2;
 
@@ -216,6 +218,7 @@ impl Watcher {
             self.changes.mark_unchanged();
             self.renew();
         }
+        text.shrink_to_fit();
         text
     }
 
@@ -223,18 +226,15 @@ impl Watcher {
         let total = items.iter().map(Item::lines).sum();
         let left = self.budget.left(Instant::now());
         let mut wanted: VecDeque<u64> = spread(total, left).collect();
-        let (mut passed, mut lines) = (0, 0);
+        let (mut passed, mut lines, mut fits) = (0, 0, true);
         for item in items {
             let (begin, end) = (passed, passed + item.lines());
             passed = end;
             let mut shown = 0;
             while let Some(nth) = wanted.front().filter(|nth| **nth < end).copied() {
                 wanted.pop_front();
-                if text.len() >= LOOK_BYTES {
-                    continue;
-                }
-                self.lines_of(item, nth - begin).iter().for_each(|line| write(text, line));
-                shown += 1;
+                fits = fits && add(text, &self.lines_of(item, nth - begin));
+                shown += u64::from(fits);
             }
             lines += shown;
             if shown < item.lines() {
@@ -283,6 +283,7 @@ impl Watcher {
             flags: Vec::new(),
             code: None,
             reason: None,
+            body_shown: None,
             content: None,
         };
         let mut events: Vec<Event> = tapping.numbers(from, to).into_iter().map(run).collect();
@@ -291,21 +292,23 @@ impl Watcher {
             && let [event] = &mut events[..]
             && let Ok(Some((stamp, record))) = tapping.record(from)
         {
-            self.fill(event, &stamp, &record);
+            self.fill(event, &stamp, record);
         }
         events
     }
 
-    fn fill(&self, event: &mut Event, stamp: &Stamp, record: &Record) {
+    fn fill(&self, event: &mut Event, stamp: &Stamp, record: Record) {
         let topic = record.topic.as_ref().map(ToString::to_string);
-        let shown = view::record(record, stamp, self.body);
+        event.body_bytes = Some(record.body.len() as u64);
+        let (record, body_shown) = shortened(record);
+        let shown = view::record(&record, stamp, self.body);
         // A copy tells when the record was first accepted.
         if event.event == Kind::Accepted && !stamp.flags.has(Flags::RESEND) {
             event.at_ms = stamp.accepted_ms;
         }
         event.id = Some(shown.id);
         event.topic = topic.or_else(|| (self.tailing.topics)().get(&stamp.lane).cloned());
-        event.body_bytes = Some(shown.body_bytes);
+        event.body_shown = body_shown.filter(|_| self.body);
         event.flags = stamp.flags.names().map(str::to_owned).collect();
         (event.stream, event.seq) = (shown.stream, shown.seq);
         event.content = shown.content;
@@ -325,6 +328,17 @@ impl Watcher {
             write(text, &Line::Skipped { skipped });
         }
     }
+}
+
+/// Whether they fit.
+fn add(text: &mut Vec<u8>, lines: &[Line]) -> bool {
+    let before = text.len();
+    lines.iter().for_each(|line| write(text, line));
+    let fits = text.len() <= LOOK_BYTES;
+    if !fits {
+        text.truncate(before);
+    }
+    fits
 }
 
 fn write(text: &mut Vec<u8>, line: &Line) {
