@@ -1,15 +1,17 @@
 //! Where access keys come from while the agent runs: files that the configuration names, or a
 //! program.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::far;
+use super::standing::SharedStanding;
 use crate::clock::WallClock;
-use crate::config::{self, AccessKeys, Config, Kept, Surroundings};
+use crate::config::{self, Config, Credentials, Kept, Surroundings, Upstream};
 use crate::credential_command::{self, Brought};
 use crate::entropy;
 use crate::upstream::{CredentialsSource, Key};
@@ -21,33 +23,56 @@ const RUNS_APART: Duration = Duration::from_secs(5);
 const RENEW_FROM: f64 = 0.75;
 const RENEW_SPAN: f64 = 0.1;
 
-/// Reads the keys that the configuration at `file` names, as at the start; nothing else of it is
-/// put in force. Where it cannot be read, those that `kept` refers to.
-pub(super) fn source(
-    (file, kept): (PathBuf, Kept),
-    access: &AccessKeys,
-    clock: &Arc<dyn WallClock>,
-) -> CredentialsSource {
-    if let Some(words) = &access.command {
-        return command(words, clock);
-    }
-    CredentialsSource::reading(access.files.clone(), move || {
-        let access =
-            read(&file, &kept)?.upstream.map(|upstream| upstream.access).unwrap_or_default();
-        match access.keys.is_empty() {
-            true => Err("the configuration names no access key any more".to_owned()),
-            false => Ok(access.keys),
-        }
-    })
+/// Where the configuration in force was read.
+pub(super) struct Origin {
+    pub(super) file: PathBuf,
+    /// What was kept of it.
+    pub(super) kept: Kept,
+    /// Says whether what is in force is the file's.
+    pub(super) standing: SharedStanding,
 }
 
-fn read(file: &Path, kept: &Kept) -> Result<Config, String> {
-    let surroundings = Surroundings::of_process();
-    config::load(file, &surroundings).map(|(config, _)| config).or_else(|error| {
-        tracing::warn!(%error, "the configuration cannot be read again");
-        let revived = kept.revive(file, &surroundings).map(|revived| revived.config);
-        revived.ok_or_else(|| format!("the configuration cannot be read again: {error}"))
-    })
+/// Reads the keys of `upstream` as at the start: those that the file names, and nothing else of it is
+/// put in force. Where the file cannot be read, is not in force, or leads elsewhere, those that the
+/// kept configuration refers to: what was edited and not taken brings no key.
+pub(super) fn source(
+    origin: Origin,
+    upstream: &Upstream,
+    clock: &Arc<dyn WallClock>,
+) -> CredentialsSource {
+    if let Some(words) = &upstream.access.command {
+        return command(words, clock);
+    }
+    let running = upstream.clone();
+    CredentialsSource::reading(upstream.access.files.clone(), move || origin.read(&running))
+}
+
+impl Origin {
+    fn read(&self, running: &Upstream) -> Result<Vec<Credentials>, String> {
+        let surroundings = Surroundings::of_process();
+        // Not within the match, which would hold it while files are read.
+        let of_file = self.standing.get().force.is_file();
+        let (named, fault) = match of_file {
+            true => match config::load(&self.file, &surroundings) {
+                Ok((config, _)) => (keys_for(running, config), None),
+                Err(error) => {
+                    tracing::warn!(%error, "the configuration cannot be read again");
+                    (None, Some(format!("the configuration cannot be read again: {error}")))
+                }
+            },
+            false => (None, None),
+        };
+        let kept = || keys_for(running, self.kept.revive(&self.file, &surroundings)?.config);
+        let none = || "the configuration in force names no access key any more".to_owned();
+        named.or_else(kept).ok_or_else(|| fault.unwrap_or_else(none))
+    }
+}
+
+/// The keys that `config` has for the same far end.
+fn keys_for(running: &Upstream, config: Config) -> Option<Vec<Credentials>> {
+    let upstream =
+        config.upstream.filter(|upstream| far::place(upstream) == far::place(running))?;
+    Some(upstream.access.keys).filter(|keys| !keys.is_empty())
 }
 
 /// Has the program bring a key, each time another one.
@@ -73,12 +98,15 @@ fn key(Brought { credentials, lasts }: Brought, share: f64) -> Key {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use spillway_protocol::dial::{Carried, CertificateTime};
     use spillway_protocol::message::Message;
     use spillway_protocol::record::{RecordId, Topic};
 
     use super::*;
     use crate::app;
+    use crate::app::standing::Force;
     use crate::broker::{Broker, BrokerOptions};
     use crate::clock::{SystemClock, WallClock};
     use crate::config::Secret;
@@ -120,9 +148,12 @@ mod tests {
             config::read(&file, &Surroundings::of_process()).unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let upstream = config.upstream.unwrap();
-        let source = Some(source((file, kept), &upstream.access, &clock));
+        let standing = SharedStanding::default();
+        let origin = Origin { file, kept, standing: standing.clone() };
+        let source = Some(source(origin, &upstream, &clock));
         let (time, carried) = (CertificateTime::default(), Carried::default());
-        let far = app::far::Far { clock: &clock, time: &time, carried: &carried };
+        let far =
+            app::far::Far { clock: &clock, time: &time, carried: &carried, standing: &standing };
         let upstream = far.connected(&upstream, source).unwrap();
         // It was read again each time, and then the secret is gone.
         for _ in 0..2 {
@@ -140,5 +171,33 @@ mod tests {
             outcome = upstream.send(&message()).await;
         }
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
+    }
+    #[test]
+    fn a_file_that_is_not_in_force_or_leads_elsewhere_brings_no_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = write(folder.path(), 1);
+        std::fs::write(folder.path().join("secret"), "present").unwrap();
+        let config::Loaded { config, kept, .. } =
+            config::read(&file, &Surroundings::of_process()).unwrap();
+        let running = config.upstream.unwrap();
+        let standing = SharedStanding::default();
+        let origin = Origin { file: file.clone(), kept, standing: standing.clone() };
+        let ids = || -> Vec<String> {
+            origin.read(&running).unwrap().into_iter().map(|key| key.id).collect()
+        };
+        let edit = |port| {
+            write(folder.path(), port);
+            let text = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, text.replace("\"ak\"", "\"edited\"")).unwrap();
+        };
+        edit(1);
+        assert_eq!(ids(), ["edited"], "a key put right is used");
+        edit(2);
+        assert_eq!(ids(), ["ak"], "another far end's");
+        edit(1);
+        standing.get().force = Force::FellBack;
+        assert_eq!(ids(), ["ak"], "not in force");
+        std::fs::remove_file(folder.path().join("secret")).unwrap();
+        assert!(origin.read(&running).unwrap_err().contains("no access key"));
     }
 }

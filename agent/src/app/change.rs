@@ -9,7 +9,7 @@ use super::budget::BudgetFile;
 use super::core::Core;
 use super::far::UpstreamError;
 use super::upper::Prepared;
-use super::{admin, centre, front, listen_http, own, storage};
+use super::{admin, centre, far, front, listen_http, own, storage};
 use crate::config::{Config, Gateway, Kept, Lane, Listen};
 use crate::drain::{self, Way};
 use crate::entropy;
@@ -79,14 +79,9 @@ impl Plan {
 }
 
 fn way(old: &Config, new: &Config) -> Way {
-    let place = |config: &Config| {
-        let upstream = config.upstream.as_ref()?;
-        let namespace = upstream.namespace.clone();
-        Some((upstream.transport, upstream.endpoints.clone(), namespace))
-    };
     match (&old.upstream, &new.upstream) {
         (old, new) if old == new => Way::Same,
-        _ if place(old) == place(new) => Way::Repaired,
+        (old, new) if old.as_ref().map(far::place) == new.as_ref().map(far::place) => Way::Repaired,
         _ => Way::Other,
     }
 }

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use spillway_protocol::dial::{Carried, CertificateTime};
+use spillway_protocol::dial::{Carried, CertificateTime, Endpoint};
 use uuid::Uuid;
 
+use super::access::Origin;
+use super::standing::SharedStanding;
 use super::task::Task;
 use super::{access, keys, network};
 use crate::clock::WallClock;
@@ -35,7 +37,13 @@ pub fn upstream(
 ) -> Result<Arc<dyn Upstream>, UpstreamError> {
     let time = KnownTime::load(&config.gateway.data_dir).certificates();
     let source = upstream.access.command.as_ref().map(|words| access::command(words, clock));
-    Far { clock, time: &time, carried: &Carried::default() }.connected(upstream, source)
+    let (carried, standing) = (&Carried::default(), &SharedStanding::default());
+    Far { clock, time: &time, carried, standing }.connected(upstream, source)
+}
+
+/// What makes it another far end, whichever keys and ways lead there.
+pub(super) fn place(upstream: &config::Upstream) -> (Transport, &[Endpoint], Option<&str>) {
+    (upstream.transport, &upstream.endpoints, upstream.namespace.as_deref())
 }
 
 /// Tells `drain` what becomes of the way and of its access keys.
@@ -53,6 +61,8 @@ pub(super) struct Far<'a> {
     pub(super) time: &'a CertificateTime,
     /// Where bytes are counted.
     pub(super) carried: &'a Carried,
+    /// Says whether what is in force is the file's.
+    pub(super) standing: &'a SharedStanding,
 }
 
 impl Far<'_> {
@@ -64,8 +74,10 @@ impl Far<'_> {
         kept: &Kept,
     ) -> Result<Option<Arc<dyn Upstream>>, UpstreamError> {
         let Some(upstream) = &config.upstream else { return Ok(None) };
-        let from = (PathBuf::from(file), kept.clone());
-        let source = access::source(from, &upstream.access, self.clock);
+        let standing = self.standing.clone();
+        let (file, kept) = (PathBuf::from(file), kept.clone());
+        let origin = Origin { file, kept, standing };
+        let source = access::source(origin, upstream, self.clock);
         self.connected(upstream, Some(source)).map(Some)
     }
 

@@ -62,7 +62,8 @@ impl Told {
 impl Lower {
     /// What ways to the far end are made with.
     pub(super) fn far(&self) -> Far<'_> {
-        Far { clock: &self.clock, time: &self.time, carried: &self.carried }
+        let standing = self.report.shared_standing();
+        Far { clock: &self.clock, time: &self.time, carried: &self.carried, standing }
     }
 
     /// How the agent is seen from outside.

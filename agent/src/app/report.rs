@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::attended;
 use super::keys;
 use super::meter::Meter;
-use super::standing::Standing;
+use super::standing::{SharedStanding, Standing};
 use crate::admin::Letters;
 use crate::centre::Board;
 use crate::config::{Config, Lane};
@@ -40,7 +40,7 @@ pub(super) struct Report {
     accepted: Mutex<Meter>,
     files: OpenFiles,
     view: RwLock<Arc<View>>,
-    standing: Mutex<Standing>,
+    standing: SharedStanding,
 }
 
 /// What the configuration in force says of it.
@@ -58,7 +58,7 @@ impl Report {
     /// Of the agent that the configuration describes.
     pub(super) fn new(
         config: &Config,
-        standing: Standing,
+        standing: SharedStanding,
         queue: Queue,
         drain: Arc<DrainHandle>,
         files: OpenFiles,
@@ -72,7 +72,7 @@ impl Report {
             accepted: Mutex::default(),
             files,
             view: RwLock::default(),
-            standing: Mutex::new(standing),
+            standing,
         }
     }
 
@@ -92,7 +92,12 @@ impl Report {
 
     /// How the configuration stands.
     pub(super) fn standing(&self) -> MutexGuard<'_, Standing> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.standing.get()
+    }
+
+    /// The same, for whoever looks later.
+    pub(super) fn shared_standing(&self) -> &SharedStanding {
+        &self.standing
     }
 
     fn view(&self) -> Arc<View> {

@@ -1,5 +1,7 @@
 //! How the configuration stands: for `status`, and for whoever asks why.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use spillway_protocol::local::status::Configuration;
 use tokio::time::Instant;
 
@@ -35,6 +37,23 @@ pub(super) enum Force {
     Salvaged,
     /// Nothing of a file: records are taken in and wait.
     Nothing,
+}
+
+/// Known to all who have a clone.
+#[derive(Clone, Default)]
+pub(super) struct SharedStanding(Arc<Mutex<Standing>>);
+
+impl SharedStanding {
+    pub(super) fn get(&self) -> MutexGuard<'_, Standing> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Force {
+    /// What the file said when it was last taken is in force, at least in part.
+    pub(super) fn is_file(&self) -> bool {
+        matches!(self, Self::File | Self::Partly | Self::Trial(_))
+    }
 }
 
 impl Standing {

@@ -19,7 +19,7 @@ use super::lower::{Lower, Told};
 use super::pace::PaceFile;
 use super::reload::Reloader;
 use super::report::{self, Report};
-use super::standing::{Force, Standing};
+use super::standing::{Force, SharedStanding, Standing};
 use super::storage::{self, in_folder};
 use super::upper::{Prepared, Upper};
 use super::{Agent, StartError, beside, centre, entrance, remember, serve_desk, until_ended};
@@ -48,7 +48,8 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let mut known_time = KnownTime::load(&choice.config.gateway.data_dir);
         let (time, carried) = (known_time.certificates(), Carried::default());
-        let far = Far { clock: &clock, time: &time, carried: &carried };
+        let standing = SharedStanding::default();
+        let far = Far { clock: &clock, time: &time, carried: &carried, standing: &standing };
         let mut ready = ways(&mut choice, &far)?;
         // Another agent is seen by its socket first: that message helps more than the lock's.
         let doors = doors(&mut choice, handed).await?;
@@ -88,13 +89,14 @@ fn lower(
     (queue, mut options, upstream): (Queue, drain::Options, Option<Arc<dyn Upstream>>),
     far: &Far<'_>,
 ) -> Arc<Lower> {
+    far.standing.get().clone_from(&choice.standing);
     options.no_upstream = reason(&choice.standing.force, &choice.standing.faults)
         .filter(|_| config.upstream.is_none());
     let (clock, source, fresh) = (far.clock.clone(), Arc::new(queue.clone()), options.fresh);
     let drain = Drain::spawn(options, source, upstream.clone(), entropy::seed(), clock.clone());
     let drain = Arc::new(drain);
     let files = OpenFiles::of_process(config.all_lanes().count());
-    let standing = choice.standing.clone();
+    let standing = far.standing.clone();
     let report = Report::new(config, standing, queue.clone(), drain.clone(), files.clone());
     let report = Arc::new(report);
     report.show(config, upstream);
