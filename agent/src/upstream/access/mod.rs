@@ -8,6 +8,7 @@ mod source;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use spillway_protocol::record::Topic;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -96,14 +97,19 @@ impl Access {
         self.inside.changes.subscribe()
     }
 
-    /// What `outcome` of a request with the key means, once those that may have come meanwhile are
-    /// known and the next one is in use.
-    pub(super) async fn judge(&self, grip: Option<&Grip>, outcome: Outcome) -> Outcome {
+    /// What `outcome` of a request for `topic` with the key means, once those that may have come meanwhile
+    /// are known and the next one is in use.
+    pub(super) async fn judge(
+        &self,
+        grip: Option<&Grip>,
+        topic: &Topic,
+        outcome: Outcome,
+    ) -> Outcome {
         let Some(grip) = grip else { return outcome };
         match outcome {
             Outcome::Misconfigured { code: "credentials", reason, .. } => {
                 self.inside.read_since(grip.taken_at).await;
-                match self.inside.refuse(grip, &reason) {
+                match self.inside.refuse(grip, topic, &reason) {
                     After::Other => Outcome::OtherKey { reason },
                     After::Refused(reason) => refused(reason),
                 }
@@ -117,7 +123,7 @@ impl Access {
                 }
             }
             Outcome::Delivered { .. } | Outcome::Rejected { .. } => {
-                self.inside.ring().taken(grip);
+                self.inside.ring().taken(grip, topic);
                 outcome
             }
             other => other,
@@ -142,11 +148,11 @@ impl Inside {
         *self.read_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refuse(&self, grip: &Grip, words: &str) -> After {
+    fn refuse(&self, grip: &Grip, topic: &Topic, words: &str) -> After {
         let now = Instant::now();
         let mut ring = self.ring();
         let before = ring.grip(now).map(|grip| grip.serial);
-        let verdict = ring.refuse(grip, words, now);
+        let verdict = ring.refuse(grip, topic, words, now);
         let after = ring.grip(now);
         if let (After::Other, Some(after)) = (&verdict, after)
             && before != Some(after.serial)
@@ -266,7 +272,7 @@ mod tests {
 
     async fn judged(access: &Access, code: &'static str) -> Outcome {
         let grip = access.key().await.unwrap();
-        access.judge(grip.as_ref(), misconfigured(code)).await
+        access.judge(grip.as_ref(), &Topic::parse("ward").unwrap(), misconfigured(code)).await
     }
 
     fn is_other(outcome: &Outcome) -> bool {

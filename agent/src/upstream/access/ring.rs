@@ -1,9 +1,11 @@
 //! Several access keys, of which one is in use: where RocketMQ refuses it, the next one is tried.
 //! Pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::record::Topic;
 use tokio::time::Instant;
 
 use super::Key;
@@ -11,6 +13,10 @@ use crate::config::Credentials;
 
 /// A key that was refused is tried again after this time, should another one be refused.
 const AGAIN: Duration = Duration::from_secs(60);
+/// What a topic was refused is forgotten after this time without another refusal.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+/// Refusals of topics remembered at most; beyond it the memory begins anew.
+const DENIALS: usize = 1000;
 
 /// The keys of one upstream.
 #[derive(Debug, Default)]
@@ -20,6 +26,9 @@ pub(super) struct Ring {
     serials: u64,
     /// Counts how often all were refused, or others came: refusals from before say nothing now.
     round: u64,
+    /// Whom which key was refused since a record of the topic was last taken, by the key's serial: some
+    /// brokers refuse one forbidden topic with the words they have for a wrong key.
+    denials: BTreeMap<(Topic, u64), Denial>,
     /// Why nothing is sent, from when all were refused until one is taken.
     refused: Option<String>,
     /// Why they could not be read the last time.
@@ -33,6 +42,8 @@ struct Slot {
     expires_at: Option<Instant>,
     renew_at: Option<Instant>,
     refusal: Option<Refusal>,
+    /// When the last request left that RocketMQ took with it.
+    good_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -40,6 +51,15 @@ struct Refusal {
     at: Instant,
     round: u64,
     words: String,
+    by: Topic,
+    /// It was tried once more after that.
+    firm: bool,
+}
+
+#[derive(Debug)]
+struct Denial {
+    first: Instant,
+    last: Instant,
 }
 
 /// A key as it is used for one request.
@@ -108,22 +128,23 @@ impl Ring {
         let mut fresh = false;
         for key in keys {
             let known = old.iter().position(|slot| *slot.credentials == key.credentials);
-            let (serial, refusal) = match known.map(|at| old.swap_remove(at)) {
-                Some(slot) => (slot.serial, slot.refusal),
+            let (serial, refusal, good_at) = match known.map(|at| old.swap_remove(at)) {
+                Some(slot) => (slot.serial, slot.refusal, slot.good_at),
                 None => {
                     fresh = true;
                     self.serials += 1;
-                    (self.serials, None)
+                    (self.serials, None, None)
                 }
             };
             let credentials = Arc::new(key.credentials);
             let after = |time: Option<Duration>| time.map(|time| now + time);
             let (expires_at, renew_at) = (after(key.lasts), after(key.renew_in));
-            self.slots.push(Slot { credentials, serial, expires_at, renew_at, refusal });
+            self.slots.push(Slot { credentials, serial, expires_at, renew_at, refusal, good_at });
         }
         if fresh {
             self.round += 1;
             self.refused = None;
+            self.denials.clear();
         }
         let same = self.slots.iter().position(|slot| Some(slot.serial) == in_use);
         let untried = || self.slots.iter().position(|slot| slot.refusal.is_none());
@@ -143,44 +164,81 @@ impl Ring {
         self.current = at.unwrap_or(self.current);
     }
 
-    /// RocketMQ took the key.
-    pub(super) fn taken(&mut self, grip: &Grip) {
+    /// RocketMQ took the key for `topic`.
+    pub(super) fn taken(&mut self, grip: &Grip, topic: &Topic) {
+        if !self.denials.is_empty() {
+            self.denials.retain(|(of, _), _| of != topic);
+        }
         let Some(at) = self.slots.iter().position(|slot| slot.serial == grip.serial) else {
             return;
         };
-        self.slots[at].refusal = None;
+        let slot = &mut self.slots[at];
+        slot.refusal = None;
+        slot.good_at = slot.good_at.max(Some(grip.taken_at));
         if self.refused.take().is_some() {
             self.current = at;
         }
     }
 
-    /// RocketMQ refused the key, in these words.
-    pub(super) fn refuse(&mut self, grip: &Grip, words: &str, now: Instant) -> After {
+    /// RocketMQ refused the key for `topic`, in these words.
+    pub(super) fn refuse(
+        &mut self,
+        grip: &Grip,
+        topic: &Topic,
+        words: &str,
+        now: Instant,
+    ) -> After {
         let Some(at) = self.slots.iter().position(|slot| slot.serial == grip.serial) else {
             return After::Other;
         };
+        let first = self.denied(topic, grip.serial, now);
+        let slot = &mut self.slots[at];
+        if slot.good_at > Some(first) {
+            // Others were let in with it meanwhile: it is the topic's trouble, and theirs the key.
+            return After::Refused(format!("{words} (access key {})", slot.credentials.id));
+        }
         if grip.round != self.round {
             let refused = self.refused.clone();
             return refused.map_or(After::Other, After::Refused);
         }
-        let words = words.to_owned();
-        self.slots[at].refusal = Some(Refusal { at: now, round: self.round, words });
+        let before = slot.refusal.take().filter(|before| before.round == self.round);
+        let firm = before.is_some_and(|before| before.firm || grip.taken_at > before.at);
+        let (words, by) = (words.to_owned(), topic.clone());
+        slot.refusal = Some(Refusal { at: now, round: self.round, words, by, firm });
         let next = (0..self.slots.len()).map(|step| (self.current + step) % self.slots.len());
-        let next = next.into_iter().find(|other| !self.is_refused(*other, now));
+        let next = next.into_iter().find(|other| !self.is_refused(*other, topic, now));
         if let Some(next) = next {
             self.current = next;
             return After::Other;
         }
-        self.current = (at + 1) % self.slots.len();
+        let good = (0..self.slots.len()).filter(|slot| self.slots[*slot].good_at.is_some());
+        let last = good.max_by_key(|slot| self.slots[*slot].good_at);
+        self.current = last.unwrap_or((at + 1) % self.slots.len());
         self.round += 1;
         let reason = self.reason();
         self.refused = Some(reason.clone());
         After::Refused(reason)
     }
 
-    fn is_refused(&self, slot: usize, now: Instant) -> bool {
-        let refusal = self.slots[slot].refusal.as_ref();
-        refusal.is_some_and(|refusal| refusal.round == self.round && now < refusal.at + AGAIN)
+    /// When the key was refused first for `topic`, of which a record is refused now.
+    fn denied(&mut self, topic: &Topic, serial: u64, now: Instant) -> Instant {
+        if self.denials.len() >= DENIALS {
+            self.denials.clear();
+        }
+        let denial = self.denials.entry((topic.clone(), serial));
+        let denial = denial.or_insert(Denial { first: now, last: now });
+        if now > denial.last + FORGOTTEN {
+            denial.first = now;
+        }
+        denial.last = now;
+        denial.first
+    }
+
+    /// What was good, and was refused once for another topic, is worth another try.
+    fn is_refused(&self, slot: usize, topic: &Topic, now: Instant) -> bool {
+        let Slot { refusal: Some(refusal), good_at, .. } = &self.slots[slot] else { return false };
+        let valid = refusal.round == self.round && now < refusal.at + AGAIN;
+        valid && (refusal.firm || refusal.by == *topic || good_at.is_none())
     }
 
     /// Which were refused, and with which words.
@@ -240,6 +298,10 @@ mod tests {
         (ring, now)
     }
 
+    fn topic() -> Topic {
+        Topic::parse("ward").unwrap()
+    }
+
     fn in_use(ring: &Ring, now: Instant) -> String {
         ring.grip(now).unwrap().credentials.id.clone()
     }
@@ -248,11 +310,11 @@ mod tests {
     fn the_next_one_is_tried_and_stays_in_use() {
         let (mut ring, now) = ring(&["a", "b"]);
         let first = ring.grip(now).unwrap();
-        assert_eq!(ring.refuse(&first, "no", now), After::Other);
+        assert_eq!(ring.refuse(&first, &topic(), "no", now), After::Other);
         // What left with the first one before is refused later.
-        assert_eq!(ring.refuse(&first, "no", now), After::Other);
+        assert_eq!(ring.refuse(&first, &topic(), "no", now), After::Other);
         assert_eq!(in_use(&ring, now), "b");
-        ring.taken(&ring.grip(now).unwrap());
+        ring.taken(&ring.grip(now).unwrap(), &topic());
         let view = ring.view(now);
         assert_eq!((view.in_use, view.of, view.refused), (Some(2), 2, vec![1]));
     }
@@ -262,25 +324,27 @@ mod tests {
         let (mut ring, now) = ring(&["a", "b"]);
         for round in 0..3 {
             let first = ring.grip(now).unwrap();
-            assert_eq!(ring.refuse(&first, "no", now), After::Other);
+            assert_eq!(ring.refuse(&first, &topic(), "no", now), After::Other);
             let second = ring.grip(now).unwrap();
             assert_ne!(first.serial, second.serial, "{round}");
-            let After::Refused(reason) = ring.refuse(&second, "nor this", now) else { panic!() };
+            let After::Refused(reason) = ring.refuse(&second, &topic(), "nor this", now) else {
+                panic!()
+            };
             assert!(reason.contains("1 (a): ") && reason.contains("2 (b): "), "{reason}");
             // An answer from before says nothing new.
-            assert_eq!(ring.refuse(&first, "no", now), After::Refused(reason));
+            assert_eq!(ring.refuse(&first, &topic(), "no", now), After::Refused(reason));
             assert_eq!(ring.view(now).in_use, None);
         }
-        ring.taken(&ring.grip(now).unwrap());
+        ring.taken(&ring.grip(now).unwrap(), &topic());
         assert!(ring.view(now).in_use.is_some());
     }
 
     #[test]
     fn one_that_was_refused_long_ago_is_tried_before_all_are_given_up() {
         let (mut ring, now) = ring(&["a", "b"]);
-        ring.refuse(&ring.grip(now).unwrap(), "no", now);
+        ring.refuse(&ring.grip(now).unwrap(), &topic(), "no", now);
         let later = now + AGAIN;
-        assert_eq!(ring.refuse(&ring.grip(later).unwrap(), "no", later), After::Other);
+        assert_eq!(ring.refuse(&ring.grip(later).unwrap(), &topic(), "no", later), After::Other);
         assert_eq!(in_use(&ring, later), "a");
     }
 
@@ -288,13 +352,13 @@ mod tests {
     fn others_take_the_place_of_those_that_are_gone_and_the_one_in_use_stays() {
         let (mut ring, now) = ring(&["a", "b"]);
         let old = ring.grip(now).unwrap();
-        ring.refuse(&old, "no", now);
+        ring.refuse(&old, &topic(), "no", now);
         assert!(ring.replace(vec![key("c"), key("b")], now));
         assert_eq!(in_use(&ring, now), "b");
-        assert_eq!(ring.refuse(&old, "no", now), After::Other);
+        assert_eq!(ring.refuse(&old, &topic(), "no", now), After::Other);
         assert!(!ring.replace(vec![key("c"), key("b")], now));
         let b = ring.grip(now).unwrap();
-        assert_eq!(ring.refuse(&b, "no", now), After::Other);
+        assert_eq!(ring.refuse(&b, &topic(), "no", now), After::Other);
         assert_eq!(in_use(&ring, now), "c");
     }
 
@@ -302,10 +366,60 @@ mod tests {
     fn of_a_single_key_the_words_are_told_and_why_it_was_not_read_again() {
         let (mut ring, now) = ring(&["a"]);
         ring.unread("the file is gone".to_owned());
-        let refused = ring.refuse(&ring.grip(now).unwrap(), "403 no", now);
+        let refused = ring.refuse(&ring.grip(now).unwrap(), &topic(), "403 no", now);
         let expected = "403 no (access key a); the file is gone".to_owned();
         assert_eq!(refused, After::Refused(expected));
         assert!(ring.replace(vec![key("b")], now));
         assert_eq!((ring.view(now).fault, ring.view(now).in_use), (None, Some(1)));
+    }
+    #[test]
+    fn a_forbidden_topic_takes_the_good_key_from_nobody() {
+        let (mut ring, start) = ring(&["good", "revoked"]);
+        let (fine, forbidden) = (topic(), Topic::parse("forbidden").unwrap());
+        ring.taken(&ring.grip(start).unwrap(), &fine);
+        let at = |s: u64| start + Duration::from_secs(s);
+        assert_eq!(ring.refuse(&ring.grip(at(1)).unwrap(), &forbidden, "no", at(1)), After::Other);
+        assert_eq!(in_use(&ring, at(1)), "revoked");
+        // It is the other topic's that comes with the next key: the first one is good for it.
+        assert_eq!(ring.refuse(&ring.grip(at(2)).unwrap(), &fine, "no", at(2)), After::Other);
+        assert_eq!(in_use(&ring, at(2)), "good");
+        ring.taken(&ring.grip(at(3)).unwrap(), &fine);
+        for minute in 1..5 {
+            let now = at(60 * minute);
+            let refused = ring.refuse(&ring.grip(now).unwrap(), &forbidden, "no", now);
+            assert_eq!(refused, After::Refused("no (access key good)".into()));
+            let view = ring.view(now);
+            assert_eq!((view.in_use, in_use(&ring, now)), (Some(1), "good".into()));
+            ring.taken(&ring.grip(now).unwrap(), &fine);
+        }
+    }
+
+    #[test]
+    fn the_key_that_was_good_last_is_tried_first_where_all_were_refused() {
+        let (mut ring, start) = ring(&["a", "b", "c"]);
+        let b = ring.all(start)[1].clone();
+        ring.taken(&b, &topic());
+        let now = start + Duration::from_secs(1);
+        for _ in 0..2 {
+            assert_eq!(ring.refuse(&ring.grip(now).unwrap(), &topic(), "no", now), After::Other);
+        }
+        let last = ring.refuse(&ring.grip(now).unwrap(), &topic(), "no", now);
+        assert!(matches!(last, After::Refused(_)));
+        assert_eq!(in_use(&ring, now), "b");
+    }
+
+    #[test]
+    fn topics_that_are_all_refused_do_not_hand_the_keys_to_and_fro() {
+        let (mut ring, start) = ring(&["a", "b"]);
+        ring.all(start).iter().for_each(|grip| ring.taken(grip, &topic()));
+        let topics = [topic(), Topic::parse("other").unwrap()];
+        let mut now = start;
+        let refused = (0..6).position(|nth| {
+            now += Duration::from_secs(1);
+            let grip = ring.grip(now).unwrap();
+            ring.refuse(&grip, &topics[nth % 2], "no", now) != After::Other
+        });
+        assert_eq!(refused, Some(3));
+        assert_eq!(ring.view(now).in_use, None);
     }
 }

@@ -209,7 +209,10 @@ impl Upstream for GrpcUpstream {
             };
             self.pool.begin_by(key.as_ref()).await;
             let outcome = self.deliver(key.as_ref(), messages).await;
-            access.judge(key.as_ref(), outcome).await
+            match messages.first() {
+                Some(first) => access.judge(key.as_ref(), &first.topic, outcome).await,
+                None => outcome,
+            }
         }
         .boxed()
     }

@@ -175,7 +175,7 @@ impl HttpUpstream {
             }
             Err(outcome) => outcome,
         };
-        self.access.judge(Some(&key), outcome).await
+        self.access.judge(Some(&key), &message.topic, outcome).await
     }
 
     /// One request and its answer, signed again once if its date was refused.
