@@ -21,6 +21,11 @@ pub(super) fn read(
 ) -> AccessKeys {
     one_form(section);
     let command = section.parsed("credential_command", COMMAND, command);
+    if command.iter().flatten().skip(1).any(|word| announces(word)) {
+        let message = "has an argument that speaks of a secret: arguments are seen by everybody on this \
+                       machine and kept in the data folder; let the program read secrets from a file";
+        section.warn("credential_command", message);
+    }
     if command.is_some() || has(section, "credential_command") {
         return AccessKeys { command, ..AccessKeys::default() };
     }
@@ -115,6 +120,11 @@ fn command(value: &Value) -> Result<Vec<String>, String> {
         }
         Some(program) => runnable(program).map(|()| words),
     }
+}
+
+fn announces(word: &str) -> bool {
+    let word = word.to_ascii_lowercase();
+    ["secret", "password", "token"].iter().any(|telling| word.contains(telling))
 }
 
 fn runnable(program: &Path) -> Result<(), String> {

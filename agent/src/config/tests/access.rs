@@ -97,3 +97,13 @@ fn a_program_is_there_by_its_whole_path_and_its_words_are_a_list() {
         assert!(found.len() == 1 && found[0].contains(problem), "{command}: {found:#?}");
     }
 }
+
+#[test]
+fn an_argument_that_speaks_of_a_secret_is_warned_of() {
+    let warned = |words: &str| {
+        let (_, warnings) = setup(&format!("credential_command = {words}")).load().unwrap();
+        warnings.iter().any(|warning| warning.to_string().contains("an argument that speaks of"))
+    };
+    assert!(warned("[\"/bin/sh\", \"--client-secret\", \"s3\"]"));
+    assert!(!warned("[\"/bin/sh\", \"--role\", \"gateway\"]"));
+}
