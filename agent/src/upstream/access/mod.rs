@@ -212,26 +212,40 @@ impl Inside {
     }
 }
 
-/// The doctor's lines on keys that were tried: whether each was refused, and the answer's words.
-pub(super) fn findings(access: &Access, tried: Vec<(Grip, bool, String)>) -> Vec<Finding> {
-    let passed = tried.iter().position(|(_, refused, _)| !refused);
+/// What became of a key that was tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Trial {
+    Accepted,
+    /// In the server's words.
+    Refused(String),
+    /// Nobody said anything of it; why.
+    Unknown(String),
+}
+
+/// The doctor's lines on keys that were tried.
+pub(super) fn findings(access: &Access, tried: Vec<(Grip, Trial)>) -> Vec<Finding> {
     if tried.len() < 2 {
         return Vec::new();
     }
+    let passed = tried.iter().find(|(_, trial)| *trial == Trial::Accepted);
     // What is looked at besides is asked with one that is good.
-    if let Some(passed) = passed {
-        access.inside.ring().choose(&tried[passed].0);
+    if let Some((passed, _)) = passed {
+        access.inside.ring().choose(passed);
     }
-    let finding = |(n, (key, refused, words)): (usize, (Grip, bool, String))| {
+    let passed = passed.is_some();
+    let all_refused = tried.iter().all(|(_, trial)| matches!(trial, Trial::Refused(_)));
+    let finding = |(n, (key, trial)): (usize, (Grip, Trial))| {
         let subject = format!("access key {n} ({})", key.credentials.id);
-        match (refused, passed) {
-            (false, _) => Finding { subject, verdict: Verdict::Good, detail: "accepted".into() },
-            (true, Some(_)) => {
-                let detail = format!("refused: {words}; another one is used");
-                Finding { subject, verdict: Verdict::Note, detail }
+        let (verdict, detail) = match trial {
+            Trial::Accepted => (Verdict::Good, "accepted".to_owned()),
+            Trial::Refused(words) if all_refused => (Verdict::Bad, words),
+            Trial::Refused(words) if passed => {
+                (Verdict::Note, format!("refused: {words}; another one is used"))
             }
-            (true, None) => Finding { subject, verdict: Verdict::Bad, detail: words },
-        }
+            Trial::Refused(words) => (Verdict::Note, format!("refused: {words}")),
+            Trial::Unknown(words) => (Verdict::Note, format!("not tried: {words}")),
+        };
+        Finding { subject, verdict, detail }
     };
     (1..).zip(tried).map(finding).collect()
 }
@@ -323,5 +337,25 @@ mod tests {
         let Err(Outcome::Misconfigured { reason, .. }) = access.key().await else { panic!() };
         assert_eq!(reason, "broken");
         assert_eq!(access.key().await.unwrap().unwrap().credentials.id, "sts");
+    }
+    #[tokio::test]
+    async fn a_key_that_nobody_judged_is_neither_accepted_nor_chosen() {
+        let keys = ["first", "second"].map(|id| credentials(id, "secret")).to_vec();
+        let access = Access::new(&AccessKeys { keys, ..AccessKeys::default() });
+        let said = |trials: [Trial; 2]| {
+            let found = findings(&access, access.all().into_iter().zip(trials).collect());
+            found.into_iter().map(|found| (found.verdict, found.detail)).collect::<Vec<_>>()
+        };
+        let in_use = || access.current().unwrap().credentials.id.clone();
+        let (unknown, refused) = (Trial::Unknown("no way".into()), Trial::Refused("403".into()));
+        let note = |text: &str| (Verdict::Note, text.to_owned());
+        let found = said([unknown.clone(), unknown.clone()]);
+        assert_eq!(found, [note("not tried: no way"), note("not tried: no way")]);
+        assert_eq!(said([refused.clone(), unknown.clone()])[0], note("refused: 403"));
+        assert_eq!(said([refused.clone(), refused])[1], (Verdict::Bad, "403".into()));
+        assert_eq!(in_use(), "first");
+        let found = said([unknown, Trial::Accepted]);
+        assert_eq!(found[1], (Verdict::Good, "accepted".to_owned()));
+        assert_eq!(in_use(), "second");
     }
 }

@@ -241,8 +241,7 @@ impl Upstream for GrpcUpstream {
             for key in access.all() {
                 self.pool.begin_by(Some(&key)).await;
                 let answer = self.ask_route(Some(&key), topic.as_str()).await;
-                let (refused, words) = route::of_key(answer);
-                asked.push((key, refused, words));
+                asked.push((key, route::of_key(answer)));
             }
             access::findings(access, asked)
         }

@@ -5,6 +5,7 @@ use spillway_protocol::rocketmq::grpc::code::{Meaning, meaning};
 use spillway_protocol::rocketmq::grpc::{request, v2};
 
 use super::answer;
+use crate::upstream::access::Trial;
 use crate::upstream::{Finding, Verdict};
 
 /// Permissions of the interface that allow writing: WRITE and READ_WRITE.
@@ -23,14 +24,21 @@ pub(super) fn finding(
     Finding { subject: format!("topic {topic}"), verdict, detail }
 }
 
-/// Whether the key that asked was refused, and the server's words.
-pub(super) fn of_key(answer: Result<v2::QueryRouteResponse, String>) -> (bool, String) {
+/// What became of the key that asked.
+pub(super) fn of_key(answer: Result<v2::QueryRouteResponse, String>) -> Trial {
     let status = match answer {
-        Err(reason) => return (reason.contains("Unauthenticated"), reason),
+        Err(reason) if reason.contains("Unauthenticated") => return Trial::Refused(reason),
+        Err(reason) => return Trial::Unknown(reason),
         Ok(response) => response.status.unwrap_or_default(),
     };
-    let refused = meaning(status.code, &status.message) == Meaning::Credentials;
-    (refused, format!("{}: {}", status.code, answer::brief(&status.message)))
+    let said = format!("{}: {}", status.code, answer::brief(&status.message));
+    match meaning(status.code, &status.message) {
+        Meaning::Credentials => Trial::Refused(said),
+        Meaning::Busy | Meaning::Uncertain | Meaning::Stranger | Meaning::Refused => {
+            Trial::Unknown(said)
+        }
+        _ => Trial::Accepted,
+    }
 }
 
 fn judge(ordered: bool, response: &v2::QueryRouteResponse) -> (Verdict, String) {

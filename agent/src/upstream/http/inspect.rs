@@ -12,6 +12,7 @@ use spillway_protocol::rocketmq::http::{ack, resource};
 use super::answer::Answer;
 use super::{CONNECT_DEADLINE, Exchanged, Grip, HttpUpstream};
 use crate::upstream::Upstream as _;
+use crate::upstream::access::Trial;
 use crate::upstream::{Finding, Outcome, Verdict, access};
 
 /// Group named in the question; it need not exist.
@@ -60,10 +61,14 @@ async fn connection(upstream: &HttpUpstream) -> Finding {
 pub(super) async fn keys(upstream: &HttpUpstream, topic: &Topic) -> Vec<Finding> {
     let mut findings = Vec::new();
     for key in upstream.access.all() {
-        let asked = ask(upstream, &key, topic).await;
-        let refused = matches!(&asked, Ok(answer) if signature(answer).verdict == Verdict::Bad);
-        let words = asked.map_or_else(|reason| reason, |answer| signature(&answer).detail);
-        findings.push((key, refused, words));
+        let trial = match ask(upstream, &key, topic).await.map(|answer| signature(&answer)) {
+            Ok(Finding { verdict: Verdict::Good, .. }) => Trial::Accepted,
+            Ok(Finding { verdict: Verdict::Bad, detail, .. }) => Trial::Refused(detail),
+            Ok(Finding { verdict: Verdict::Note, detail, .. }) | Err(detail) => {
+                Trial::Unknown(detail)
+            }
+        };
+        findings.push((key, trial));
     }
     access::findings(&upstream.access, findings)
 }
