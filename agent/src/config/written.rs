@@ -14,7 +14,7 @@ pub const HIDDEN: &str = "(hidden)";
 
 /// Texts that say nothing that nobody may know: settings by their path, without places in lists.
 /// What is new is hidden until somebody has thought about it.
-const SHOWN: [&str; 36] = [
+const SHOWN: [&str; 38] = [
     "client.lanes",
     "client.name",
     "control.ca",
@@ -36,6 +36,7 @@ const SHOWN: [&str; 36] = [
     "listen.admin.address",
     "listen.admin.hosts",
     "listen.control",
+    "listen.http.address",
     "listen.mode",
     "listen.mq_http.address",
     "listen.socket",
@@ -47,6 +48,7 @@ const SHOWN: [&str; 36] = [
     "route.tag",
     "route.topic",
     "upstream.instance_id",
+    "upstream.namespace",
     "upstream.tls.ca",
     "upstream.tls.certificate",
     "upstream.tls.server_name",
@@ -154,7 +156,7 @@ impl Reader<'_> {
         let harmless = !tells(path) && (number || measure || share || word);
         match harmless || SHOWN.contains(&path) {
             true => format!("{text:?}"),
-            false if tells(path) || text.chars().count() >= WORD => self.hide(text),
+            false if is_secret(path) || text.chars().count() >= WORD => self.hide(text),
             false => HIDDEN.to_owned(),
         }
     }
@@ -189,6 +191,11 @@ impl Reader<'_> {
             self.written.hidden.push(text.to_owned());
         }
     }
+}
+
+/// The words of a program's command line are ordinary ones.
+fn is_secret(path: &str) -> bool {
+    tells(path) && path != "upstream.credential_command"
 }
 
 fn tells(path: &str) -> bool {
@@ -260,6 +267,20 @@ mod tests {
         ];
         assert_eq!(lines, shown);
         assert_eq!(hidden, ["of env", "from variable"]);
+    }
+
+    #[test]
+    fn ordinary_words_of_a_command_are_hidden_where_they_stand_and_not_everywhere() {
+        let text = "[listen.http]\naddress = '127.0.0.1:80'\n[upstream]\nnamespace = 'MQ_1'\n\
+                    credential_command = ['/bin/sts', 'name', '--for=ward-gateway', 'pw']\n";
+        let (lines, hidden) = read(text, &[]);
+        assert_eq!(lines[0], "listen.http.address = \"127.0.0.1:80\" s.toml:2");
+        assert_eq!(lines[1], "upstream.namespace = \"MQ_1\" s.toml:4");
+        assert!(lines[2..].iter().all(|line| line.contains(" = (hidden) ")), "{lines:?}");
+        assert_eq!(
+            (lines.len(), hidden.as_slice()),
+            (6, &["/bin/sts", "--for=ward-gateway"].map(String::from)[..])
+        );
     }
 
     #[test]
