@@ -264,6 +264,18 @@ impl Breaker {
         self.hold(code, reason.to_owned(), false, issued, now);
     }
 
+    /// There are other access keys than before: what is held for the key is asked for at once. True if
+    /// it is.
+    pub fn rekeyed(&mut self, now: Instant) -> bool {
+        let Some(held) = self.held.as_mut() else { return false };
+        let by_key = matches!(held.code, "credentials" | "permission");
+        if by_key {
+            held.fresh_due = held.fresh_due.min(now);
+            held.suspect_due = held.suspect_due.min(now);
+        }
+        by_key
+    }
+
     /// What became of the record at `position` is unknown, though the link is up.
     pub fn unknown(&mut self, position: u64, reason: &str, issued: u64, now: Instant) -> Verdict {
         let full = self.suspects.len() >= SUSPECTS;

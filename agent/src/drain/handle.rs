@@ -210,10 +210,11 @@ impl DrainHandle {
         shared.poke.notify_one();
     }
 
-    /// There are other access keys than before: a link that is held for them is asked at once.
+    /// There are other access keys than before: a link or a topic that is held for them is asked at
+    /// once.
     pub fn rekeyed(&self) {
         let shared = self.shared();
-        shared.state().link.rekeyed(Instant::now());
+        shared.state().rekeyed(Instant::now());
         shared.poke.notify_one();
     }
 

@@ -348,6 +348,15 @@ impl State {
         accepted
     }
 
+    /// There are other access keys than before.
+    pub(super) fn rekeyed(&mut self, now: Instant) {
+        self.link.rekeyed(now);
+        for lane in &mut self.lanes {
+            let held = lane.breakers.values_mut().map(|breaker| breaker.rekeyed(now));
+            lane.hastened |= held.fold(false, |any, one| any | one);
+        }
+    }
+
     /// What waits no longer though it was not delivered, such as what rules of `degrade` dropped,
     /// holds nothing and is remembered no longer.
     pub(super) fn forget_dropped(&mut self, waits: impl Fn(&LaneName, u64) -> bool, now: Instant) {

@@ -105,6 +105,35 @@ async fn a_held_link_stays_held_while_each_key_is_tried_and_other_keys_are_asked
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_topic_that_is_held_for_the_key_is_asked_at_once_with_another_one() {
+    for code in ["permission", "credentials"] {
+        let options = options(vec![lane("a", Order::None), lane("b", Order::None)]);
+        let queue = queue(&options);
+        let good = Arc::new(AtomicBool::new(false));
+        let known = good.clone();
+        let upstream = FakeUpstream::new(move |message, _| {
+            match message.topic.as_str() == "topic-b" || known.load(Relaxed) {
+                true => (MS * 2, delivered()),
+                false => (MS * 2, wrong(Scope::Topic, code)),
+            }
+        });
+        let handle = spawn(options, &queue, &upstream);
+        queue.fill(0, 10);
+        let held = || handle.status().lanes.iter().any(|lane| lane.hold.is_some());
+        while !held() {
+            sleep(MS).await;
+        }
+        // The probe that comes at once is over.
+        sleep(SECOND).await;
+        good.store(true, Relaxed);
+        handle.rekeyed();
+        sleep(SECOND).await;
+        assert!(!held(), "{code}");
+        drained(&queue, SECOND * 60).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn five_thousand_records_for_a_topic_of_another_type_are_held_not_thrown_away() {
     for order in [Order::None, Order::Key, Order::Lane] {
         let mut options = options(vec![lane("a", order), lane("b", Order::None)]);
