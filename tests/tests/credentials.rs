@@ -192,6 +192,24 @@ async fn a_secret_that_is_another_one_is_read_from_its_file_before_anything_is_h
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_leads_elsewhere_and_was_not_taken_brings_no_key() {
+    let keys = "access_key_id = \"test-key\"\n\
+                access_key_secret = { file = \"FOLDER/secret\" }\n";
+    let mut case = Case::new(keys, &[("secret", SECRET)]).await;
+    case.gateway.start_ready().await;
+    case.hand_over("before", 50).await;
+    case.gateway.until_delivered(ROUND).await;
+    case.gateway.configure(&format!(
+        "[upstream]\nendpoint = \"http://127.0.0.1:1\"\naccess_key_id = \"elsewhere\"\n\
+         access_key_secret = \"its-secret\"\n{REST}"
+    ));
+    case.write("secret", "second-secret");
+    case.broker.keys().grant(KEY, "second-secret");
+    case.hand_over("after", 50).await;
+    case.check_unheld().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn where_all_are_refused_it_is_held_with_their_ids_until_a_file_is_put_right() {
     let mut case = Case::of_two(("no-key", "wrong-1"), (KEY, "wrong-2")).await;
     let both = case.gateway.command("check --connect").await;
