@@ -225,6 +225,50 @@ async fn a_configuration_on_trial_falls_back_is_kept_by_a_delivery_or_by_an_oper
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_trial_outlives_a_kill_and_a_former_that_cannot_come_back_is_tried_again() {
+    let broker = HttpBroker::start().await;
+    let nowhere = HttpBroker::upstream_by(&format!("http://127.0.0.1:{}", port::free()));
+    let address = format!("127.0.0.1:{}", port::free());
+    let admin = format!("[listen.admin]\naddress = \"{address}\"\n");
+    let good = [&broker.upstream(), SWIFT, &lane_of("main", ""), &admin].concat();
+    let bad = [&nowhere, SWIFT, &lane_of("main", "")].concat();
+    let mut gateway = Gateway::new(&good);
+    gateway.start_ready().await;
+    let ledger = Ledger::default();
+    // Killed within its time it goes on, and is not taken for one that was kept.
+    gateway.configure(&bad);
+    assert_eq!(gateway.reload("--confirm 10m").await.0, 0);
+    gateway.kill();
+    let status = gateway.start_ready().await;
+    assert!(status.configuration.trial_left_s.is_some(), "{:?}", status.configuration);
+    // Somebody else has taken the former's address when the time is over.
+    let taken = std::net::TcpListener::bind(&address).unwrap();
+    assert_eq!(gateway.reload("--confirm 1s").await.0, 0);
+    hand_over(&gateway.socket(), &ledger, "main", drafts("m", 0..5)).await;
+    let stuck = |text: &str| text.starts_with("on trial: ") && text.contains("cannot come back");
+    gateway.until("the former is missed", |status| stuck(&status.configuration.state)).await;
+    drop(taken);
+    let back = |text: &str| text.starts_with("not kept in time, the former is in force");
+    gateway.until("the former is back", |status| back(&status.configuration.state)).await;
+    gateway.until_delivered(Duration::from_secs(60)).await;
+    // Killed while it could not come back, it comes with the next start.
+    assert_eq!(gateway.reload("").await.0, 0);
+    gateway.configure(&good);
+    assert_eq!(gateway.reload("").await.0, 0);
+    gateway.configure(&bad);
+    assert_eq!(gateway.reload("--confirm 1s").await.0, 0);
+    let taken = std::net::TcpListener::bind(&address).unwrap();
+    gateway.until("the former is missed", |status| stuck(&status.configuration.state)).await;
+    gateway.kill();
+    drop(taken);
+    let status = gateway.start_ready().await;
+    assert!(back(&status.configuration.state), "{:?}", status.configuration);
+    hand_over(&gateway.socket(), &ledger, "main", drafts("n", 0..5)).await;
+    gateway.until_delivered(Duration::from_secs(60)).await;
+    check(&ledger, &broker.arrivals(&["main"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_is_gone_is_sent_as_it_was_and_takes_nothing_over_a_restart_too() {
     let mut broker = HttpBroker::start().await;
     let endpoint = broker.upstream();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::{AcceptedFile, Stored, Trial};
@@ -41,6 +42,8 @@ pub(super) struct OnTrial {
     /// Ends who watches it.
     pub(super) over: CancellationToken,
     pub(super) mark: Trial,
+    /// The former could not come back: when that is tried next.
+    pub(super) again_at: Option<Instant>,
 }
 
 impl Core {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::Trial;
-use super::change::needs_restart;
+use super::change::{TakeError, needs_restart};
 use super::core::{Core, OnTrial};
 use super::standing::{Force, Standing};
 use crate::config::{self, Config, ConfigError, Kept, Loaded, Surroundings, differences};
@@ -21,6 +21,8 @@ use crate::service::Manager;
 
 /// How often it is looked whether a configuration on trial has proved itself.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Pause before a former configuration that could not come back is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// Longest trial.
 const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -191,7 +193,7 @@ impl Core {
     pub(super) fn begin_trial(&mut self, before: (Config, Kept), mark: Trial) {
         let delivered_before = self.lower.delivered();
         let over = CancellationToken::new();
-        self.trial = Some(OnTrial { before, delivered_before, over, mark });
+        self.trial = Some(OnTrial { before, delivered_before, over, mark, again_at: None });
     }
 
     fn end_trial(&mut self) -> Option<OnTrial> {
@@ -210,7 +212,7 @@ impl Core {
             Force::Trial(until) => until,
             _ => return,
         };
-        if Instant::now() >= until {
+        if Instant::now() >= trial.again_at.unwrap_or(until) {
             self.fall_back().await;
         }
     }
@@ -221,31 +223,47 @@ impl Core {
                 "nothing is on trial; spillway reload --confirm TIME tries a configuration";
             return Err(Refusal::new(Code::NotFound, message));
         }
-        self.lower.report.standing().force = Force::File;
+        {
+            let mut standing = self.lower.report.standing();
+            standing.force = Force::File;
+            standing.faults.clear();
+        }
         self.save(None).await;
         tracing::info!("the configuration on trial is {why}");
         let needs_restart = self.lower.report.standing().needs_restart.clone();
         Ok(Reloaded { taken: true, needs_restart, retired: self.retired(), ..Reloaded::default() })
     }
 
+    /// The trial is over only once the former is in force: until then a start falls back too.
     async fn fall_back(&mut self) {
-        let Some(trial) = self.end_trial() else { return };
+        let Some(trial) = &self.trial else { return };
         tracing::error!(
             "nothing was delivered in time and the configuration not kept: the former comes back"
         );
-        let (config, kept) = trial.before;
+        let (config, kept) = trial.before.clone();
         let former = self.fitted(config);
-        let taken = self.take(former, &kept).await;
-        let mut standing = Standing::of(&self.file, Force::FellBack, Vec::new());
-        if let Err(error) = &taken {
-            tracing::error!(%error, "the former configuration cannot come back");
-            standing.force = Force::File;
-            standing.faults.push(error.to_string());
-        } else {
-            self.kept = kept;
+        let fell_back = Standing::of(&self.file, Force::FellBack, Vec::new());
+        let standing = self.replace_standing(fell_back);
+        if let Err(error) = self.take(former, &kept).await {
+            self.replace_standing(standing);
+            self.fall_back_later(&error);
+            return;
         }
-        self.replace_standing(standing);
-        self.save(taken.is_ok().then_some(trial.mark.fingerprint)).await;
+        let refused = self.end_trial().map(|trial| trial.mark.fingerprint);
+        self.kept = kept;
+        self.save(refused).await;
+    }
+
+    fn fall_back_later(&mut self, error: &TakeError) {
+        if matches!(error, TakeError::Stopping) {
+            return;
+        }
+        tracing::error!(%error, "the former configuration cannot come back yet; it is tried again");
+        let fault = format!("the former cannot come back yet: {error}");
+        self.lower.report.standing().faults = vec![fault];
+        if let Some(trial) = &mut self.trial {
+            trial.again_at = Some(Instant::now() + AGAIN_AFTER);
+        }
     }
 }
 
