@@ -46,8 +46,17 @@ pub(super) enum TakeError {
     Admin(#[from] admin::BindError),
     #[error(transparent)]
     Queue(ChangeError),
+    #[error("the change of the queue ended halfway; the agent is started again")]
+    Halfway,
     #[error("the agent stops")]
     Stopping,
+}
+
+impl TakeError {
+    /// What was in force goes on in this process.
+    pub(super) fn leaves_all(&self) -> bool {
+        !matches!(self, Self::Queue(ChangeError::Lost(_)) | Self::Halfway | Self::Stopping)
+    }
 }
 
 impl Plan {
@@ -145,17 +154,31 @@ impl Core {
 
     /// Puts `new`, which is [`Core::fitted`], in force.
     pub(super) async fn take(&mut self, new: Config, kept: &Kept) -> Result<(), TakeError> {
-        let lower = self.lower.clone();
         let plan = Plan::between(&self.config, &new);
-        let mut ready = self.prepare(&new, kept, &plan).await?;
-        self.upper.halt(&lower, &plan, GRACE).await;
+        let ready = self.prepare(&new, kept, &plan).await?;
+        // Broken off from here on, by a panic, it would leave the drain halted for good.
+        let halfway = self.lost.clone().drop_guard();
+        let changed = self.go_over(new, &plan, ready).await;
+        halfway.disarm();
+        changed
+    }
+
+    /// Ends and begins what `plan` names.
+    async fn go_over(
+        &mut self,
+        new: Config,
+        plan: &Plan,
+        mut ready: Prepared,
+    ) -> Result<(), TakeError> {
+        let lower = self.lower.clone();
+        self.upper.halt(&lower, plan, GRACE).await;
         if lower.stop.is_cancelled() {
             return Err(TakeError::Stopping);
         }
         let changed = if plan.queue { self.change_queue(&new).await } else { Ok(()) };
         let (config, changed) = match changed {
             Ok(()) => (&new, Ok(())),
-            Err(error) => (&self.config, Err(TakeError::Queue(error))),
+            Err(error) => (&self.config, Err(error)),
         };
         if changed.is_ok() {
             lower.files.serve(config.all_lanes().count());
@@ -174,7 +197,7 @@ impl Core {
             Ok(()) => ready.centre.take(),
             Err(_) => centre::client(config, &lower.time, &lower.carried).unwrap_or_default(),
         };
-        self.upper.begin(&lower, config, &plan, client);
+        self.upper.begin(&lower, config, plan, client);
         if changed.is_ok() {
             self.upper.listen(&lower, &new, &mut ready).await;
             self.config = new;
@@ -215,7 +238,7 @@ impl Core {
     }
 
     /// Opens the queue anew. A queue that is lost fails the agent: it is started again.
-    async fn change_queue(&self, new: &Config) -> Result<(), ChangeError> {
+    async fn change_queue(&self, new: &Config) -> Result<(), TakeError> {
         let lower = self.lower.clone();
         let (new, old) = (lower.queue_options(new), lower.queue_options(&self.config));
         let queue = lower.queue.clone();
@@ -226,13 +249,14 @@ impl Core {
                     tracing::error!(%error, "nothing can be stored any more");
                     self.lost.cancel();
                 }
-            })?,
+            }),
             Err(error) => {
                 tracing::error!(%error, "the change of the queue failed");
                 self.lost.cancel();
-                return Ok(());
+                return Err(TakeError::Halfway);
             }
         };
+        let recovery = recovery.map_err(TakeError::Queue)?;
         tracing::info!(waiting = recovery.waiting, "queue open with other settings");
         Ok(())
     }

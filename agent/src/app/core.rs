@@ -58,23 +58,54 @@ impl Core {
 
     /// Writes down what would be in force after a start without a file.
     pub(super) async fn save(&mut self, refused: Option<String>) {
-        let (now_ms, lower) = (self.lower.clock.now_ms(), self.lower.clone());
+        let mut stored = self.to_store(None);
+        stored.trial = self.trial.as_ref().map(|trial| trial.mark.clone());
+        stored.refused = refused;
+        self.store(stored).await;
+    }
+
+    /// Writes down that `coming` is on trial, before it can do harm: a start that finds its file goes on
+    /// with the trial. Returns what was written down before.
+    pub(super) async fn announce(
+        &mut self,
+        coming: (&Config, &Kept),
+        mark: Trial,
+    ) -> Option<Stored> {
+        let mut stored = self.to_store(Some(coming));
+        stored.trial = Some(mark);
+        let before = self.stored.clone();
+        self.store(stored).await;
+        before
+    }
+
+    /// What comes back if the configuration on trial, or the one that is `coming`, does not stay. The
+    /// lanes of both are known.
+    fn to_store(&self, coming: Option<(&Config, &Kept)>) -> Stored {
+        let lower = &self.lower;
         let force = lower.report.standing().force.clone();
         let makeshift = matches!(force, Force::Salvaged | Force::Nothing);
-        let on_trial = self.trial.as_ref();
-        let mut kept = on_trial.map_or(&self.kept, |trial| &trial.before.1).clone();
+        let mut kept = self.trial.as_ref().map_or(&self.kept, |trial| &trial.before.1).clone();
         // What was accepted comes back once it can be used again.
         let better = self.stored.as_ref().filter(|stored| makeshift && stored.accepted);
         better.iter().for_each(|stored| kept.clone_from(&stored.kept));
         let accepted = !makeshift || better.is_some();
         let former = self.stored.as_ref().map(|stored| &stored.kept);
-        let sources: Vec<&Kept> = [Some(&self.kept), former].into_iter().flatten().collect();
-        let lanes: Vec<_> = self.config.all_lanes().collect();
+        let (config, new) = coming.unzip();
+        let sources: Vec<&Kept> = [Some(&self.kept), former, new].into_iter().flatten().collect();
+        let mut lanes: Vec<_> = self.config.all_lanes().collect();
+        for lane in config.into_iter().flat_map(Config::all_lanes) {
+            if lanes.iter().all(|known| known.name != lane.name) {
+                lanes.push(lane);
+            }
+        }
         kept.retire(&sources, lanes.iter());
-        let mut stored = Stored::new(kept, accepted, now_ms);
-        stored.trial = on_trial.map(|trial| trial.mark.clone());
-        stored.refused = refused;
+        let mut stored = Stored::new(kept, accepted, lower.clock.now_ms());
         stored.stand_in = self.stand_in(&force);
+        stored
+    }
+
+    /// May take as long as the disk does.
+    pub(super) async fn store(&mut self, stored: Stored) {
         let (file, copy) = (self.accepted.clone(), stored.clone());
         let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
         if written.is_err() {

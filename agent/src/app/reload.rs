@@ -119,16 +119,26 @@ impl Core {
         let again = trial.is_none()
             && self.trial.as_ref().is_some_and(|trial| trial.mark.fingerprint == fingerprint);
         let before = (self.config.clone(), self.kept.clone());
+        let announced = match trial {
+            Some(time) => {
+                let mark = self.mark(&fingerprint, time);
+                self.announce((&new, &kept), mark).await
+            }
+            None => None,
+        };
         // No longer than the change takes: a reason for a missing way is that of what comes.
         let standing = self.replace_standing(Standing::of(&self.file, Force::File, Vec::new()));
         if let Err(error) = self.take(new, &kept).await {
             self.replace_standing(standing);
+            if let Some(stored) = announced.filter(|_| error.leaves_all()) {
+                self.store(stored).await;
+            }
             return self.refuse(vec![error.to_string()]);
         }
         self.kept = kept;
         let force = match (trial, again) {
             (_, true) => standing.force,
-            (Some(time), _) => self.try_out(before, fingerprint, time),
+            (Some(time), _) => self.try_out(before, &fingerprint, time),
             (None, _) => {
                 self.end_trial();
                 Force::File
@@ -173,7 +183,7 @@ impl Core {
     }
 
     /// What is in force is so until the time is over; what was before a trial comes back.
-    fn try_out(&mut self, before: (Config, Kept), fingerprint: String, time: Duration) -> Force {
+    fn try_out(&mut self, before: (Config, Kept), fingerprint: &str, time: Duration) -> Force {
         let before = match self.trial.take() {
             Some(trial) => {
                 trial.over.cancel();
@@ -181,12 +191,18 @@ impl Core {
             }
             None => before,
         };
+        let mark = self.mark(fingerprint, time);
+        self.begin_trial(before, mark);
+        Force::Trial(Instant::now() + time)
+    }
+
+    /// Of a trial that begins now.
+    fn mark(&self, fingerprint: &str, time: Duration) -> Trial {
         let clock = &self.lower.clock;
         let from_ms = if clock.is_set() { clock.now_ms() } else { 0 };
         let time_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let mark = Trial { fingerprint, from_ms, until_ms: from_ms.saturating_add(time_ms) };
-        self.begin_trial(before, mark);
-        Force::Trial(Instant::now() + time)
+        let until_ms = from_ms.saturating_add(time_ms);
+        Trial { fingerprint: fingerprint.to_owned(), from_ms, until_ms }
     }
 
     /// Of what is in force.
