@@ -119,6 +119,14 @@ pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
     for away in ["upstream", "control", "report", "presence"] {
         tree.remove(away);
     }
+    // Clients whose presence nobody tells would be a fault of their own.
+    if let Some(Node { value: Value::List(clients), .. }) = tree.get_mut("client") {
+        for client in clients {
+            if let Value::Table(client) = &mut client.value {
+                client.remove("presence");
+            }
+        }
+    }
     let place = Place::File(file.into());
     let bare = |sections: &[&str]| {
         kept::revive(kept::bare(&tree, sections, STAND_IN, &place), &place, surroundings)

@@ -124,6 +124,18 @@ fn of_a_bad_file_lanes_are_used_if_they_can_be_and_else_there_is_one() {
 }
 
 #[test]
+fn a_client_whose_presence_is_told_does_not_cost_the_lanes_of_a_bad_file() {
+    let more = "[presence]\ntopic = \"p\"\nclient_group = \"GID_g\"\n\
+                [[client]]\nname = \"his\"\nuid = 7\npresence = true\n[drian]\n";
+    let setup = Setup::new(&[SMALL, more].concat());
+    let found = salvage(&setup.path("spillway.toml"), &setup.surroundings()).unwrap();
+    let (small, _) = kept(&Setup::new(SMALL));
+    assert_eq!(found.config.lanes, small.lanes);
+    assert_eq!(found.config.clients.len(), 1);
+    assert!(!found.config.clients[0].presence);
+}
+
+#[test]
 fn the_data_folder_is_found_in_what_can_be_read() {
     let found = |text: &str| {
         let setup = Setup::new(text);
