@@ -40,7 +40,35 @@ impl Board {
         change(self.shown().entry(lane.clone()).or_default());
     }
 
+    /// Only lanes for which `ruled` says so still give way; what was dropped stays known.
+    pub(super) fn begin(&self, ruled: impl Fn(&LaneName) -> bool) {
+        for (_, shown) in self.shown().iter_mut().filter(|(lane, _)| !ruled(lane)) {
+            (shown.since, shown.paused) = (None, false);
+        }
+    }
+
     fn shown(&self) -> MutexGuard<'_, BTreeMap<LaneName, Shown>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lane_without_rules_gives_way_no_longer_and_what_was_dropped_stays_known() {
+        let board = Board::default();
+        let [bulk, other] = ["bulk", "other"].map(|name| LaneName::parse(name).unwrap());
+        for lane in [&bulk, &other] {
+            board.show(lane, |shown| {
+                let (rule, since) = ("backlog 6h".to_owned(), Some(Instant::now()));
+                *shown = Shown { rule, since, paused: true, dropped: 3 };
+            });
+        }
+        board.begin(|lane| *lane == other);
+        let (gone, kept) = (board.status(&bulk).unwrap(), board.status(&other).unwrap());
+        assert_eq!((gone.since_s, gone.paused, gone.dropped), (None, false, 3));
+        assert_eq!((kept.since_s, kept.paused, kept.dropped), (Some(0), true, 3));
     }
 }

@@ -13,6 +13,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spillway_protocol::record::LaneName;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,10 @@ pub struct Means {
 
 /// Applies the rules until stopped; returns at once where there are none.
 pub async fn run(means: Means, stop: CancellationToken) {
+    let ruled = |name: &LaneName| {
+        means.lanes.iter().any(|lane| lane.name == *name && !lane.degrade.is_empty())
+    };
+    means.board.begin(ruled);
     if means.lanes.iter().all(|lane| lane.degrade.is_empty()) {
         return;
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Options;
 use super::change::Way;
 use super::state::{LaneState, State};
+use crate::config::Action;
 use crate::link::Backoff;
 
 impl State {
@@ -39,7 +40,9 @@ impl State {
 
 impl LaneState {
     fn inherit(&mut self, former: &mut Self, way: Way) {
-        self.paused = former.paused;
+        // Without such a rule nobody would let it go on.
+        let pauses = self.config.degrade.iter().any(|rule| rule.action == Action::Pause);
+        self.paused = former.paused && pauses;
         self.rested_until = former.rested_until;
         // Records of groups that failed leave alone, wherever they go.
         self.scattered = take(&mut former.scattered);

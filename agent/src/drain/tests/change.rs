@@ -1,6 +1,7 @@
 //! A drain goes on with other settings.
 
 use super::*;
+use crate::config::{Action, Degrade, Pressure};
 use crate::drain::Way;
 use crate::upstream::Scope;
 
@@ -88,4 +89,25 @@ async fn a_hold_goes_on_and_what_may_be_put_right_is_tried_at_once() {
     let right = FakeUpstream::new(|_, _| (MS, delivered()));
     go_on(&handle, options, &queue, &right, Way::Repaired);
     drained(&queue, SECOND * 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_whose_rule_is_gone_is_paused_no_longer_and_one_that_keeps_it_stays_so() {
+    let mut ruled = options(vec![lane("a", Order::None)]);
+    ruled.lanes[0].degrade = vec![Degrade { when: Pressure::Budget(80), action: Action::Pause }];
+    let queue = queue(&ruled);
+    let upstream = FakeUpstream::new(|_, _| (MS, delivered()));
+    let handle = spawn(ruled.clone(), &queue, &upstream);
+    until(&handle, LinkState::Online).await;
+    let name = ruled.lanes[0].name.clone();
+    handle.pause(&name, true);
+    queue.fill(0, 3);
+    handle.halt(SECOND).await;
+    go_on(&handle, ruled.clone(), &queue, &upstream, Way::Same);
+    sleep(SECOND * 60).await;
+    assert_eq!(queue.delivered().len(), 0, "the rule is still there");
+    handle.halt(SECOND).await;
+    ruled.lanes[0].degrade.clear();
+    go_on(&handle, ruled, &queue, &upstream, Way::Same);
+    drained(&queue, SECOND * 60).await;
 }
