@@ -8,6 +8,7 @@ use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
 use super::accepted::{AcceptedFile, Stored, Trial};
+use super::core::Before;
 use super::standing::{Force, Standing};
 use crate::clock::WallClock;
 use crate::config::{
@@ -24,7 +25,7 @@ pub struct Choice {
     /// What the data folder had.
     pub(super) former: Option<Stored>,
     /// Of a configuration on trial: what comes back.
-    pub(super) before: Option<Kept>,
+    pub(super) before: Option<Before>,
     /// Goes on though parts of the configuration cannot be used.
     pub(super) resilient: bool,
     /// What should not stay so.
@@ -88,14 +89,23 @@ impl Choice {
             None if back => (loaded.config, loaded.kept, Vec::new(), Force::File),
             None => (loaded.config, loaded.kept, Vec::new(), force),
         };
-        let before = matches!(force, Force::Trial(_)).then(|| Some(before()?.kept.clone()));
+        let on_trial = matches!(force, Force::Trial(_));
+        let before = on_trial.then(|| Before::revived(before()?, file, surroundings)).flatten();
+        let force = if on_trial && before.is_none() {
+            tracing::error!(
+                "nothing can be tried: of what was in force before nothing can be used"
+            );
+            Force::File
+        } else {
+            force
+        };
         let standing = Standing::of(&name, force, faults);
         let refused = back.then_some(fingerprint);
         Self {
             config,
             kept,
             standing,
-            before: before.flatten(),
+            before,
             resilient: false,
             warnings: loaded.warnings,
             former: former.map(|mut former| {
@@ -154,6 +164,15 @@ impl Choice {
         let gone = lanes.into_iter().map(|lane| lane.retired(transport));
         self.config.retired.extend(gone);
         self
+    }
+}
+
+impl Before {
+    /// `None` where nothing of it can be used.
+    fn revived(stored: &Stored, file: &Path, surroundings: &Surroundings) -> Option<Self> {
+        let kept = stored.kept.clone();
+        let Revived { config, faults, .. } = kept.revive(file, surroundings)?;
+        Some(Self { config, kept, faults: lines(&faults) })
     }
 }
 

@@ -1,9 +1,11 @@
 //! The agent's configuration in force, and all that goes by it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::OptionFuture;
+use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -37,13 +39,23 @@ pub(super) struct Core {
 /// A configuration that is in force until it is kept.
 pub(super) struct OnTrial {
     /// What comes back.
-    pub(super) before: (Config, Kept),
-    pub(super) delivered_before: u64,
+    pub(super) before: Before,
+    /// Of each lane that was open when it began.
+    pub(super) delivered_before: BTreeMap<LaneName, u64>,
     /// Ends who watches it.
     pub(super) over: CancellationToken,
     pub(super) mark: Trial,
     /// The former could not come back: when that is tried next.
     pub(super) again_at: Option<Instant>,
+}
+
+/// What comes back where a trial is not kept.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    pub(super) config: Config,
+    pub(super) kept: Kept,
+    /// Why not all of it can be used.
+    pub(super) faults: Vec<String>,
 }
 
 impl Core {
@@ -84,7 +96,7 @@ impl Core {
         let lower = &self.lower;
         let force = lower.report.standing().force.clone();
         let makeshift = matches!(force, Force::Salvaged | Force::Nothing);
-        let mut kept = self.trial.as_ref().map_or(&self.kept, |trial| &trial.before.1).clone();
+        let mut kept = self.trial.as_ref().map_or(&self.kept, |trial| &trial.before.kept).clone();
         // What was accepted comes back once it can be used again.
         let better = self.stored.as_ref().filter(|stored| makeshift && stored.accepted);
         better.iter().for_each(|stored| kept.clone_from(&stored.kept));

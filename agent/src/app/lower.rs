@@ -1,6 +1,7 @@
 //! What stays when the configuration changes: the queue, the sockets with what was said on them, and
 //! handles by which the parts know each other. Each of them takes other settings by itself.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -77,16 +78,25 @@ impl Lower {
         storage::queue_options(&Config { gateway, ..config.clone() })
     }
 
-    /// Records that RocketMQ has, of all lanes.
-    pub(super) fn delivered(&self) -> u64 {
-        let lanes = self.queue.lanes();
-        let accounts = lanes.iter().filter_map(|lane| self.queue.accounts(lane));
-        accounts.map(|accounts| accounts.delivered).sum()
+    /// Records that RocketMQ has, of each lane.
+    pub(super) fn delivered(&self) -> BTreeMap<LaneName, u64> {
+        let of = |lane: LaneName| {
+            let delivered = self.queue.accounts(&lane)?.delivered;
+            Some((lane, delivered))
+        };
+        self.queue.lanes().into_iter().filter_map(of).collect()
+    }
+
+    /// Whether records of some lane were delivered since that was `before`. Lanes may have come and
+    /// gone meanwhile.
+    pub(super) fn delivered_since(&self, before: &BTreeMap<LaneName, u64>) -> bool {
+        let known = |lane| before.get(lane).copied().unwrap_or(0);
+        self.delivered().iter().any(|(lane, delivered)| *delivered > known(lane))
     }
 
     /// Nothing has left this installation yet, so there is no fleet that it could return with.
     pub(super) fn is_fresh(&self) -> bool {
-        self.fresh && self.delivered() == 0
+        self.fresh && self.delivered().values().all(|delivered| *delivered == 0)
     }
 
     /// Takes records in as `new` says instead of `old`. The queue has the lanes of both: so none

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::accepted::Trial;
 use super::change::{TakeError, needs_restart};
-use super::core::{Core, OnTrial};
+use super::core::{Before, Core, OnTrial};
 use super::standing::{Force, Standing};
-use crate::config::{self, Config, ConfigError, Kept, Loaded, Surroundings, differences};
+use crate::config::{self, ConfigError, Loaded, Surroundings, differences};
 use crate::control::Reloading;
 use crate::control::reload::{Reloaded, Wish};
 use crate::service::Manager;
@@ -110,6 +110,8 @@ impl Core {
     }
 
     async fn consider(&mut self, loaded: Loaded, trial: Option<Duration>) -> Reloaded {
+        // The lane that proves it may be gone afterwards.
+        self.keep_if_proved().await;
         let Loaded { config, warnings, kept } = loaded;
         let needs = needs_restart(&self.config, &self.lower.data_dir, &config);
         let new = self.fitted(config);
@@ -118,7 +120,7 @@ impl Core {
         // The same as is being tried: it has not proved itself by being read again.
         let again = trial.is_none()
             && self.trial.as_ref().is_some_and(|trial| trial.mark.fingerprint == fingerprint);
-        let before = (self.config.clone(), self.kept.clone());
+        let before = self.before();
         let announced = match trial {
             Some(time) => {
                 let mark = self.mark(&fingerprint, time);
@@ -182,8 +184,19 @@ impl Core {
         self.config.retired.iter().filter(waits).map(|lane| lane.name.to_string()).collect()
     }
 
+    /// What comes back if the next one is not kept.
+    fn before(&self) -> Before {
+        let standing = self.lower.report.standing();
+        let faults = match standing.force {
+            // Those of a file that was refused.
+            Force::File | Force::Trial(_) | Force::Former => Vec::new(),
+            _ => standing.faults.clone(),
+        };
+        Before { config: self.config.clone(), kept: self.kept.clone(), faults }
+    }
+
     /// What is in force is so until the time is over; what was before a trial comes back.
-    fn try_out(&mut self, before: (Config, Kept), fingerprint: &str, time: Duration) -> Force {
+    fn try_out(&mut self, before: Before, fingerprint: &str, time: Duration) -> Force {
         let before = match self.trial.take() {
             Some(trial) => {
                 trial.over.cancel();
@@ -206,7 +219,7 @@ impl Core {
     }
 
     /// Of what is in force.
-    pub(super) fn begin_trial(&mut self, before: (Config, Kept), mark: Trial) {
+    pub(super) fn begin_trial(&mut self, before: Before, mark: Trial) {
         let delivered_before = self.lower.delivered();
         let over = CancellationToken::new();
         self.trial = Some(OnTrial { before, delivered_before, over, mark, again_at: None });
@@ -218,12 +231,10 @@ impl Core {
 
     /// Whether the trial is over, one way or the other.
     async fn look(&mut self) {
-        let Some(trial) = &self.trial else { return };
-        if self.lower.delivered() > trial.delivered_before {
-            // It is kept: there is one.
-            drop(self.keep("kept: a record was delivered").await);
+        if self.keep_if_proved().await {
             return;
         }
+        let Some(trial) = &self.trial else { return };
         let until = match self.lower.report.standing().force {
             Force::Trial(until) => until,
             _ => return,
@@ -231,6 +242,16 @@ impl Core {
         if Instant::now() >= trial.again_at.unwrap_or(until) {
             self.fall_back().await;
         }
+    }
+
+    async fn keep_if_proved(&mut self) -> bool {
+        let proved = |trial: &OnTrial| self.lower.delivered_since(&trial.delivered_before);
+        let proved = self.trial.as_ref().is_some_and(proved);
+        if proved {
+            // It is kept: there is one.
+            drop(self.keep("kept: a record was delivered").await);
+        }
+        proved
     }
 
     async fn keep(&mut self, why: &str) -> Reloading {
@@ -256,9 +277,9 @@ impl Core {
         tracing::error!(
             "nothing was delivered in time and the configuration not kept: the former comes back"
         );
-        let (config, kept) = trial.before.clone();
+        let Before { config, kept, faults } = trial.before.clone();
         let former = self.fitted(config);
-        let fell_back = Standing::of(&self.file, Force::FellBack, Vec::new());
+        let fell_back = Standing::of(&self.file, Force::FellBack, faults);
         let standing = self.replace_standing(fell_back);
         if let Err(error) = self.take(former, &kept).await {
             self.replace_standing(standing);

@@ -25,7 +25,7 @@ use super::upper::{Prepared, Upper};
 use super::{Agent, StartError, beside, centre, entrance, remember, serve_desk, until_ended};
 use crate::attendance::Register;
 use crate::clock::WallClock;
-use crate::config::{Config, Surroundings};
+use crate::config::Config;
 use crate::drain::{self, Drain};
 use crate::entropy;
 use crate::intake::{self, LaneTable};
@@ -204,11 +204,8 @@ async fn core(
         trial: None,
         lost: CancellationToken::new(),
     };
-    if let (Force::Trial(_), Some(mark)) = (&standing.force, mark) {
-        let before = before.unwrap_or_else(|| core.kept.clone());
-        let revived = before.revive(core.file.as_ref(), &Surroundings::of_process());
-        let config = revived.map_or_else(|| core.config.clone(), |revived| revived.config);
-        core.begin_trial((config, before), mark);
+    if let (Force::Trial(_), Some(mark), Some(before)) = (&standing.force, mark, before) {
+        core.begin_trial(before, mark);
     }
     core.save(refused.filter(|_| matches!(standing.force, Force::FellBack))).await;
     core
