@@ -166,6 +166,11 @@ impl Watcher {
                 () = stop.cancelled() => true,
                 () = sender.closed() => return,
                 changed = self.changed.changed() => changed.is_err(),
+                other = self.changes.changed() => {
+                    // For the look to see.
+                    self.changes.mark_changed();
+                    other.is_err()
+                }
                 () = sleep_until(due), if more => false,
             };
             sleep(PAUSE).await;
