@@ -230,9 +230,15 @@ async fn a_trial_outlives_a_kill_and_a_former_that_cannot_come_back_is_tried_aga
     let nowhere = HttpBroker::upstream_by(&format!("http://127.0.0.1:{}", port::free()));
     let address = format!("127.0.0.1:{}", port::free());
     let admin = format!("[listen.admin]\naddress = \"{address}\"\n");
-    let good = [&broker.upstream(), SWIFT, &lane_of("main", ""), &admin].concat();
-    let bad = [&nowhere, SWIFT, &lane_of("main", "")].concat();
-    let mut gateway = Gateway::new(&good);
+    let mut gateway = Gateway::new("");
+    std::fs::write(gateway.file("secret"), "test/secret+").unwrap();
+    let secret = format!("{{ file = {:?} }}", gateway.file("secret"));
+    let rest = [SWIFT, &lane_of("main", "")].concat();
+    let inline = [&broker.upstream(), &rest, &admin].concat();
+    let good = inline.replace("\"test/secret+\"", &secret);
+    assert_ne!(good, inline);
+    let bad = [&nowhere, rest.as_str()].concat();
+    gateway.configure(&good);
     gateway.start_ready().await;
     let ledger = Ledger::default();
     // Killed within its time it goes on, and is not taken for one that was kept.
@@ -266,6 +272,15 @@ async fn a_trial_outlives_a_kill_and_a_former_that_cannot_come_back_is_tried_aga
     hand_over(&gateway.socket(), &ledger, "main", drafts("n", 0..5)).await;
     gateway.until_delivered(Duration::from_secs(60)).await;
     check(&ledger, &broker.arrivals(&["main"]));
+    // A secret that stands in the file is not kept: what comes back without it says so.
+    gateway.configure(&inline);
+    assert_eq!(gateway.reload("").await.0, 0);
+    gateway.configure(&bad);
+    assert_eq!(gateway.reload("--confirm 3s").await.0, 0);
+    gateway.kill();
+    gateway.start_ready().await;
+    let lacks = |text: &str| back(text) && text.contains("upstream.access_key_secret");
+    gateway.until("it says what it lacks", |status| lacks(&status.configuration.state)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
