@@ -218,7 +218,8 @@ impl Core {
         let http = new.listen.http.as_ref();
         let open = self.upper.http.as_ref().map(|http| http.address);
         if open != http.map(|http| http.address) {
-            ready.http = listen_http::bind(http, None).await?;
+            let twin = listen_http::twin(self.handed_http.as_ref());
+            ready.http = listen_http::bind(http, twin).await?;
         }
         let front = new.listen.mq_http.as_ref();
         let open = self.upper.front.as_ref().map(|front| front.address);

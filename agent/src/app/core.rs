@@ -1,6 +1,7 @@
 //! The agent's configuration in force, and all that goes by it.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(super) struct Core {
     /// What of the last one that was accepted lies in the data folder.
     pub(super) stored: Option<Stored>,
     pub(super) trial: Option<OnTrial>,
+    /// What the service manager passed for `[listen.http]`, whether it is configured now or not.
+    pub(super) handed_http: Option<OwnedFd>,
     /// The queue cannot be opened any more.
     pub(super) lost: CancellationToken,
 }

@@ -1,6 +1,8 @@
 //! All that the agent listens on, opened at its start before anything else: what is in the way there
 //! is the clearest sign of another agent.
 
+use std::os::fd::OwnedFd;
+
 use tokio::net::{TcpListener, UnixListener};
 
 use super::{StartError, admin, front, listen_http};
@@ -16,6 +18,8 @@ pub(super) struct Doors {
     pub(super) intake: UnixListener,
     pub(super) control: UnixListener,
     pub(super) http: Option<TcpListener>,
+    /// The one that was passed for it: it is the service manager's for as long as the agent runs.
+    pub(super) handed_http: Option<OwnedFd>,
     pub(super) front: Option<TcpListener>,
     pub(super) admin: Option<TcpListener>,
     /// Those that are the agent's own are removed when this is dropped.
@@ -32,7 +36,9 @@ impl Doors {
     ) -> Result<(Self, Faults), StartError> {
         let mut faults = Vec::new();
         let (intake, file) = socket::open(handed.intake, &listen.socket, listen.mode).await?;
-        let http = match listen_http::bind(listen.http.as_ref(), handed.http).await {
+        let handed_http = handed.http;
+        let twin = listen_http::twin(handed_http.as_ref());
+        let http = match listen_http::bind(listen.http.as_ref(), twin).await {
             Err(error) if resilient => {
                 faults.push(("listen.http", error.to_string()));
                 None
@@ -55,6 +61,6 @@ impl Doors {
         };
         let (control, control_file) = socket::open(handed.control, &listen.control, 0o600).await?;
         let files = [file, control_file];
-        Ok((Self { intake, control, http, front, admin, files }, faults))
+        Ok((Self { intake, control, http, handed_http, front, admin, files }, faults))
     }
 }

@@ -49,6 +49,11 @@ pub(super) async fn bind(
     }
 }
 
+/// The same socket, to be taken while the service manager's own is kept.
+pub(super) fn twin(handed: Option<&OwnedFd>) -> Option<OwnedFd> {
+    handed?.try_clone().ok()
+}
+
 fn take(handed: OwnedFd) -> Option<TcpListener> {
     sockopt::socket_acceptconn(&handed).ok().filter(|listens| *listens)?;
     let listener = std::net::TcpListener::from(handed);
@@ -100,6 +105,15 @@ mod tests {
         let port = passed.local_addr().unwrap().port();
         let taken = bind(Some(&settings()), Some(passed.into())).await.unwrap().unwrap();
         assert_eq!(taken.local_addr().unwrap().port(), port);
+        // Given up and taken again: the service manager listens there all the time.
+        let passed = OwnedFd::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        for _ in 0..2 {
+            let taken = bind(Some(&settings()), twin(Some(&passed))).await.unwrap().unwrap();
+            let address = taken.local_addr().unwrap();
+            let (reached, accepted) =
+                tokio::join!(tokio::net::TcpStream::connect(address), taken.accept());
+            assert_eq!(reached.unwrap().local_addr().unwrap(), accepted.unwrap().1);
+        }
         let open = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
         let (unix, _) = std::os::unix::net::UnixStream::pair().unwrap();
         for wrong in [OwnedFd::from(open), OwnedFd::from(unix)] {

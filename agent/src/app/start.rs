@@ -64,9 +64,10 @@ impl Agent {
         let options = drain::Options::new(&config, recovery.fresh, pace_file.load(), budget);
         let upstream = ready.upstream.clone();
         let lower = lower(&choice, &config, (queue, options, upstream), &far);
-        let Doors { intake, control, http, front, admin, files } = doors;
+        let Doors { intake, control, http, handed_http, front, admin, files } = doors;
         (ready.http, ready.front, ready.admin) = (http, front, admin);
-        let core = core(&lower, choice, config, (budget_file, ready)).await;
+        let mut core = core(&lower, choice, config, (budget_file, ready)).await;
+        core.handed_http = handed_http;
         let lost = core.lost.clone();
         let watched = core.trial.as_ref().map(|trial| trial.over.clone());
         let reloader = Reloader::new(core);
@@ -202,6 +203,7 @@ async fn core(
         accepted,
         stored: former,
         trial: None,
+        handed_http: None,
         lost: CancellationToken::new(),
     };
     if let (Force::Trial(_), Some(mark), Some(before)) = (&standing.force, mark, before) {
