@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 use super::budget::BudgetFile;
+use super::certificates::Certificates;
 use super::core::Core;
 use super::far::UpstreamError;
 use super::upper::Prepared;
@@ -87,6 +88,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The same where certificates were renewed.
+    pub(super) fn renewing(mut self, old: &Certificates, new: &Certificates) -> Self {
+        if old.upstream != new.upstream {
+            (self.upstream, self.drain) = (true, true);
+            self.way = match self.way {
+                Way::Same => Way::Repaired,
+                way => way,
+            };
+        }
+        self.centre |= old.centre != new.centre;
+        self
+    }
+}
+
 fn way(old: &Config, new: &Config) -> Way {
     match (&old.upstream, &new.upstream) {
         (old, new) if old == new => Way::Same,
@@ -154,12 +170,17 @@ impl Core {
 
     /// Puts `new`, which is [`Core::fitted`], in force.
     pub(super) async fn take(&mut self, new: Config, kept: &Kept) -> Result<(), TakeError> {
-        let plan = Plan::between(&self.config, &new);
+        // Before they are read for use: what is renewed meanwhile is news for the next change.
+        let certificates = Certificates::of(&new);
+        let plan = Plan::between(&self.config, &new).renewing(&self.certificates, &certificates);
         let ready = self.prepare(&new, kept, &plan).await?;
         // Broken off from here on, by a panic, it would leave the drain halted for good.
         let halfway = self.lost.clone().drop_guard();
         let changed = self.go_over(new, &plan, ready).await;
         halfway.disarm();
+        if changed.is_ok() {
+            self.certificates = certificates;
+        }
         changed
     }
 

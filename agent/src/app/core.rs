@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::{AcceptedFile, Stored, Trial};
+use super::certificates::Certificates;
 use super::front::FrontDoor;
 use super::listen_http::HttpDoor;
 use super::lower::Lower;
@@ -27,6 +28,8 @@ pub(super) struct Core {
     /// The configuration's file.
     pub(super) file: String,
     pub(super) config: Config,
+    /// What the files hold that it names.
+    pub(super) certificates: Certificates,
     /// What is kept of it.
     pub(super) kept: Kept,
     pub(super) accepted: AcceptedFile,

@@ -10,6 +10,7 @@ mod attended;
 mod beside;
 mod budget;
 mod centre;
+mod certificates;
 mod change;
 mod choice;
 mod core;

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::accepted::Trial;
+use super::certificates::Certificates;
 use super::change::{TakeError, needs_restart};
 use super::core::{Before, Core, OnTrial};
 use super::standing::{Force, Standing};
@@ -115,7 +116,12 @@ impl Core {
         let Loaded { config, warnings, kept } = loaded;
         let needs = needs_restart(&self.config, &self.lower.data_dir, &config);
         let new = self.fitted(config);
-        let changed = differences(&self.config, &new);
+        let mut changed = differences(&self.config, &new);
+        for section in Certificates::of(&new).renewed_since(&self.certificates) {
+            if changed.iter().all(|known| known != section) {
+                changed.push(section.to_owned());
+            }
+        }
         let fingerprint = kept.fingerprint();
         // The same as is being tried: it has not proved itself by being read again.
         let again = trial.is_none()

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accepted::AcceptedFile;
 use super::budget::BudgetFile;
+use super::certificates::Certificates;
 use super::change::Plan;
 use super::choice::Choice;
 use super::core::{Core, reason};
@@ -48,6 +49,7 @@ impl Agent {
     ) -> Result<Self, StartError> {
         let mut known_time = KnownTime::load(&choice.config.gateway.data_dir);
         let (time, carried) = (known_time.certificates(), Carried::default());
+        let certificates = Certificates::of(&choice.config);
         let standing = SharedStanding::default();
         let far = Far { clock: &clock, time: &time, carried: &carried, standing: &standing };
         let mut ready = ways(&mut choice, &far)?;
@@ -67,7 +69,7 @@ impl Agent {
         let Doors { intake, control, http, handed_http, front, admin, files } = doors;
         (ready.http, ready.front, ready.admin) = (http, front, admin);
         let mut core = core(&lower, choice, config, (budget_file, ready)).await;
-        core.handed_http = handed_http;
+        (core.handed_http, core.certificates) = (handed_http, certificates);
         let lost = core.lost.clone();
         let watched = core.trial.as_ref().map(|trial| trial.over.clone());
         let reloader = Reloader::new(core);
@@ -199,6 +201,7 @@ async fn core(
         upper,
         file: standing.file.clone(),
         config,
+        certificates: Certificates::default(),
         kept,
         accepted,
         stored: former,
