@@ -234,7 +234,7 @@ async fn a_trial_outlives_a_kill_and_a_former_that_cannot_come_back_is_tried_aga
     std::fs::write(gateway.file("secret"), "test/secret+").unwrap();
     let secret = format!("{{ file = {:?} }}", gateway.file("secret"));
     let rest = [SWIFT, &lane_of("main", "")].concat();
-    let inline = [&broker.upstream(), &rest, &admin].concat();
+    let inline = [&broker.upstream(), rest.as_str(), &admin].concat();
     let good = inline.replace("\"test/secret+\"", &secret);
     assert_ne!(good, inline);
     let bad = [&nowhere, rest.as_str()].concat();

@@ -15,7 +15,7 @@ use super::certificates::Certificates;
 use super::change::{TakeError, needs_restart};
 use super::core::{Before, Core, OnTrial};
 use super::standing::{Force, Standing};
-use crate::config::{self, ConfigError, Loaded, Surroundings, differences};
+use crate::config::{self, Config, ConfigError, Loaded, Surroundings, differences};
 use crate::control::Reloading;
 use crate::control::reload::{Reloaded, Wish};
 use crate::service::Manager;
@@ -116,12 +116,7 @@ impl Core {
         let Loaded { config, warnings, kept } = loaded;
         let needs = needs_restart(&self.config, &self.lower.data_dir, &config);
         let new = self.fitted(config);
-        let mut changed = differences(&self.config, &new);
-        for section in Certificates::of(&new).renewed_since(&self.certificates) {
-            if changed.iter().all(|known| known != section) {
-                changed.push(section.to_owned());
-            }
-        }
+        let changed = self.changed(&new);
         let fingerprint = kept.fingerprint();
         // The same as is being tried: it has not proved itself by being read again.
         let again = trial.is_none()
@@ -175,6 +170,17 @@ impl Core {
             retired,
             trial_left_s,
         }
+    }
+
+    /// Sections and lanes that are others in `new`, or whose certificates are. Reads the disk.
+    fn changed(&self, new: &Config) -> Vec<String> {
+        let mut changed = differences(&self.config, new);
+        for section in Certificates::of(new).renewed_since(&self.certificates) {
+            if changed.iter().all(|known| known != section) {
+                changed.push(section.to_owned());
+            }
+        }
+        changed
     }
 
     fn replace_standing(&self, new: Standing) -> Standing {
