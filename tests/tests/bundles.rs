@@ -188,7 +188,8 @@ async fn over_http_every_record_is_written_once_and_in_order_whatever_happens() 
     apps(&gateway).await;
     broker.faults().set(Plan { latency_ms: 5, rules, ..Plan::default() });
     kill(&mut gateway, random::seed()).await;
-    let delivered = |status: &status::Status| status.lanes.iter().map(|lane| lane.delivered).sum::<u64>();
+    let delivered =
+        |status: &status::Status| status.lanes.iter().map(|lane| lane.delivered).sum::<u64>();
     gateway.until("a third is delivered", |status| delivered(status) > RECORDS as u64).await;
     // A lane that is held by now is asked once a minute: with faults nobody knows how often.
     broker.faults().set(Plan { latency_ms: 5, ..Plan::default() });

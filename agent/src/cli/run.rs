@@ -83,7 +83,7 @@ async fn start(args: &Run, handed: Handed) -> Result<Agent, Failure> {
     }
     let config = choice.config();
     let (gateway, socket) = (config.gateway.id.clone(), config.listen.socket.clone());
-    let agent = Agent::start(choice, clock, handed).await.map_err(failure)?;
+    let agent = Box::pin(Agent::start(choice, clock, handed)).await.map_err(failure)?;
     let version = env!("CARGO_PKG_VERSION");
     tracing::info!(version, gateway, socket = %socket.display(), "ready: records are taken in");
     Ok(agent)
