@@ -13,16 +13,14 @@ use crate::queue::pack::{Origin, Packed, Packer};
 use crate::queue::store::{PackRef, SegmentId, SegmentWriter};
 
 /// What a segment's files take up before anything is in it, and the first zeroes behind what is.
-const EMPTY_BYTES: u64 = 36 * 1024;
+const EMPTY_BYTES: u64 = 32 * 1024;
 /// A segment is closed at so many times its bytes of entries, however small they were packed.
 const RAW_TIMES: u64 = 2;
 /// A segment is closed at so many entries, however small they are: their ids are in memory until
 /// then. A hash map of 2^15 places has room for these and one group more.
 const ENTRIES_MAX: u64 = 24 << 10;
-/// Of the payload, one part in so many comes on top: headers, alignment, the index.
+/// Of the payload, one part in so many comes on top: headers, alignment, the index, zeroes.
 const OVERHEAD: u64 = 8;
-/// Zeroes behind it: one part in so many, and this at the most.
-const ZEROES: (u64, u64) = (8, 132 * 1024);
 
 /// Appends to a chain. There is one per chain.
 pub(in crate::queue) struct Tail {
@@ -176,10 +174,7 @@ impl Tail {
         let held = if self.writer.is_some() { self.payload_bytes } else { 0 };
         match held.saturating_add(more) {
             0 if self.writer.is_none() => 0,
-            payload => {
-                let zeroes = (payload / ZEROES.0).min(ZEROES.1);
-                EMPTY_BYTES + payload + payload / OVERHEAD + zeroes
-            }
+            payload => EMPTY_BYTES + payload + payload / OVERHEAD,
         }
     }
 

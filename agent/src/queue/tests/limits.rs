@@ -220,7 +220,7 @@ fn a_record_larger_than_the_lanes_part_is_refused_and_nothing_is_dropped_for_it(
     let mut bench = Bench::new(limits);
     bench.store(&a(), 20_000).unwrap();
     let refused = bench.store(&a(), 2 << 20).unwrap_err();
-    assert!(refused.contains("this takes 2.3 MiB and lane a may have 1.0 MiB"), "{refused}");
+    assert!(refused.contains("this takes 2.2 MiB and lane a may have 1.0 MiB"), "{refused}");
     assert_eq!(bench.accounts(&a()).waiting, 1);
 }
 
