@@ -43,6 +43,14 @@ pub struct Habit {
     pub window: u32,
 }
 
+impl Habit {
+    /// Small records without an order, without a long pause.
+    pub fn brisk(name: &'static str, lane: &'static str) -> Self {
+        let pause_max = Duration::from_millis(6);
+        Self { name, lane, order_keys: 0, body_bytes: 20..3000, pause_max, window: 64 }
+    }
+}
+
 /// A crowd of apps that run until told to stop.
 pub struct Crowd {
     ledger: Ledger,

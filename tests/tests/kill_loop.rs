@@ -46,14 +46,7 @@ fn settings(broker: &HttpBroker) -> String {
 }
 
 fn crowd(ledger: &Ledger, socket: &Path, seed: u64) -> Crowd {
-    let habit = |name: &'static str, lane: &'static str| Habit {
-        name,
-        lane,
-        order_keys: 0,
-        body_bytes: 20..3000,
-        pause_max: Duration::from_millis(6),
-        window: 64,
-    };
+    let habit = Habit::brisk;
     let mut crowd = Crowd::new(ledger, socket, seed);
     crowd.client(habit("a", "plain"));
     let large = Duration::from_millis(400);

@@ -55,14 +55,7 @@ fn varied(broker: &HttpBroker, rng: &mut StdRng, extra: bool) -> String {
 }
 
 fn crowd(ledger: &Ledger, door: &Doorkeeper, gateway: &Gateway) -> (Crowd, Crowd) {
-    let habit = |name: &'static str, lane: &'static str| Habit {
-        name,
-        lane,
-        order_keys: 0,
-        body_bytes: 20..3000,
-        pause_max: Duration::from_millis(6),
-        window: 64,
-    };
+    let habit = Habit::brisk;
     let seed = random::seed();
     let mut through = Crowd::new(ledger, &door.socket(), seed);
     through.client(habit("a", "plain"));

@@ -6,10 +6,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{HOST, ORIGIN};
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, Uri};
-use sha2::{Digest, Sha256};
+
+use crate::intake::bearer::{self, Digest, digest};
 
 /// Whose page asks, in the browser's words: [`NOBODYS`] where a person does, by an address typed in.
 const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -22,7 +23,7 @@ pub struct Guard {
     address: IpAddr,
     hosts: Vec<String>,
     /// Of the token.
-    digest: Option<[u8; 32]>,
+    digest: Option<Digest>,
 }
 
 /// Why a request is not answered.
@@ -111,12 +112,8 @@ impl Guard {
         }
     }
 
-    /// Digests are compared, so that the time it takes tells nothing of the token.
     fn has_token(&self, headers: &HeaderMap) -> bool {
-        let Some(expected) = self.digest else { return true };
-        let given = only(headers, &AUTHORIZATION).ok().flatten();
-        let (scheme, token) = given.and_then(|given| given.split_once(' ')).unwrap_or_default();
-        scheme.eq_ignore_ascii_case("bearer") && digest(token.trim()) == expected
+        self.digest.is_none_or(|token| bearer::brought(headers).map(digest) == Some(token))
     }
 }
 
@@ -140,10 +137,6 @@ fn is_for_people(uri: &Uri, headers: &HeaderMap) -> Result<bool, Denied> {
 fn is_same(origin: &str, host: &str) -> bool {
     let name = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     name.is_some_and(|name| name.eq_ignore_ascii_case(host))
-}
-
-fn digest(text: &str) -> [u8; 32] {
-    Sha256::digest(text).into()
 }
 
 #[cfg(test)]

@@ -38,27 +38,19 @@ impl Doors {
         let (intake, file) = socket::open(handed.intake, &listen.socket, listen.mode).await?;
         let handed_http = handed.http;
         let twin = listen_http::twin(handed_http.as_ref());
-        let http = match listen_http::bind(listen.http.as_ref(), twin).await {
-            Err(error) if resilient => {
-                faults.push(("listen.http", error.to_string()));
-                None
+        let http = listen_http::bind(listen.http.as_ref(), twin).await;
+        let front = front::bind(listen.mq_http.as_ref()).await;
+        let admin = admin::bind(listen.admin.as_ref()).await;
+        let mut left_out = |section, error: StartError| match resilient {
+            true => {
+                faults.push((section, error.to_string()));
+                Ok(None)
             }
-            bound => bound?,
+            false => Err(error),
         };
-        let front = match front::bind(listen.mq_http.as_ref()).await {
-            Err(error) if resilient => {
-                faults.push(("listen.mq_http", error.to_string()));
-                None
-            }
-            bound => bound?,
-        };
-        let admin = match admin::bind(listen.admin.as_ref()).await {
-            Err(error) if resilient => {
-                faults.push(("listen.admin", error.to_string()));
-                None
-            }
-            bound => bound?,
-        };
+        let http = http.or_else(|error| left_out("listen.http", error.into()))?;
+        let front = front.or_else(|error| left_out("listen.mq_http", error.into()))?;
+        let admin = admin.or_else(|error| left_out("listen.admin", error.into()))?;
         let (control, control_file) = socket::open(handed.control, &listen.control, 0o600).await?;
         let files = [file, control_file];
         Ok((Self { intake, control, http, handed_http, front, admin, files }, faults))

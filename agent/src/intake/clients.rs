@@ -10,12 +10,12 @@ use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
-use sha2::{Digest as _, Sha256};
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::LaneName;
 use tokio::net::UnixStream;
 use tokio::time::Instant;
 
+use super::bearer::{Digest, digest};
 use crate::attendance::{Register, Visit};
 use crate::config::Client;
 
@@ -54,13 +54,6 @@ pub(super) struct Guest {
     /// Of its token.
     digest: Option<Digest>,
     rate: Option<Rate>,
-}
-
-/// Digests are compared, so that the time it takes tells nothing of a token.
-pub(super) type Digest = [u8; 32];
-
-pub(super) fn digest(token: &str) -> Digest {
-    Sha256::digest(token).into()
 }
 
 /// What a connection may.

@@ -8,6 +8,7 @@
 //! one budget ([`admission`]); beyond it they are refused and asked to come back.
 
 pub mod admission;
+pub(crate) mod bearer;
 mod binary;
 mod body;
 mod clients;

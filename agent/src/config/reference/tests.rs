@@ -38,38 +38,20 @@ fn line(key: &Key, value: &str) -> String {
     format!("{} = {first}\n{beside}", key.name)
 }
 
-fn setup(text: &str) -> Setup {
-    let setup = Setup::new("");
-    let folder = format!("{}/", setup.path("").display()).replace("//", "/");
-    let files = [
-        "ca.pem",
-        "gateway.pem",
-        "gateway.key",
-        "access_key_secret",
-        "security_token",
-        "local_app_secret",
-        "admin_token",
-        "http_token",
-        "proxy_password",
-    ];
-    let setup = files.iter().fold(setup, |setup, file| setup.file(file, "0123456789abcdef"));
-    setup
-        .file("encryption_key", &"0123456789abcdef".repeat(4))
-        .file("former_key", &"fedcba9876543210".repeat(4))
-        .file("spillway.toml", &text.replace("/etc/spillway/", &folder))
-}
-
 /// The configuration, with the folder's name as examples have it.
 #[track_caller]
 fn good(text: &str) -> Config {
-    setup(text).load().map(|(config, _)| config).unwrap_or_else(|faults| panic!("{faults}\n{text}"))
+    Setup::in_etc(text)
+        .load()
+        .map(|(config, _)| config)
+        .unwrap_or_else(|faults| panic!("{faults}\n{text}"))
 }
 
 /// What the parser says of the refused value.
 #[track_caller]
 fn words(section: &Section, key: &Key, value: &str) -> String {
     let text = file(section, &line(key, value));
-    let setup = setup(&text);
+    let setup = Setup::in_etc(&text);
     let folder = format!("{}/", setup.path("").display()).replace("//", "/");
     let faults = load(&setup.path("spillway.toml"), &setup.surroundings());
     let faults = faults.err().map(|error| error.faults).unwrap_or_default();
@@ -94,7 +76,7 @@ fn every_setting_is_in_it_and_no_other() {
         let text = section.around.replace("@\n", "");
         let table = tree::parse(&Path::new("f").into(), &text, &mut Findings::default());
         let place = Place::File(Path::new("f").into());
-        known.extend(load::prove(&table, place, &setup("").surroundings()).2);
+        known.extend(load::prove(&table, place, &Setup::in_etc("").surroundings()).2);
     }
     let beside: Vec<_> = SECTIONS_BELOW.iter().collect();
     known.retain(|(section, name)| {
@@ -114,7 +96,7 @@ fn a_default_is_what_counts_where_nothing_is_said() {
             }
             Default::Words(..) => drop(good(&without)),
             Default::Needed(_) => {
-                let faults = setup(&without).faults();
+                let faults = Setup::in_etc(&without).faults();
                 let named = format!("{}: is missing", key.name);
                 assert!(faults.iter().any(|fault| fault.contains(&named)), "{named} in {faults:?}");
             }
@@ -126,7 +108,7 @@ fn a_default_is_what_counts_where_nothing_is_said() {
 fn an_example_is_taken_and_as_well_from_the_environment() {
     for (section, key) in each() {
         let lines = line(key, key.default.value());
-        let written = setup(&file(section, &lines)).good();
+        let written = Setup::in_etc(&file(section, &lines)).good();
         let Some(variable) = page::variable(section, key) else { continue };
         let value = key.default.value().lines().next().unwrap();
         if value.starts_with('{') || value.contains("/etc/spillway/") {
@@ -138,7 +120,7 @@ fn an_example_is_taken_and_as_well_from_the_environment() {
         };
         let beside = lines.split_once('\n').unwrap().1;
         let gone = file(section, &lines).replace(&lines, beside);
-        let setup = setup(&gone).variable(&variable, value.trim_matches('"'));
+        let setup = Setup::in_etc(&gone).variable(&variable, value.trim_matches('"'));
         assert_eq!(setup.good(), written, "{variable}");
     }
 }

@@ -5,6 +5,14 @@ use super::{Key, Section};
 
 pub(super) const SECTIONS: &[Section] = &[UPSTREAM, KEYS, LISTED, PROXY, TLS];
 
+const SECURITY_TOKEN: Key = Key {
+    name: "security_token",
+    takes: "secret",
+    default: Words("none", "{ file = \"/etc/spillway/security_token\" }"),
+    about: "Where the key is a temporary one (STS).",
+    refused: &["\"\""],
+};
+
 const UPSTREAM: Section = Section {
     header: "[upstream]",
     name: "upstream",
@@ -66,13 +74,7 @@ const UPSTREAM: Section = Section {
             about: "Its secret. A file is read again when RocketMQ refuses the key.",
             refused: &["{ path = \"/etc/spillway/access_key_secret\" }", "{ env = \"NOT_SET\" }"],
         },
-        Key {
-            name: "security_token",
-            takes: "secret",
-            default: Words("none", "{ file = \"/etc/spillway/security_token\" }"),
-            about: "Where the key is a temporary one (STS).",
-            refused: &["\"\""],
-        },
+        SECURITY_TOKEN,
         Key {
             name: "proxy",
             takes: "`http://host:port`, or the section below",
@@ -134,13 +136,7 @@ const LISTED: Section = Section {
             about: "Its secret.",
             refused: &["{ env = \"NOT_SET\" }"],
         },
-        Key {
-            name: "security_token",
-            takes: "secret",
-            default: Words("none", "{ file = \"/etc/spillway/security_token\" }"),
-            about: "Where the key is a temporary one (STS).",
-            refused: &["\"\""],
-        },
+        SECURITY_TOKEN,
     ],
 };
 

@@ -44,25 +44,7 @@ fn each_commented_default_is_the_codes_default() {
 #[test]
 fn its_examples_are_valid_and_every_setting_is_in_it() {
     let all = uncommented(&default_file(), &["# ", "#"]);
-    let setup = Setup::new("");
-    let folder = format!("{}/", setup.folder.path().display());
-    let files = [
-        "ca.pem",
-        "gateway.pem",
-        "gateway.key",
-        "access_key_secret",
-        "security_token",
-        "local_app_secret",
-        "admin_token",
-        "http_token",
-        "proxy_password",
-    ];
-    let setup = files
-        .iter()
-        .fold(setup, |setup, file| setup.file(file, "0123456789abcdef"))
-        .file("encryption_key", &"0123456789abcdef".repeat(4))
-        .file("former_key", &"fedcba9876543210".repeat(4))
-        .file("spillway.toml", &all.replace("/etc/spillway/", &folder));
+    let setup = Setup::in_etc(&all);
     setup.good();
 
     let text = std::fs::read_to_string(setup.path("spillway.toml")).unwrap();

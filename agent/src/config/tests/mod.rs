@@ -45,6 +45,29 @@ impl Setup {
         self
     }
 
+    /// As if `main` lay in /etc/spillway, with all files that examples name.
+    pub(super) fn in_etc(main: &str) -> Self {
+        let setup = Self::new("");
+        let folder = format!("{}/", setup.folder.path().display());
+        let files = [
+            "ca.pem",
+            "gateway.pem",
+            "gateway.key",
+            "access_key_secret",
+            "security_token",
+            "local_app_secret",
+            "admin_token",
+            "http_token",
+            "proxy_password",
+        ];
+        files
+            .iter()
+            .fold(setup, |setup, file| setup.file(file, "0123456789abcdef"))
+            .file("encryption_key", &"0123456789abcdef".repeat(4))
+            .file("former_key", &"fedcba9876543210".repeat(4))
+            .file("spillway.toml", &main.replace("/etc/spillway/", &folder))
+    }
+
     pub(super) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.insert(name.to_owned(), value.to_owned());
         self

@@ -4,9 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::Uri;
-use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
+use hyper::header::{HOST, HeaderMap, ORIGIN};
 use hyper::http::uri::Authority;
 use spillway_protocol::local::{Code, Refusal};
+
+use crate::intake::bearer::only;
 
 /// Looks at the head of each request.
 #[derive(Debug, Clone)]
@@ -53,24 +55,10 @@ impl Gate {
     }
 }
 
-/// The token that a request brings.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = only(headers, &AUTHORIZATION)?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-/// The header's value, if it is a text and there is one.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -114,20 +102,6 @@ mod tests {
     fn no_page_is_served_not_even_one_of_its_own_address() {
         for origin in ["http://evil.example", "http://127.0.0.1:9466", "null", ""] {
             assert!(!passes("/", &[("host", "localhost"), ("origin", origin)]), "{origin}");
-        }
-    }
-
-    #[test]
-    fn a_token_stands_behind_bearer_once() {
-        let brought = |values: &[&str]| {
-            let pairs: Vec<_> = values.iter().map(|value| ("authorization", *value)).collect();
-            bearer(&headers(&pairs)).map(str::to_owned)
-        };
-        assert_eq!(brought(&["Bearer abc"]).as_deref(), Some("abc"));
-        assert_eq!(brought(&["bearer  abc "]).as_deref(), Some("abc"));
-        for none in [&[][..], &["abc"], &["Basic abc"], &["Bearer"], &["Bearer "], &["Bearer a"; 2]]
-        {
-            assert_eq!(brought(none), None, "{none:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::gate::Gate;
 use super::admission::{CONNECTION_BYTES, overloaded};
-use super::clients::{Digest, digest};
+use super::bearer::{self, Digest, digest};
 use super::http::{Out, answer, converse, refuse_unread, turned_away};
 use super::listener::{Reception, say};
 use super::wire::Wire;
@@ -55,7 +55,7 @@ impl Tcp {
     /// It is a stranger's, or a web page's.
     fn admit(&self, request: &Request<Incoming>) -> Result<Intake, Refusal> {
         self.gate.check(request.uri(), request.headers())?;
-        let token = gate::bearer(request.headers()).ok_or_else(no_token)?;
+        let token = bearer::brought(request.headers()).ok_or_else(no_token)?;
         let own = *self.own.read().unwrap_or_else(PoisonError::into_inner);
         let peer = match own == Some(digest(token)) {
             true => Some(Who::Trusted),
