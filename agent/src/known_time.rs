@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use spillway_protocol::dial::CertificateTime;
@@ -53,10 +54,11 @@ impl KnownTime {
         self.time.clone()
     }
 
-    /// Writes it down if it has grown. What cannot be written is tried again the next time.
-    pub fn save(&mut self) {
+    /// Writes it down if it has grown by more than `slack`. What cannot be written is tried again
+    /// the next time.
+    pub fn save(&mut self, slack: Duration) {
         let stored = Stored { format: FORMAT, newest_s: self.time.floor_s() };
-        if stored.newest_s <= self.saved_s {
+        if stored.newest_s <= self.saved_s.saturating_add(slack.as_secs()) {
             return;
         }
         let content = serde_json::to_vec(&stored).unwrap_or_default();
@@ -118,10 +120,23 @@ mod tests {
         let path = folder.path().join("clock");
         let mut known = KnownTime::load(folder.path());
         known.time = CertificateTime::since(9_999_999_999);
-        known.save();
+        known.save(Duration::ZERO);
         assert_eq!(fs::read(&path).unwrap(), br#"{"format":1,"newest_s":9999999999}"#);
         fs::remove_file(&path).unwrap();
-        known.save();
+        known.save(Duration::ZERO);
         assert!(!path.exists(), "nothing new");
+    }
+
+    #[test]
+    fn a_little_more_is_worth_no_writing() {
+        let folder = folder(r#"{"format":1,"newest_s":9999999999}"#);
+        let mut known = KnownTime::load(folder.path());
+        let written = |known: &mut KnownTime, newest_s| {
+            known.time = CertificateTime::since(newest_s);
+            known.save(Duration::from_secs(60));
+            floor_s(&folder) == newest_s
+        };
+        assert!(!written(&mut known, 10_000_000_059));
+        assert!(written(&mut known, 10_000_000_060));
     }
 }

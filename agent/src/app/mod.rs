@@ -39,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spillway_protocol::record::RecordId;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -64,6 +65,8 @@ pub use storage::{inspect_queue, keys, open_queue, open_queue_to_commit};
 const GRACE: Duration = Duration::from_secs(10);
 /// How often the newest time that was learned is written down.
 const REMEMBER_EVERY: Duration = Duration::from_secs(600);
+/// The same while nothing is taken in or sent: an idle agent leaves the disk alone.
+const REMEMBER_IDLE: Duration = Duration::from_secs(6 * 3600);
 
 /// Why the agent cannot start. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -177,12 +180,20 @@ fn fresh_id() -> RecordId {
     RecordId::from(Uuid::now_v7())
 }
 
-/// Writes down what time it was, as it is learned.
-async fn remember(mut known: KnownTime, stop: CancellationToken) {
+/// Writes down what time it was, as it is learned; seldom while the queue, whose changes are
+/// `changed`, rests.
+async fn remember(
+    mut known: KnownTime,
+    mut changed: watch::Receiver<u64>,
+    stop: CancellationToken,
+) {
     loop {
         let ended = timeout(REMEMBER_EVERY, stop.cancelled()).await.is_ok();
+        let busy = changed.has_changed().unwrap_or(true);
+        changed.mark_unchanged();
+        let slack = if busy || ended { Duration::ZERO } else { REMEMBER_IDLE };
         let write = move || {
-            known.save();
+            known.save(slack);
             known
         };
         match tokio::task::spawn_blocking(write).await {

@@ -77,7 +77,7 @@ impl Agent {
         let mut servers = serve(&lower, &reloader, intake, control);
         let stop = || lower.stop.clone();
         servers.extend([
-            tokio::spawn(remember(known_time, stop())),
+            tokio::spawn(remember(known_time, lower.queue.changed(), stop())),
             tokio::spawn(pace_file.keep(lower.drain.clone(), stop())),
             tokio::spawn(beside::finish(takeovers, stop())),
         ]);
