@@ -92,7 +92,7 @@ impl<S: Source> Driver<S> {
         let stock = |lane: &config::Lane| {
             let end = source.front(&lane.name, 0).end;
             let freshness = lane.freshness.map(|goal| Freshness::new(goal, end, Instant::now()));
-            Stock::new(Company::of(lane), freshness)
+            Stock::new(Company::of(lane), options.stock_bytes(lane), freshness)
         };
         let mut driver = Self {
             changed: source.changed(),

@@ -63,6 +63,8 @@ pub struct Options {
     pub no_upstream: Option<String>,
     /// Bytes of messages in flight; the first requests of topics may go up to twice that.
     pub in_flight_bytes: usize,
+    /// Bytes of records that are leased ahead, in all lanes together.
+    pub ahead_bytes: usize,
 }
 
 impl Options {
@@ -83,11 +85,18 @@ impl Options {
             budget,
             no_upstream: None,
             in_flight_bytes: in_flight_bytes(config.limits.memory_bytes),
+            ahead_bytes: ahead_bytes(config.limits.memory_bytes),
         }
     }
 }
 
 impl Options {
+    /// A lane's part of what is leased ahead: never much, but all that is to leave together.
+    fn stock_bytes(&self, lane: &config::Lane) -> usize {
+        let share = self.ahead_bytes / self.lanes.len().max(1);
+        share.clamp(64 << 10, 1 << 20).max(company::Company::of(lane).bytes)
+    }
+
     /// The lane of that name.
     fn accepted_in(&self, name: &LaneName) -> Option<&config::Lane> {
         self.lanes.iter().find(|lane| lane.name == *name)
@@ -97,6 +106,11 @@ impl Options {
 /// An eighth of the memory, but room for the largest message.
 fn in_flight_bytes(memory_bytes: u64) -> usize {
     usize::try_from(memory_bytes / 8).unwrap_or(usize::MAX).max(BODY_MAX)
+}
+
+/// A sixteenth of the memory.
+fn ahead_bytes(memory_bytes: u64) -> usize {
+    usize::try_from(memory_bytes / 16).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

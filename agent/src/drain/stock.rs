@@ -14,8 +14,6 @@ use super::source::Parcel;
 use super::state::{Facts, State};
 use crate::queue::Front;
 
-/// Bytes of leased records; one may be larger.
-const BYTES: usize = 1 << 20;
 /// Failed records of held topics kept at hand; others keep their place in the queue, so that
 /// some that did not fail are at hand for probes, too.
 const SUSPECTS: usize = 4;
@@ -34,6 +32,8 @@ pub(super) struct Stock<P> {
     /// What was leased to leave with one of them and in its order, by its position.
     behind: BTreeMap<u64, Vec<(Facts, P)>>,
     company: Company,
+    /// Bytes of leased records; one may be larger.
+    bytes_max: usize,
     /// The lane shares between live records and its backlog.
     freshness: Option<Freshness>,
     dry: Option<Dry>,
@@ -59,11 +59,12 @@ struct Dry {
 }
 
 impl<P: Parcel> Stock<P> {
-    pub(super) fn new(company: Company, freshness: Option<Freshness>) -> Self {
+    pub(super) fn new(company: Company, bytes_max: usize, freshness: Option<Freshness>) -> Self {
         Self {
             parcels: VecDeque::new(),
             behind: BTreeMap::new(),
             company,
+            bytes_max,
             freshness,
             dry: None,
             stale: false,
@@ -169,8 +170,8 @@ impl<P: Parcel> Stock<P> {
     /// Records and bytes that may still be leased. Half of it is kept for live records.
     pub(super) fn room(&self) -> (usize, usize) {
         let (parcels, bytes) = self.held(|_| true);
-        let room =
-            (self.company.parcels_max().saturating_sub(parcels), BYTES.saturating_sub(bytes));
+        let parcels = self.company.parcels_max().saturating_sub(parcels);
+        let room = (parcels, self.bytes_max.saturating_sub(bytes));
         match self.freshness {
             None => room,
             Some(_) => smaller(room, self.half_beside(self.held(|facts| !self.is_live(facts)))),
@@ -181,12 +182,12 @@ impl<P: Parcel> Stock<P> {
     pub(super) fn room_for_live(&self) -> (usize, usize) {
         let parcels = self.company.parcels_max().saturating_sub(self.count());
         let half = self.half_beside(self.held(|facts| self.is_live(facts)));
-        smaller((parcels, BYTES), half)
+        smaller((parcels, self.bytes_max), half)
     }
 
     fn half_beside(&self, (parcels, bytes): (usize, usize)) -> (usize, usize) {
         let half = self.company.parcels_max() / 2;
-        (half.saturating_sub(parcels), (BYTES / 2).saturating_sub(bytes))
+        (half.saturating_sub(parcels), (self.bytes_max / 2).saturating_sub(bytes))
     }
 
     /// Records and bytes that are here.
@@ -242,7 +243,7 @@ impl<P: Parcel> Stock<P> {
 
     /// Gives everything back to the queue.
     pub(super) fn clear(&mut self) {
-        let empty = Self::new(self.company, self.freshness.take());
+        let empty = Self::new(self.company, self.bytes_max, self.freshness.take());
         *self = Self { returns: self.returns + 1, failed: self.failed, ..empty };
     }
 

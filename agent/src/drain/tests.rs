@@ -67,6 +67,7 @@ fn options(lanes: Vec<config::Lane>) -> Options {
         budget: budget::Options::default(),
         no_upstream: None,
         in_flight_bytes: 8 << 20,
+        ahead_bytes: 16 << 20,
     }
 }
 

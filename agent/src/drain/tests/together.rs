@@ -21,6 +21,19 @@ fn spec(key: usize) -> Spec {
     Spec { order_key: Some(format!("key-{key}")), ..Spec::default() }
 }
 
+#[test]
+fn many_lanes_share_what_is_leased_ahead_but_a_group_always_fits() {
+    let stocks = |count: usize| {
+        let mut lanes = vec![bundled(Order::None); count];
+        let large =
+            lanes[0].bundle.clone().map(|bundle| config::Bundle { bytes: 512 << 10, ..bundle });
+        lanes.push(config::Lane { bundle: large, ..lane("b", Order::None) });
+        let options = Options { ahead_bytes: 2 << 20, ..options(lanes) };
+        [0, count].map(|lane| options.stock_bytes(&options.lanes[lane]) >> 10)
+    };
+    assert_eq!([1, 3, 63].map(stocks), [[1024, 1024], [512, 512], [64, 512]]);
+}
+
 /// The online link without history: groups from the first record on.
 async fn online(handle: &DrainHandle) {
     until(handle, LinkState::Online).await;
