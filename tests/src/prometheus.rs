@@ -8,7 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
 
+use crate::gateway::PATIENCE;
 use crate::http;
 use crate::port;
 use crate::server::Server;
@@ -64,6 +66,15 @@ impl Prometheus {
         }
     }
 
+    /// Waits until a query finds something.
+    pub async fn until(&self, query: &str) {
+        let begun = Instant::now();
+        while self.query(query).await.is_ok_and(|series| series.is_empty()) {
+            assert!(begun.elapsed() < PATIENCE, "{query} finds nothing");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Each rule as it stands: its name, its health and its last error.
     pub async fn rules(&self) -> Vec<Value> {
         let answer = self.ask("/api/v1/rules").await;
@@ -81,7 +92,7 @@ impl Prometheus {
             if answer.status != 503 {
                 return answer.json();
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(100)).await;
         }
     }
 }

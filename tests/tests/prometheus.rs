@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::Value;
 use spillway_tests::admin::Admin;
@@ -17,7 +16,6 @@ use spillway_tests::mariadb::MariaDb;
 use spillway_tests::prometheus::{Prometheus, promtool};
 use spillway_tests::{http, port};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep};
 
 const RULES: &str = "spillway.rules.yml";
 const BOARD: &str = "gateways.grafana.json";
@@ -93,8 +91,7 @@ async fn a_real_prometheus_answers_every_query_from_a_real_agent() {
     hand_over(&gateway.socket(), &Ledger::default(), "ward", drafts("b", 0..5)).await;
 
     let prometheus = Prometheus::start(admin.port(), &packaging().join(RULES));
-    await_series(&prometheus, "count_over_time(spillway_records_waiting{lane=\"ward\"}[1m]) > 2")
-        .await;
+    prometheus.until("count_over_time(spillway_records_waiting{lane=\"ward\"}[1m]) > 2").await;
     for query in queries(&serde_json::from_str(&read(BOARD)).unwrap(), 20) {
         let series =
             prometheus.query(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -142,9 +139,9 @@ async fn a_real_prometheus_answers_every_query_from_both_ends() {
         ("spillway_centre_gateways_silent", "0"),
         ("spillway_centre_away{what=\"database\"}", "0"),
     ] {
-        await_series(&prometheus, &format!("{query} == {value}")).await;
+        prometheus.until(&format!("{query} == {value}")).await;
     }
-    await_series(&prometheus, "count_over_time(spillway_centre_gaps[1m]) > 2").await;
+    prometheus.until("count_over_time(spillway_centre_gaps[1m]) > 2").await;
     for query in queries(&serde_json::from_str(&read(BOTH_ENDS)).unwrap(), 20) {
         let series =
             prometheus.query(&query).await.unwrap_or_else(|error| panic!("{query}: {error}"));
@@ -152,8 +149,8 @@ async fn a_real_prometheus_answers_every_query_from_both_ends() {
     }
     // What was missing comes: the gap closes.
     publish_many(&broker, &[patient(2)]).await;
-    await_series(&prometheus, "spillway_centre_gap_records_closed_total == 1").await;
-    await_series(&prometheus, "spillway_centre_gap_records == 0").await;
+    prometheus.until("spillway_centre_gap_records_closed_total == 1").await;
+    prometheus.until("spillway_centre_gap_records == 0").await;
     // Nothing that a fleet has many of is a label.
     let page = scrape(centre).await;
     assert!(!page.contains("gw-") && !page.contains("gateway="), "{page}");
@@ -166,14 +163,6 @@ async fn scrape(port: u16) -> String {
     let answer = http::exchange_on(stream, request).await.unwrap();
     assert_eq!(answer.status, 200);
     String::from_utf8(answer.body.to_vec()).unwrap()
-}
-
-async fn await_series(prometheus: &Prometheus, query: &str) {
-    let begun = Instant::now();
-    while prometheus.query(query).await.is_ok_and(|series| series.is_empty()) {
-        assert!(begun.elapsed() < PATIENCE, "{query} finds nothing");
-        sleep(Duration::from_millis(200)).await;
-    }
 }
 
 /// The board's queries as Grafana asks them when all gateways and lanes are chosen.

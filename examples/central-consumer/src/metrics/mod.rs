@@ -3,6 +3,7 @@
 
 mod books;
 mod counts;
+mod overdue;
 mod server;
 mod text;
 
@@ -30,6 +31,10 @@ pub(crate) struct Asked {
     /// A gateway of which nothing came for so long counts as silent.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     silent_after: Duration,
+    /// Numbers that are neither stored nor explained count as missing, not as on their way, when their
+    /// gateway went on for so long since they are known, and as long again.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    missing_after: Duration,
 }
 
 /// A port by itself is one of loopback.
@@ -80,7 +85,11 @@ impl Drop for Metrics {
 
 impl From<Asked> for books::Rhythm {
     fn from(options: Asked) -> Self {
-        Self { every: options.metrics_every, silent_after: options.silent_after }
+        Self {
+            every: options.metrics_every,
+            silent_after: options.silent_after,
+            missing_after: options.missing_after,
+        }
     }
 }
 

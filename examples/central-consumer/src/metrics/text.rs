@@ -142,57 +142,66 @@ impl Page<'_> {
     }
 
     fn books(&mut self, books: &Books) {
+        let young = books.open.records.saturating_sub(books.open.missing);
         let all = [
             (
                 "spillway_centre_gateways",
-                "gauge",
                 "Gateways of which anything ever came.",
                 books.gateways as f64,
             ),
             (
                 "spillway_centre_gateways_silent",
-                "gauge",
                 "Gateways of which nothing came for --silent-after.",
                 books.silent as f64,
             ),
             (
                 "spillway_centre_gateways_with_gaps",
-                "gauge",
                 "Gateways of which numbers are neither stored nor explained.",
                 books.with_gaps as f64,
             ),
             (
                 "spillway_centre_gaps",
-                "gauge",
                 "Ranges of numbers that are neither stored nor explained.",
                 books.open.gaps as f64,
             ),
             (
                 "spillway_centre_gap_records",
-                "gauge",
-                "Numbers in those ranges: missing, or on their way.",
+                "Numbers in those ranges: missing, or young.",
                 books.open.records as f64,
             ),
             (
+                "spillway_centre_missing_records",
+                "Those whose gateways went on for twice --missing-after without them.",
+                books.open.missing as f64,
+            ),
+            (
+                "spillway_centre_young_records",
+                "Those that may be on their way, or at gateways that are silent.",
+                young as f64,
+            ),
+            (
+                "spillway_centre_gateways_with_missing",
+                "Gateways of which records are missing.",
+                books.with_missing as f64,
+            ),
+            (
                 "spillway_centre_gap_records_closed_total",
-                "counter",
                 "Numbers that left those ranges between two looks.",
                 books.closed as f64,
             ),
             (
                 "spillway_centre_waiting_records",
-                "gauge",
                 "Records at the gateways still, by their last reports.",
                 books.waiting as f64,
             ),
             (
                 "spillway_centre_books_timestamp_seconds",
-                "gauge",
                 "When the books were last looked through.",
                 books.at_ms as f64 / 1000.0,
             ),
         ];
-        for (name, kind, help, value) in all {
+        for (name, help, value) in all {
+            let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
             self.family(name, kind, help);
             self.sample(name, &[], value);
         }
