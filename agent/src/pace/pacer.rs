@@ -35,8 +35,6 @@ const GAP: Duration = Duration::from_millis(200);
 const GAP_TURNS: u32 = 8;
 /// A broker's wish is followed up to here: a mistaken one must not silence a gateway for good.
 const PAUSE_MAX: Duration = Duration::from_secs(3600);
-/// Bound of the waits between probes, in windows of first contact.
-const PROBES: f64 = 1.25;
 /// Intervals vary by this part to either side, so that gateways do not fall into step.
 const JITTER: f64 = 0.1;
 /// Below this rate, in records per second, an urgent record need not wait for the whole interval.
@@ -109,10 +107,9 @@ impl Pacer {
         spread::window(self.spread, self.own_rate.per_s())
     }
 
-    /// Waits between probes are within this: so the probes of a fleet, too, cost the broker a
-    /// fixed part of its live load, and a gateway with many records comes back soon.
+    /// Waits between probes are within this: a gateway with many records comes back soon.
     pub fn probe_within(&self) -> Duration {
-        spread::window(None, self.own_rate.per_s()).mul_f64(PROBES)
+        spread::probe_window(self.own_rate.per_s())
     }
 
     /// When the next record may leave; `None` is now.

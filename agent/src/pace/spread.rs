@@ -9,6 +9,8 @@ use sha2::{Digest, Sha256};
 /// first contacts together cost the broker a fixed part of the fleet's live load, however many
 /// gateways there are. (A TLS connect costs about five records: a sixth.)
 const RECORDS: f64 = 30.0;
+/// Bound of the waits between probes, in windows of first contact.
+const PROBES: f64 = 1.25;
 /// Bounds of the window, in seconds.
 const BOUNDS_S: (f64, f64) = (10.0, 900.0);
 
@@ -16,6 +18,12 @@ const BOUNDS_S: (f64, f64) = (10.0, 900.0);
 pub fn window(configured: Option<Duration>, own_per_s: f64) -> Duration {
     let own = || Duration::from_secs_f64((RECORDS / own_per_s).clamp(BOUNDS_S.0, BOUNDS_S.1));
     configured.unwrap_or_else(own)
+}
+
+/// Waits between the probes of a gateway that makes `own_per_s` records a second are within this: so the
+/// probes of a fleet, too, cost the broker a fixed part of its live load.
+pub fn probe_window(own_per_s: f64) -> Duration {
+    window(None, own_per_s).mul_f64(PROBES)
 }
 
 /// How long a gateway waits whose place in the window is `place`.

@@ -10,6 +10,10 @@ use crate::fleet::Scenario;
 const MESSAGES: f64 = 1_500_000.0;
 /// Gateways: beyond it a fleet behaves no differently, below the other it is noisy.
 const GATEWAYS: (u32, u32) = (100, 2000);
+/// Messages per second of the part's capacity, and gateways that it may take: a part that a few messages
+/// or one TLS connect fill floods its broker by chance alone.
+const CAPACITY_LEAST: f64 = 100.0;
+const SPARSE_GATEWAYS: f64 = 10_000.0;
 /// A shorter outage would not let the waits between probes grow.
 const OUTAGE_LEAST_S: f64 = 300.0;
 /// A round trip is at least this part of the longest.
@@ -34,15 +38,18 @@ impl Scale {
         Self { gateways: question.gateways, outage: question.outage }
     }
 
-    /// As many gateways as are simulated in seconds, or as few as still are a fleet, and then as
-    /// much of the outage.
+    /// As many gateways as are simulated in seconds, or as few as still are a fleet with a broker to
+    /// speak of, and then as much of the outage.
     pub fn quick(question: &Question) -> Self {
         let headroom = question.headroom();
         // The backlog, and what comes meanwhile.
         let sends_per_s = question.rate_per_s / question.in_message() * headroom / (headroom - 1.0);
         let outage_s = question.outage.as_secs_f64();
         let fit = MESSAGES / (sends_per_s * outage_s).max(1.0);
-        let gateways = (fit as u32).clamp(GATEWAYS.0, GATEWAYS.1).min(question.gateways);
+        let each_per_s = question.capacity_per_s / f64::from(question.gateways);
+        let sparse = (CAPACITY_LEAST / each_per_s).min(SPARSE_GATEWAYS).ceil() as u32;
+        let gateways = (fit as u32).clamp(GATEWAYS.0, GATEWAYS.1).max(sparse);
+        let gateways = gateways.min(question.gateways);
         let fit_s = MESSAGES / (sends_per_s * f64::from(gateways)).max(1e-9);
         let outage_s = outage_s.min(fit_s.max(OUTAGE_LEAST_S));
         Self { gateways, outage: Duration::from_secs_f64(outage_s) }

@@ -27,6 +27,27 @@ pub(super) fn own_window(question: &Question) -> Duration {
     spread::window(None, question.class_rates_per_s().0)
 }
 
+/// Seconds within which an ordinary gateway tries again while the far end is away, and the TLS connects
+/// with which the fleet's return begins by that, in messages a second over the capacity.
+pub(super) fn probes(question: &Question) -> (f64, f64) {
+    let within_s = question.backoff.max.min(probes_most(question)).as_secs_f64();
+    let connects_per_s = f64::from(question.gateways) / (within_s / 2.0);
+    (within_s, CONNECT * connects_per_s / question.capacity_per_s)
+}
+
+/// A longer `[backoff] max` would change nothing.
+fn probes_most(question: &Question) -> Duration {
+    spread::probe_window(question.class_rates_per_s().0)
+}
+
+/// A `[backoff] max` with which those connects take a fifth of the capacity, or as little more as can
+/// be; none where the present one does.
+pub(super) fn longer_max(question: &Question) -> Option<Duration> {
+    let needed_s = (2.0 * contacts_s(question)).min(probes_most(question).as_secs_f64()).ceil();
+    (probes(question).1 > CONNECTS_PART && needed_s > question.backoff.max.as_secs_f64())
+        .then(|| Duration::from_secs_f64(needed_s))
+}
+
 /// Messages and bytes per second that the heaviest gateway sends while it drains.
 pub(super) fn heaviest_share(question: &Question) -> (f64, f64) {
     let messages = question.heaviest_per_s() / question.in_live_message() * question.headroom();
@@ -42,6 +63,7 @@ pub(super) fn toml(question: &Question, answer: &Answer) -> String {
         true => format!("{:?}", format!("{}s", contacts_s.ceil())),
         false => "\"auto\"".to_owned(),
     };
+    let longer = longer_max(question);
     let daily = question.rate_per_s * DAY_S * KEEP_FOR_DAYS * answer.disk.record_bytes;
     let lines = [
         ("[[lane]]".to_owned(), "your lanes; this one stands for all"),
@@ -57,6 +79,11 @@ pub(super) fn toml(question: &Question, answer: &Answer) -> String {
         ),
         (format!("bytes_per_second = {:?}", size((bytes_per_s * MARGIN).max(BYTES_PER_S))), ""),
         (format!("reconnect_spread = {spread}"), "first contacts within a fifth of the capacity"),
+        (longer.map_or(String::new(), |_| "[backoff]".to_owned()), ""),
+        (
+            longer.map_or(String::new(), |max| format!("max = \"{}s\"", max.as_secs())),
+            "probes of an outage apart, too",
+        ),
         ("[audit]".to_owned(), "optional: delivered records kept for a resend"),
         (format!("keep = {:?}", size(daily)), "seven days of a mean gateway"),
         (format!("keep_for = \"{KEEP_FOR_DAYS}d\""), ""),

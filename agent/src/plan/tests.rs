@@ -161,6 +161,43 @@ fn a_large_fleet_is_simulated_by_a_smaller_one_and_a_small_one_as_a_whole() {
     assert_eq!(Scale::exact(&large).gateways, 100_000);
 }
 
+/// 20,000 gateways that make a record a minute.
+fn sparse() -> Question {
+    let rate_per_s = 1.0 / 60.0;
+    Question {
+        gateways: 20_000,
+        rate_per_s,
+        capacity_per_s: 400.0,
+        outage: 24 * HOUR,
+        ..question()
+    }
+}
+
+/// With the hundred-odd whose backlog could be simulated, a TLS connect would be more than a second of
+/// the broker's work.
+#[test]
+fn a_part_of_a_sparse_fleet_has_a_broker_to_speak_of() {
+    let scale = Scale::quick(&sparse());
+    assert_eq!(scale.gateways, 5000);
+    assert!(scale.outage >= Duration::from_secs(2400), "{scale:?}");
+    let few = Question { gateways: 4000, capacity_per_s: 80.0, ..sparse() };
+    assert_eq!(Scale::quick(&few).gateways, 4000);
+    let vast = Question { gateways: 1_000_000, capacity_per_s: 200.0, ..sparse() };
+    assert_eq!(Scale::quick(&Question { rate_per_s: 0.0001, ..vast }).gateways, 10_000);
+}
+
+#[test]
+fn the_probes_of_a_sparse_fleet_get_a_bound_that_helps() {
+    let (sparse, busy) = (answer(&sparse(), &[]), answer(&question(), &[]));
+    let max = "[backoff]\nmax = \"1125s\"";
+    assert!(sparse.settings_toml.contains(max), "{}", sparse.settings_toml);
+    assert!(!busy.settings_toml.contains("[backoff]"), "{}", busy.settings_toml);
+    let told = |answer: &Answer, words| answer.warnings.iter().any(|told| told.contains(words));
+    assert!(told(&sparse, "begin with 4.2 times the capacity"), "{:?}", sparse.warnings);
+    assert!(told(&sparse, "set below, it is 0.4 times"), "{:?}", sparse.warnings);
+    assert!(!told(&busy, "[backoff]"), "{:?}", busy.warnings);
+}
+
 #[test]
 fn the_figures_are_the_whole_fleets() {
     let question = Question { heavy_part: 0.0, ..question() };

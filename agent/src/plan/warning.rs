@@ -1,9 +1,9 @@
 //! What an operator should know before the fleet is out there.
 
 use super::figure::{grouped, span};
-use super::settings::{contacts_s, heaviest_share, own_window};
+use super::settings::{contacts_s, heaviest_share, longer_max, own_window, probes};
 use super::{Answer, Company, Question};
-use crate::config::Order;
+use crate::config::{Backoff, Order};
 
 /// Above this a peak is more than the noise of a small fleet.
 const PEAK: f64 = 1.2;
@@ -23,6 +23,7 @@ pub(super) fn all(question: &Question, answer: &Answer) -> Vec<String> {
         headroom(question),
         ours(answer),
         connects(question),
+        returns(question),
         bounds(question),
         disk(answer),
         bundles(question),
@@ -89,8 +90,7 @@ fn ours(answer: &Answer) -> Option<String> {
         () if way.peak_over_capacity > PEAK => Some(format!(
             "the peak is {:.2} times the capacity: leave the broker that much room. Chance does \
              that in a small fleet, or where few gateways make most; so does a fleet that makes \
-             few records, where connects cost as much as minutes of them: there a longer \
-             [backoff] max helps",
+             few records, since each of them is then more of a second",
             way.peak_over_capacity
         )),
         () => None,
@@ -102,11 +102,24 @@ fn connects(question: &Question) -> Option<String> {
     (needed_s > own_s).then(|| {
         format!(
             "TLS connects of {} gateways within {own_s:.0} s would take more than a fifth of the \
-             capacity: reconnect_spread is set to {needed_s:.0} s below, and a longer [backoff] \
-             max keeps the probes apart as well",
+             capacity: reconnect_spread is set to {needed_s:.0} s below",
             question.gateways
         )
     })
+}
+
+fn returns(question: &Question) -> Option<String> {
+    let max = longer_max(question)?;
+    let (within_s, times) = probes(question);
+    let backoff = Backoff { max, ..question.backoff.clone() };
+    let (_, then) = probes(&Question { backoff, ..question.clone() });
+    Some(format!(
+        "while the far end is away each gateway tries it again within {within_s:.0} s ([backoff] \
+         max), so the TLS connects of the return begin with {times:.1} times the capacity, until \
+         most have had one. With max = \"{}s\", as set below, it is {then:.1} times; the end of an \
+         outage is then noticed by as much later, where the gateway's own network was up",
+        max.as_secs()
+    ))
 }
 
 fn bounds(question: &Question) -> Option<String> {
