@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::written::Written;
 use crate::budget::{Options, Stored};
 use crate::config::Config;
 use crate::drain::DrainHandle;
@@ -32,6 +33,7 @@ pub(super) struct BudgetFile {
     path: PathBuf,
     /// There is a bound.
     bounded: bool,
+    written: Arc<Written>,
 }
 
 impl BudgetFile {
@@ -49,7 +51,7 @@ impl BudgetFile {
 
     fn new(data_dir: &Path, bounded: bool) -> Self {
         let path = small_file::place(data_dir.join("budget"), Stored::newer);
-        Self { path, bounded }
+        Self { path, bounded, written: Arc::default() }
     }
 
     /// What earlier runs have counted; nothing where there is no file, or one that is damaged.
@@ -71,9 +73,7 @@ impl BudgetFile {
 
     /// Writes it down. May block.
     pub(super) fn save(&self, stored: &Stored) {
-        if let Err(error) = small_file::replace(&self.path, &stored.encode(), None) {
-            tracing::warn!(path = %self.path.display(), %error, "cannot be written");
-        }
+        self.written.tell(&self.path, &small_file::replace(&self.path, &stored.encode(), None));
     }
 
     /// Counts and writes until the agent stops.

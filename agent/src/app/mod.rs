@@ -34,6 +34,7 @@ mod start;
 mod storage;
 mod task;
 mod upper;
+mod written;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use super::written::Written;
 use crate::drain::DrainHandle;
 use crate::pace::Memory;
 use crate::small_file;
@@ -50,7 +51,7 @@ impl PaceFile {
 
     /// Keeps what `drain` learns until the agent stops.
     pub(super) async fn keep(self, drain: Arc<DrainHandle>, stop: CancellationToken) {
-        let mut saved = drain.memory();
+        let (mut saved, written) = (drain.memory(), Written::default());
         let mut ticks = interval(SAVE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.tick().await;
@@ -64,9 +65,9 @@ impl PaceFile {
             if memory.is_news_to(&saved) {
                 let file = self.clone();
                 match spawn_blocking(move || file.save(&memory)).await {
-                    Ok(Ok(())) => saved = memory,
-                    Ok(Err(error)) => {
-                        tracing::warn!(path = %self.0.display(), %error, "cannot be written");
+                    Ok(done) => {
+                        written.tell(&self.0, &done);
+                        saved = if done.is_ok() { memory } else { saved };
                     }
                     Err(error) => tracing::warn!(%error, "the pace is not written down"),
                 }
