@@ -74,8 +74,17 @@ impl Observed for Seen {
             let silent_s = silent.as_secs();
             return Some(format!("the queue's accounts have not been read for {silent_s} s"));
         }
-        let (lane, time) = self.report.stalled()?;
-        Some(format!("records of lane {lane} have waited for the disk for {} s", time.as_secs()))
+        if let Some((lane, time)) = self.report.stalled() {
+            let waited_s = time.as_secs();
+            return Some(format!(
+                "records of lane {lane} have waited for the disk for {waited_s} s"
+            ));
+        }
+        if let Some(time) = self.report.unkept() {
+            return Some(format!("the queue's state has not been saved for {} s", time.as_secs()));
+        }
+        let time = self.report.unsent()?;
+        Some(format!("what is to be sent has not been decided for {} s", time.as_secs()))
     }
 
     fn accepts(&self) -> bool {

@@ -169,6 +169,16 @@ impl Report {
         self.queue.stalled().filter(|(_, time)| *time > SILENT_MAX)
     }
 
+    /// For how long the queue's state has not been saved, where that is too long.
+    pub(super) fn unkept(&self) -> Option<Duration> {
+        self.queue.keeping().filter(|time| *time > SILENT_MAX)
+    }
+
+    /// For how long the drain has been at one step, where that is too long.
+    pub(super) fn unsent(&self) -> Option<Duration> {
+        self.drain.busy().filter(|time| *time > SILENT_MAX)
+    }
+
     /// Dead letters of users' lanes by lane and code.
     pub(super) fn letters(&self) -> Vec<Letters> {
         let of = |lane: &LaneName| (lane.to_string(), self.queue.dead_reasons(lane));

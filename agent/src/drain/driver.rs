@@ -119,8 +119,11 @@ impl<S: Source> Driver<S> {
     /// Runs until told to stop, or until its handle is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let wake = [self.advance(), self.forget_at()].into_iter().flatten().min();
-            self.shared.tell_connection();
+            let wake = self.turn(|driver| {
+                let wake = [driver.advance(), driver.forget_at()].into_iter().flatten().min();
+                driver.shared.tell_connection();
+                wake
+            });
             let timer = async {
                 match wake {
                     Some(at) => sleep_until(at).await,
@@ -130,9 +133,9 @@ impl<S: Source> Driver<S> {
             tokio::select! {
                 biased;
                 _ = self.stop.changed() => break,
-                Some(done) = self.tasks.join_next_with_id() => self.settle(done),
-                leased = pending_or(&mut self.lease) => self.stock(leased),
-                () = self.shared.poke.notified() => self.hasten(),
+                Some(done) = self.tasks.join_next_with_id() => self.turn(|driver| driver.settle(done)),
+                leased = pending_or(&mut self.lease) => self.turn(|driver| driver.stock(leased)),
+                () = self.shared.poke.notified() => self.turn(Self::hasten),
                 Ok(()) = self.changed.changed() => {}
                 () = timer => {}
             }
@@ -140,10 +143,20 @@ impl<S: Source> Driver<S> {
         self.wind_down().await;
     }
 
+    /// Does `what` while those who watch know that something is done.
+    fn turn<T>(&mut self, what: impl FnOnce(&mut Self) -> T) -> T {
+        self.shared.pulse.begin();
+        let done = what(self);
+        self.shared.pulse.end(self.lease.is_some());
+        done
+    }
+
     /// Lets what is in flight finish within the grace, and leaves the rest in the queue.
     async fn wind_down(mut self) {
-        self.stocks.iter_mut().for_each(Stock::clear);
-        self.lease = None;
+        self.turn(|driver| {
+            driver.stocks.iter_mut().for_each(Stock::clear);
+            driver.lease = None;
+        });
         loop {
             // It may be brought forward.
             let until = (*self.stop.borrow()).unwrap_or_else(Instant::now);

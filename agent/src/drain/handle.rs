@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::change::Way;
 use super::driver::Driver;
+use super::pulse::Pulse;
 use super::source::{Source, standing_of_all};
 use super::state::State;
 use super::{DrainStatus, Options};
@@ -74,6 +75,7 @@ impl Fresh {
             poke: Notify::new(),
             end: self.end,
             connection: self.connection,
+            pulse: Pulse::default(),
         });
         let (stop, stopped) = watch::channel(None);
         let driver = Driver::new(options, source, upstream, shared.clone(), stopped);
@@ -144,6 +146,12 @@ impl DrainHandle {
     pub fn status(&self) -> DrainStatus {
         let (now, wall_ms) = (Instant::now(), self.clock.now_ms());
         self.shared().look(now).status(now, wall_ms)
+    }
+
+    /// How long the drain has been at one step, where it is at one: a decision, or the queue's answer to
+    /// what it would lease. `None` while it waits for records, answers or time. Cheap.
+    pub fn busy(&self) -> Option<Duration> {
+        self.run().shared.pulse.under_way()
     }
 
     /// What the pace has learned, worth keeping over a restart.
@@ -254,6 +262,7 @@ pub(super) struct Shared {
     clock: Arc<dyn WallClock>,
     end: watch::Sender<Option<Ended>>,
     pub(super) connection: watch::Sender<Connection>,
+    pub(super) pulse: Pulse,
 }
 
 impl Shared {

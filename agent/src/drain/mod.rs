@@ -23,6 +23,7 @@ pub mod marks;
 mod meter;
 mod notice;
 pub mod plan;
+mod pulse;
 mod scatter;
 mod settle;
 pub mod source;

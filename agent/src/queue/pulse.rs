@@ -12,7 +12,7 @@ pub(super) struct Pulse {
     ended: AtomicU64,
     steps: AtomicU64,
     synced: AtomicU64,
-    /// When the round that is under way began.
+    /// When the round that is under way, or its last step, began.
     since: Mutex<Option<Instant>>,
 }
 
@@ -39,6 +39,7 @@ impl Pulse {
     /// A part of the round is done.
     pub(super) fn step(&self) {
         self.steps.fetch_add(1, Relaxed);
+        *self.since() = Some(Instant::now());
     }
 
     /// The disk has what it was given.
@@ -52,7 +53,7 @@ impl Pulse {
         *self.since() = None;
     }
 
-    /// How long the round that is under way takes already, if one is.
+    /// How long the round that is under way takes already since its last step, if one is.
     pub(super) fn under_way(&self) -> Option<Duration> {
         self.since().map(|since| since.elapsed())
     }

@@ -71,6 +71,11 @@ impl Threads {
         lanes.filter_map(|(lane, _, pulse)| Some((lane, pulse.under_way()?)))
     }
 
+    /// For how long the keeper has been at one step.
+    pub(super) fn keeping(&self) -> Option<Duration> {
+        self.pulses.keeper.under_way()
+    }
+
     /// Waits until all have ended; those of closed inboxes do.
     pub(super) fn join(self) {
         drop(self.keeper);

@@ -223,6 +223,11 @@ impl FakeQueue {
         entries.map(|entry| entry.attempts).max().unwrap_or(0)
     }
 
+    /// Answers nobody until what is returned is dropped.
+    pub(super) fn hang(&self) -> impl Sized + '_ {
+        self.lock()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap()
     }

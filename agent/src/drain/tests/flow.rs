@@ -337,3 +337,24 @@ async fn a_paused_lane_sends_nothing_new_until_it_goes_on() {
     handle.pause(&paused, false);
     drained(&queue, SECOND * 100).await;
 }
+
+/// On threads of its own, and in real time: the driver keeps the one on which it hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_that_hangs_is_seen_and_one_that_waits_is_well() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let handle = spawn(options, &queue, &FakeUpstream::new(|_, _| (MS, delivered())));
+    let hangs = |least| handle.busy().is_some_and(|time| time >= least);
+    while hangs(MS * 20) {
+        std::thread::sleep(MS);
+    }
+    let answers = queue.hang();
+    handle.run().shared.poke.notify_one();
+    while !hangs(MS * 20) {
+        std::thread::sleep(MS);
+    }
+    drop(answers);
+    while hangs(Duration::ZERO) {
+        std::thread::sleep(MS);
+    }
+}

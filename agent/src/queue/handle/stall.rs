@@ -15,6 +15,12 @@ impl Queue {
         let (lane, time) = threads.as_ref()?.storing().max_by_key(|(_, time)| *time)?;
         Some((lane.clone(), time))
     }
+
+    /// For how long the thread that saves the state and tidies up has been at one step. `None` while it
+    /// is at none. The same.
+    pub fn keeping(&self) -> Option<Duration> {
+        self.now().threads().as_ref()?.keeping()
+    }
 }
 
 #[cfg(test)]
@@ -50,5 +56,18 @@ mod tests {
         drop(turn);
         ticket.wait().unwrap();
         until(|| queue.stalled().is_none());
+    }
+
+    #[test]
+    fn a_keeper_that_does_not_come_back_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path(), Ordering::None);
+        let queue = Queue::open(options, Arc::new(SystemClock)).unwrap().0;
+        let inner = queue.now();
+        let hangs = |least| queue.keeping().is_some_and(|time| time >= least);
+        let head = inner.lanes[0].head();
+        until(|| hangs(Duration::from_millis(20)));
+        drop(head);
+        until(|| !hangs(Duration::from_millis(20)));
     }
 }
