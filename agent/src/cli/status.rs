@@ -76,9 +76,10 @@ fn centre(control: &Control) -> String {
 /// `up to 0.8 a second (1.5 of its own 0.5): answers are late`, and what else slows it.
 pub(super) fn pace(pace: &Pace) -> String {
     let own = format!("{:.1} of its own {:.1}", pace.share, pace.own_rate_per_s);
-    let allowed = match pace.allowed_per_s {
-        Some(rate) => format!("up to {rate:.1} a second ({own})"),
-        None => "no bound".to_owned(),
+    let allowed = match (pace.allowed_per_s, pace.allowed_bytes_per_s) {
+        (Some(rate), _) => format!("up to {rate:.1} a second ({own})"),
+        (None, Some(bytes)) => format!("up to {} a second", human::bytes(bytes)),
+        (None, None) => "no bound on records".to_owned(),
     };
     let paused = pace.paused_s.map(|s| format!(" for {}", duration(s))).unwrap_or_default();
     let late = match pace.queue_delay_ms {

@@ -86,6 +86,7 @@ fn pace(view: &View, slot: Duration) -> status::Pace {
         own_rate_per_s: view.own_rate_per_s,
         share: view.share,
         allowed_per_s: view.allowed_per_s,
+        allowed_bytes_per_s: Some(view.allowed_bytes_per_s),
         queue_delay_ms: (view.queue_delay_s * 1000.0).round() as u64,
         reject_share: view.reject_share,
         paused_s: view.paused_for.map(|wait| wait.as_secs_f64().ceil() as u64),

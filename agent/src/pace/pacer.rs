@@ -71,6 +71,7 @@ pub struct Pacer {
     patient_until: Instant,
     records: Option<Bucket>,
     bytes: Bucket,
+    bytes_per_s: u64,
     /// Bytes sent that do not yet make a whole cell.
     rest_bytes: u64,
 }
@@ -93,6 +94,7 @@ impl Pacer {
             patient_until: now,
             records,
             bytes,
+            bytes_per_s: config.bytes_per_second,
             rest_bytes: 0,
         }
     }

@@ -3,7 +3,7 @@
 use super::State;
 use super::cause::Cause;
 use super::facts::{Gateway, Lane};
-use super::words::{count, rate, time};
+use super::words::{bytes, count, rate, time};
 
 /// What bounds the pace; stands by itself.
 pub(super) fn cause(gateway: &Gateway, lane: &Lane) -> Cause {
@@ -39,7 +39,10 @@ fn pace(gateway: &Gateway) -> String {
     let reason = &gateway.pace.reason;
     match gateway.pace.allowed_per_s {
         Some(per_s) => format!("up to {} a second may leave now ({reason})", rate(per_s)),
-        None => "nothing bounds the pace".to_owned(),
+        None => {
+            let per_s = bytes(gateway.bounds.bytes_per_second);
+            format!("up to {per_s} a second may leave now ({reason})")
+        }
     }
 }
 

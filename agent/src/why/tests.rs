@@ -295,6 +295,9 @@ fn what_bounds_the_pace_is_named_and_what_does_not_catch_up() {
     let bound = super::link(&Gateway { bounds, ..online() }, &[]);
     let about = "Nothing to do: all is drained in about 4 min";
     assert_eq!(bound.help, format!("{about}; records_per_second in [drain] is the bound."));
+    let pace = Pace { reason: "configured".into(), ..Pace::default() };
+    let alone = super::lane(&Gateway { pace, ..online() }, &lane(), false);
+    assert!(alone.why.ends_with("up to 1.0 MiB a second may leave now (configured)."), "{alone:?}");
     let rates = Rates { delivered_bytes_per_s: 900_000.0, ..Rates::default() };
     let bytes = super::link(&Gateway { rates, ..online() }, &[]);
     assert_eq!(bytes.help, format!("{about}; bytes_per_second in [drain] is the bound."));

@@ -356,8 +356,12 @@ pub struct Pace {
     pub own_rate_per_s: f64,
     /// The multiple of it that may leave now.
     pub share: f64,
-    /// Records per second that may leave now; `null` without a bound.
+    /// Records per second that may leave now; `null` without a bound on records.
     pub allowed_per_s: Option<f64>,
+    /// Bytes per second that may leave, by `[drain] bytes_per_second`; `null` from an agent that does
+    /// not say.
+    #[serde(default)]
+    pub allowed_bytes_per_s: Option<u64>,
     /// How much later answers come than on a quiet line.
     pub queue_delay_ms: u64,
     /// Part of the requests that the broker refused for want of capacity, over the last seconds.

@@ -230,7 +230,7 @@
       ["Disk", bytes(sum((lane) => lane.disk_bytes))],
     ];
     if (budget) more.push(["On the wire today", `${bytes(budget.bytes_today)}${budget.bytes_per_day === null ? "" : ` of ${bytes(budget.bytes_per_day)}, anew in ${span(budget.resets_in_s)}`}`]);
-    if (pace.reason) more.push(["Pace", `${pace.allowed_per_s === null ? "no bound" : `up to ${rate(pace.allowed_per_s)} a second`}: ${pace.reason}`]);
+    if (pace.reason) more.push(["Pace", `up to ${pace.allowed_per_s === null ? bytes(pace.allowed_bytes_per_s) : rate(pace.allowed_per_s)} a second: ${pace.reason}`]);
     if (keys && keys.expires_in_s !== null) more.push(["Access key", keyWords(keys)]);
     if (offset) more.push(["Clock", `${span(Math.abs(offset))} ${offset > 0 ? "behind" : "ahead of"} the server’s`]);
     if (status.control) more.push(["Centre", `${plural(status.control.open, "request")} open${status.control.fault ? `; ${status.control.fault}` : ""}`]);

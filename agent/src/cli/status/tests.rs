@@ -108,6 +108,16 @@ fn a_lanes_bound_is_shown_and_that_it_is_full_is_critical() {
 }
 
 #[test]
+fn the_bound_that_holds_the_pace_is_shown() {
+    let mut pace = Pace { reason: "alone".into(), ..Pace::default() };
+    assert_eq!(super::pace(&pace), "no bound on records: alone");
+    pace.allowed_bytes_per_s = Some(256 << 10);
+    assert_eq!(super::pace(&pace), "up to 256.0 KiB a second: alone");
+    (pace.allowed_per_s, pace.share, pace.own_rate_per_s) = (Some(20.0), 1.0, 0.5);
+    assert_eq!(super::pace(&pace), "up to 20.0 a second (1.0 of its own 0.5): alone");
+}
+
+#[test]
 fn what_the_centre_asks_is_shown_with_its_fault() {
     let control = Control { pulled_ago_s: Some(300), open: 2, fault: None };
     let mut state = State { control: Some(control), ..state(LinkState::Online, lane()) };

@@ -15,6 +15,7 @@ impl Pacer {
             (new, _) => new,
         };
         self.bytes = bytes.after(&self.bytes);
+        self.bytes_per_s = config.bytes_per_second;
         self.adaptive = config.adaptive;
         self.bound_per_s = bound_per_s(config);
         self.spread = config.reconnect_spread;
@@ -76,5 +77,17 @@ mod tests {
         sent(&mut pacer, now, Duration::from_secs(2));
         pacer.rebound(&drain(100), now);
         assert!(sent(&mut pacer, now, Duration::from_secs(4)) >= 250);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bounds_that_hold_are_told() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(&drain(1), Memory::default(), false, now);
+        let view = pacer.view(now);
+        assert_eq!((view.allowed_per_s, view.allowed_bytes_per_s), (Some(1.0), 1 << 30));
+        let bytes = config::Drain { records_per_second: None, bytes_per_second: 7, ..drain(1) };
+        pacer.rebound(&bytes, now);
+        let view = pacer.view(now);
+        assert_eq!((view.allowed_per_s, view.allowed_bytes_per_s), (None, 7));
     }
 }

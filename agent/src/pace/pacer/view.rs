@@ -14,8 +14,10 @@ pub struct View {
     pub own_rate_per_s: f64,
     /// The multiple of it that may leave; 1 without a controller.
     pub share: f64,
-    /// Records per second that may leave; `None` is without a bound.
+    /// Records per second that may leave; `None` is without a bound on records.
     pub allowed_per_s: Option<f64>,
+    /// Bytes per second that may leave, however many records they are.
+    pub allowed_bytes_per_s: u64,
     /// How much later answers come than on a quiet line, in seconds.
     pub queue_delay_s: f64,
     /// Part of the requests that the broker refused for want of capacity, over some seconds.
@@ -40,6 +42,7 @@ impl Pacer {
             own_rate_per_s: self.own_rate.per_s(),
             share: if self.adaptive { self.controller.share() } else { 1.0 },
             allowed_per_s: rate.is_finite().then_some(rate),
+            allowed_bytes_per_s: self.bytes_per_s,
             queue_delay_s: self.controller.delay().slow_s().max(0.0),
             reject_share: self.controller.reject_share(),
             paused_for,
