@@ -8,6 +8,9 @@
 //!
 //! Records are sent in the order of the calls. A record that is refused does not stop the next
 //! ones: an app whose order must survive refusals waits for each answer of an order key.
+//!
+//! [`Client::connect`] asks once, and fails where no agent answers: for tools, and apps that want to know.
+//! An app that may start before the agent, as after a boot, takes [`Client::lazy`], which goes on trying.
 
 mod backlog;
 mod backoff;
@@ -139,12 +142,19 @@ impl Future for Pending {
 }
 
 impl Client {
-    /// Connects to the agent's socket; an error if it cannot be reached now.
+    /// Connects to the agent's socket, with the default options.
+    ///
+    /// # Errors
+    /// As of [`Client::connect_with`]. An app that may start before the agent takes [`Client::lazy`].
     pub async fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, Options::default()).await
     }
 
-    /// Connects with `options`; an error if the agent cannot be reached now.
+    /// Connects with `options`. Only this first connection is tried once: one that is lost later mends
+    /// itself.
+    ///
+    /// # Errors
+    /// The agent cannot be reached now, does not answer within 10 s, or refuses this client.
     pub async fn connect_with(
         path: impl AsRef<Path>,
         options: Options,
@@ -153,7 +163,10 @@ impl Client {
         Ok(Self::start(path.as_ref(), options, Some(first)))
     }
 
-    /// A client that connects when the agent comes up. Must be called within a tokio runtime.
+    /// A client that connects when the agent comes up, however late: it tries as after a lost connection,
+    /// and records wait in its window, in memory, until then. Why it could not connect is logged at
+    /// `debug`; an app that wants to give up bounds its wait for the answer. Must be called within a
+    /// tokio runtime.
     pub fn lazy(path: impl AsRef<Path>, options: Options) -> Self {
         Self::start(path.as_ref(), options, None)
     }

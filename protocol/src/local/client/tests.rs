@@ -226,6 +226,17 @@ async fn a_full_agent_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_lazy_client_may_be_there_before_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let client = Client::lazy(dir.path().join("s"), options());
+    let answer = client.submit(draft(Some("a")), None).await.unwrap();
+    assert!(Client::connect(dir.path().join("s")).await.is_err());
+    let (path, _) = agent(&dir, vec![]);
+    assert_eq!(path, dir.path().join("s"));
+    assert_eq!(answer.await.unwrap().seq, 1);
+}
+
+#[tokio::test]
 async fn nobody_listening_is_a_clear_error() {
     let dir = tempfile::tempdir().unwrap();
     let error = Client::connect(dir.path().join("none")).await.unwrap_err();
