@@ -199,6 +199,10 @@ fn refusal(error: &AppendError) -> Refusal {
             Code::IdReused,
             format!("was used for another body (lane {lane}, seq {seq}); give this record its own"),
         ),
+        AppendError::TooLarge(reason) => Refusal::new(
+            Code::TooLarge,
+            format!("{reason}, so it will never be stored as it is; split it, or change that"),
+        ),
         AppendError::Full(reason) => Refusal::new(
             Code::DiskFull,
             format!("{reason}; send it again when records have left or space was made"),

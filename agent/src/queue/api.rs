@@ -218,6 +218,9 @@ pub enum AppendError {
         /// Its number.
         seq: u64,
     },
+    /// It takes more by itself than its lane may ever have: for good.
+    #[error("too large for its lane: {0}")]
+    TooLarge(String),
     /// Disk full: try again later.
     #[error("disk full: {0}")]
     Full(String),

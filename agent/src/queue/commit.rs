@@ -167,14 +167,16 @@ struct Sifted {
     count: usize,
     bytes: u64,
     repeats: Vec<(usize, Answer)>,
+    /// Most bytes of an entry that the lane could ever have.
+    entry_max: u64,
     /// Why none of them can be stored.
     fault: Option<String>,
 }
 
 impl Sifted {
-    fn with_capacity(records: usize) -> Self {
+    fn with_capacity(records: usize, entry_max: u64) -> Self {
         let ids = ByIdHash::with_capacity_and_hasher(records, Default::default());
-        Self { ids, count: 0, bytes: 0, repeats: Vec::new(), fault: None }
+        Self { ids, count: 0, bytes: 0, repeats: Vec::new(), entry_max, fault: None }
     }
 
     fn add(&mut self, submission: &Submission) {
@@ -231,7 +233,7 @@ impl Committer {
         self.rotate(false);
         let ids = self.ids.clone();
         let turn = group.iter().any(|submission| submission.print.is_some()).then(|| ids.turn());
-        let mut sifted = Sifted::with_capacity(group.len());
+        let mut sifted = Sifted::with_capacity(group.len(), self.largest_entry());
         // In place: a group is large, and fresh memory costs a fault a page.
         let candidates = group.into_iter().filter_map(|record| self.sift(record, &mut sifted));
         let candidates = candidates.collect();
@@ -251,7 +253,11 @@ impl Committer {
         if sifted.fault.is_some() {
             return Some(submission);
         }
+        let bytes = submission.entry.len() as u64;
         match self.admit(&submission, sifted) {
+            Ok(Admission::New) if bytes > sifted.entry_max => {
+                submission.answer.send(Err(self.never(bytes)));
+            }
             Ok(Admission::New) => {
                 sifted.add(&submission);
                 return Some(submission);

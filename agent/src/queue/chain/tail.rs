@@ -174,8 +174,21 @@ impl Tail {
         let held = if self.writer.is_some() { self.payload_bytes } else { 0 };
         match held.saturating_add(more) {
             0 if self.writer.is_none() => 0,
-            payload => EMPTY_BYTES + payload + payload / OVERHEAD,
+            payload => Self::alone(payload),
         }
+    }
+
+    /// About the bytes of a segment's files that holds nothing but entries of so many bytes.
+    pub(in crate::queue) fn alone(payload: u64) -> u64 {
+        EMPTY_BYTES + payload + payload / OVERHEAD
+    }
+
+    /// The most bytes of an entry that alone takes no more than `bytes`.
+    pub(in crate::queue) fn largest_entry(bytes: u64) -> u64 {
+        let rest = u128::from(bytes.saturating_sub(EMPTY_BYTES)) + 1;
+        // Of p and p / OVERHEAD, rounded down: all below the next whole byte.
+        let most = (rest * u128::from(OVERHEAD)).div_ceil(u128::from(OVERHEAD) + 1) - 1;
+        u64::try_from(most).unwrap_or(u64::MAX)
     }
 
     /// The first position of the open segment.

@@ -167,3 +167,13 @@ fn an_empty_newest_segment_does_not_make_numbers_begin_anew() {
         assert_eq!((chain.end(), newest), (4, Some(Newest { stream: StreamId(1), base: 0 })));
     }
 }
+
+#[test]
+fn the_largest_entry_is_the_last_that_fits_alone() {
+    let empty = Tail::alone(0);
+    for bytes in (empty..empty + 30).chain([1 << 20, (1 << 20) + 7, u64::from(u32::MAX)]) {
+        let largest = Tail::largest_entry(bytes);
+        assert!(Tail::alone(largest) <= bytes && Tail::alone(largest + 1) > bytes, "{bytes}");
+    }
+    assert_eq!(Tail::largest_entry(0), 0);
+}

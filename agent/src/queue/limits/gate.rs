@@ -96,6 +96,13 @@ impl Gate {
         self.headroom(&seen, lane, want)
     }
 
+    /// That a lane with nothing in it has no room for so many bytes.
+    pub(in crate::queue) fn never(&self, lane: usize, want_bytes: u64) -> Short {
+        let cap_bytes = self.cap_bytes(lane).unwrap_or(u64::MAX);
+        let quota = matches!(self.claim(lane), Some(Claim::Quota(..)));
+        Short::Lane { used_bytes: 0, cap_bytes, want_bytes, quota }
+    }
+
     /// What of its bound the lane may use now.
     fn most(&self, lane: usize, cap_bytes: u64) -> u64 {
         match self.refused(lane) {

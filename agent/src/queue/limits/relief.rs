@@ -8,6 +8,8 @@ use std::io;
 
 use super::gate::{SEGMENT_INODES, Want};
 use super::short::Short;
+use crate::queue::api::AppendError;
+use crate::queue::chain::Tail;
 use crate::queue::commit::Committer;
 use crate::queue::keeper;
 use crate::queue::lane::Lane;
@@ -48,6 +50,18 @@ impl Committer {
         let open_bytes = self.tail.open_bytes(beside);
         let bytes = self.tail.open_bytes(beside + more) - open_bytes;
         Want { bytes, begins: self.tail.open_first().is_none(), open_bytes }
+    }
+
+    /// The most bytes of an entry that the lane could have if there was nothing else in it.
+    pub(in crate::queue) fn largest_entry(&self) -> u64 {
+        let cap_bytes = self.gate.cap_bytes(self.lane.index);
+        cap_bytes.map_or(u64::MAX, Tail::largest_entry)
+    }
+
+    /// Why an entry of so many bytes is never stored.
+    pub(in crate::queue) fn never(&self, bytes: u64) -> AppendError {
+        let short = self.gate.never(self.lane.index, Tail::alone(bytes));
+        AppendError::TooLarge(short.of(&self.lane.name).to_string())
     }
 
     /// Whether entries of so many bytes may be stored as things are. Cheap.

@@ -215,13 +215,20 @@ fn lanes_without_a_quota_share_a_tenth_of_the_file_system() {
 }
 
 #[test]
-fn a_record_larger_than_the_lanes_part_is_refused_and_nothing_is_dropped_for_it() {
-    let limits = [lane(Claim::Quota(MIB, 1), 1, DROP), lane(Claim::Weight(1), 1, REJECT)];
-    let mut bench = Bench::new(limits);
-    bench.store(&a(), 20_000).unwrap();
-    let refused = bench.store(&a(), 2 << 20).unwrap_err();
-    assert!(refused.contains("this takes 2.2 MiB and lane a may have 1.0 MiB"), "{refused}");
-    assert_eq!(bench.accounts(&a()).waiting, 1);
+fn a_record_larger_than_the_lanes_part_is_refused_for_good_and_in_nobodys_way() {
+    for way in [REJECT, DROP] {
+        let limits = [lane(Claim::Quota(MIB, 1), 1, way), lane(Claim::Weight(1), 1, REJECT)];
+        let mut bench = Bench::new(limits);
+        bench.store(&a(), 20_000).unwrap();
+        let submit =
+            |id: &str, bytes: usize| bench.queue().submit(&a(), record(id, &"x".repeat(bytes)));
+        let tickets = [submit("p", 1000), submit("q", 2 << 20), submit("r", 1000)];
+        let [before, refused, behind] = tickets.map(Ticket::wait);
+        let Err(AppendError::TooLarge(why)) = refused else { panic!("{refused:?}") };
+        assert!(why.starts_with("this takes 2.2 MiB and lane a may have 1.0 MiB, its quota"));
+        assert_eq!((before.unwrap().seq, behind.unwrap().seq), (2, 3));
+        assert_eq!((bench.accounts(&a()).waiting, bench.limit(&a()).full), (3, None));
+    }
 }
 
 #[test]
