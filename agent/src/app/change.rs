@@ -11,7 +11,7 @@ use super::core::Core;
 use super::far::UpstreamError;
 use super::upper::Prepared;
 use super::{admin, centre, far, front, listen_http, own, storage};
-use crate::config::{Config, Gateway, Kept, Lane, Listen};
+use crate::config::{Config, Gateway, Kept, Lane, Listen, RESEND_LANE};
 use crate::drain::{self, Way};
 use crate::entropy;
 use crate::queue::ChangeError;
@@ -148,13 +148,7 @@ impl Core {
         let mut new = Config { gateway, listen, retired: Vec::new(), ..new };
         let transport = new.upstream.as_ref().map(|upstream| upstream.transport);
         let named: Vec<Lane> = new.all_lanes().collect();
-        // Records may be on their way into lanes that were there until now, though they be empty.
-        let open = |lane: &Lane| {
-            let empty =
-                self.lower.queue.accounts(&lane.name).is_none_or(|known| known.waiting == 0);
-            !empty || !present.retired.iter().any(|retired| retired.name == lane.name)
-        };
-        let gone = present.all_lanes().filter(open);
+        let gone = present.all_lanes().filter(|lane| self.is_open(lane));
         let gone = gone.filter(|lane| named.iter().all(|known| known.name != lane.name));
         new.retired = gone.map(|lane| lane.retired(transport)).collect();
         let stand_in = self.stand_in(&self.lower.report.standing().force);
@@ -166,6 +160,17 @@ impl Core {
             *lane = Lane { name: lane.name.clone(), ..default };
         }
         new
+    }
+
+    /// Whether the lane stays open though no configuration names it.
+    fn is_open(&self, lane: &Lane) -> bool {
+        let queue = &self.lower.queue;
+        let retired = self.config.retired.iter().any(|retired| retired.name == lane.name);
+        // What is sent again leaves by the settings of the lane that it was accepted in.
+        let copies = queue.lanes().into_iter().find(|lane| lane.as_str() == RESEND_LANE);
+        let copies = copies.and_then(|lane| queue.accounts(&lane));
+        // Records may be on their way into lanes that were there until now, though they be empty.
+        !retired || queue.remains(&lane.name) || copies.is_some_and(|copies| copies.waiting > 0)
     }
 
     /// Puts `new`, which is [`Core::fitted`], in force.

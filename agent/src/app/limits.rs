@@ -20,6 +20,7 @@ impl Space for FileSystem {
 
 pub(super) fn limits(config: &Config) -> Limits {
     let retired = config.retired.iter().filter(|lane| !lane.name.as_str().starts_with('_'));
+    let names = retired.clone().map(|lane| lane.name.clone()).collect();
     let users = config.lanes.iter().chain(retired);
     let users = users.map(|lane| (lane.name.clone(), of_user(lane)));
     // What is sent again has no bound here: whoever asks for it bounds it, and [audit].
@@ -30,6 +31,7 @@ pub(super) fn limits(config: &Config) -> Limits {
         keep_free: config.limits.keep_free,
         space: Some(Arc::new(FileSystem(config.gateway.data_dir.clone()))),
         lanes,
+        retired: names,
         dead: DeadLimits { keep_for: Some(config.dead.keep_for), when_full: config.dead.when_full },
     }
 }

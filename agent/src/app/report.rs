@@ -201,7 +201,7 @@ impl Report {
         self.degraded.clone()
     }
 
-    /// Those of the configuration, and behind them the retired ones in which something waits.
+    /// Those of the configuration, and behind them the retired ones of which something is left.
     fn user_lanes(&self, view: &View, drain: &DrainStatus) -> Vec<LaneStatus> {
         let of = |name: &LaneName| drain.lanes.iter().find(|lane| lane.name == *name);
         let shown = |name: &LaneName| {
@@ -211,8 +211,8 @@ impl Report {
             LaneStatus { freshness, degraded, limit, ..lane(name, &figures, of(name)) }
         };
         let users = view.retired.iter().filter(|name| !name.as_str().starts_with('_'));
-        let retired = users.map(|name| LaneStatus { retired: true, ..shown(name) });
-        let retired = retired.filter(|lane| lane.waiting > 0);
+        let left = users.filter(|name| self.queue.remains(name));
+        let retired = left.map(|name| LaneStatus { retired: true, ..shown(name) });
         view.lanes.iter().map(shown).chain(retired).collect()
     }
 

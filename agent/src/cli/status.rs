@@ -276,8 +276,14 @@ pub(super) fn notes(lane: &Lane) -> String {
     let name = &lane.name;
     let mut text = String::new();
     if lane.retired {
+        let goes = match lane.waiting {
+            0 => {
+                "nothing waits there; it goes once what it gave up is told and what it delivered need not be kept"
+            }
+            _ => "it takes nothing, and goes when it is empty",
+        };
         text.push_str(&format!(
-            "lane {name} is retired: the configuration does not name it, it takes nothing, and goes when it is empty\n"
+            "lane {name} is retired: the configuration does not name it, {goes}\n"
         ));
     }
     if let Some(hold) = &lane.hold {

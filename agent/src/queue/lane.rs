@@ -7,6 +7,7 @@ mod holding;
 mod inquiry;
 mod leasing;
 mod looking;
+mod remaining;
 mod saving;
 mod tapping;
 mod watching;

@@ -143,8 +143,8 @@ pub(super) fn recover(
         lane.keep_from(of_lane.keeps().unwrap_or(u64::MAX));
         unwritten.push(of_lane);
     }
-    let names = options.lanes.iter().map(|lane| &lane.name);
-    let gate = Arc::new(Gate::new(&options.limits, names));
+    let limits = |lane: &Arc<Lane>| options.limits.of(&lane.name, lane.accounts().waiting > 0);
+    let gate = Arc::new(Gate::new(&options.limits, lanes.iter().map(limits).collect()));
     let committers = (lanes.iter().zip(unwritten))
         .map(|(lane, unwritten)| {
             let newest = lane.numbering().newest();

@@ -95,6 +95,13 @@ impl Queue {
         }
     }
 
+    /// Whether anything is left of the lane: records that wait, numbers that were given up and are not
+    /// told ([`Options::tell`](Options)), or files, such as those that are kept for a resend. One that
+    /// is not open has nothing.
+    pub fn remains(&self, lane: &LaneName) -> bool {
+        self.lane(lane).is_some_and(|lane| lane.remains())
+    }
+
     /// How often it was changed. What was looked up of a lane before belongs to the lane as it was.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()

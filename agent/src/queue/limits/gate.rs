@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
 use super::allot::caps;
@@ -61,12 +60,8 @@ pub(in crate::queue) struct Want {
 }
 
 impl Gate {
-    /// For `lanes`, in the order of the queue's.
-    pub(in crate::queue) fn new<'a>(
-        limits: &Limits,
-        lanes: impl Iterator<Item = &'a LaneName>,
-    ) -> Self {
-        let lanes: Vec<_> = lanes.map(|name| limits.lanes.get(name).copied()).collect();
+    /// For lanes with these limits, in the order of the queue's.
+    pub(in crate::queue) fn new(limits: &Limits, lanes: Vec<Option<LaneLimits>>) -> Self {
         Self {
             disk: limits.disk,
             keep_free: limits.keep_free,

@@ -14,7 +14,7 @@ mod gate;
 mod relief;
 mod short;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,14 +35,26 @@ pub struct Limits {
     pub space: Option<Arc<dyn Space>>,
     /// By name; a lane that is not here has no bound of its own.
     pub lanes: BTreeMap<LaneName, LaneLimits>,
+    /// Of these, lanes into which no app's record comes: where nothing waits at the opening they take
+    /// no part of the disk from others.
+    pub retired: BTreeSet<LaneName>,
     /// Beside their bytes.
     pub dead: DeadLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let (lanes, dead) = (BTreeMap::new(), DeadLimits::default());
-        Self { disk: Share::DISK, keep_free: Share::KEEP_FREE, space: None, lanes, dead }
+        let (disk, keep_free) = (Share::DISK, Share::KEEP_FREE);
+        let (lanes, retired, dead) = Default::default();
+        Self { disk, keep_free, space: None, lanes, retired, dead }
+    }
+}
+
+impl Limits {
+    /// The limits of `lane`, in which something waits or not.
+    pub(super) fn of(&self, lane: &LaneName, waits: bool) -> Option<LaneLimits> {
+        let claims = waits || !self.retired.contains(lane);
+        self.lanes.get(lane).copied().filter(|_| claims)
     }
 }
 

@@ -74,3 +74,51 @@ fn what_the_folder_does_not_allow_is_refused_and_the_queue_goes_on() {
     assert_eq!(accounts(&queue).waiting, 6);
     assert_eq!(queue.lanes().len(), 1);
 }
+
+/// Until the keeper has been there.
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn of_a_lane_something_remains_until_it_is_told_and_what_is_kept_has_expired() {
+    let folder = tempfile::tempdir().unwrap();
+    let keeping = |time_ms| Options {
+        keep: Some(Keep { bytes: 1 << 30, time_ms }),
+        ..options(folder.path(), Ordering::None)
+    };
+    let (long, brief) = (|| keeping(3_600_000), || keeping(1));
+    let queue = Queue::open(long(), Arc::new(SystemClock)).unwrap().0;
+    assert!(!queue.remains(&a()), "nothing ever came");
+    store(&queue, 0..100);
+    assert!(queue.remains(&a()));
+    queue.lease(&a(), 60, usize::MAX).into_iter().for_each(Lease::ack);
+    assert_eq!(queue.purge(&a(), &[(0, u64::MAX)], false).unwrap(), 40);
+    assert_eq!(accounts(&queue).waiting, 0);
+    queue.change(&long(), &long()).unwrap();
+    let told = |queue: &Queue| queue.told(&queue.untold());
+    told(&queue);
+    assert!(queue.untold().is_empty() && queue.remains(&a()), "a resend may be asked for");
+    // Without anything that is kept, the tombstones alone.
+    store(&queue, 100..110);
+    assert_eq!(queue.purge(&a(), &[(0, u64::MAX)], false).unwrap(), 10);
+    queue.change(&brief(), &long()).unwrap();
+    let files = || queue.figures(&a()).unwrap().disk_bytes;
+    until("what was kept has expired", || files() == 0);
+    assert!(queue.remains(&a()), "nobody was told");
+    told(&queue);
+    assert!(!queue.remains(&a()));
+}
+
+#[test]
+fn where_nothing_is_kept_an_open_segment_of_what_is_settled_does_not_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path());
+    store(&queue, 0..10);
+    queue.lease(&a(), 10, usize::MAX).into_iter().for_each(Lease::ack);
+    assert!(queue.figures(&a()).unwrap().disk_bytes > 0 && !queue.remains(&a()));
+}

@@ -232,6 +232,27 @@ fn a_record_larger_than_the_lanes_part_is_refused_for_good_and_in_nobodys_way() 
 }
 
 #[test]
+fn a_lane_for_which_nothing_comes_any_more_takes_a_part_only_while_something_waits_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = || lane(Claim::Weight(1), 1, REJECT);
+    let retiring = || Options {
+        limits: Limits {
+            disk: Share::Bytes(8 * MIB),
+            lanes: BTreeMap::from([(a(), one()), (b(), one())]),
+            retired: [a()].into(),
+            ..Limits::default()
+        },
+        ..options(folder.path(), Ordering::None)
+    };
+    let queue = Queue::open(retiring(), Arc::new(SystemClock)).unwrap().0;
+    let caps = || [a(), b()].map(|lane| queue.limit(&lane).unwrap().cap_bytes);
+    assert_eq!(caps(), [None, Some(8 * MIB)]);
+    store(&queue, 0..1);
+    queue.change(&retiring(), &retiring()).unwrap();
+    assert_eq!(caps(), [Some(4 * MIB); 2]);
+}
+
+#[test]
 fn a_full_lane_drops_its_oldest_and_tells_exactly_those() {
     let limits = [lane(Claim::Quota(2 * MIB, 1), 1, DROP), lane(Claim::Weight(1), 1, REJECT)];
     let mut bench = Bench::new(limits);
