@@ -536,6 +536,6 @@ fn dead_letters_untold_numbers_and_ids_come_over_too_also_after_a_try_that_was_c
     assert_eq!(accounts(&queue, "critical"), critical);
     let third = letters[1].number;
     let one = DeadFilter { number: Some(third), ..DeadFilter::default() };
-    assert_eq!(queue.dead_replay(&one).unwrap(), 1);
+    assert_eq!(queue.dead_replay(&one, || false).unwrap().count, 1);
     assert_eq!((accounts(&queue, "critical").dead, accounts(&queue, "critical").waiting), (2, 648));
 }

@@ -200,7 +200,15 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     }
     let would = if done.dry_run { "would " } else { "" };
     let plural = if done.count == 1 { "" } else { "s" };
-    Ok(format!("{would}{what}: {} dead letter{plural}\n", done.count))
+    let said = format!("{would}{what}: {} dead letter{plural}", done.count);
+    match done.broken_off {
+        None => Ok(format!("{said}\n")),
+        Some(why) => {
+            let message =
+                format!("{said}, then it was broken off: {why}; the others are where they were");
+            Err(Failure::new(Exit::TryAgain, message))
+        }
+    }
 }
 
 async fn accept(args: Accept) -> Result<String, Failure> {

@@ -308,6 +308,9 @@ pub struct Done {
     pub count: u64,
     /// Whether nothing was done.
     pub dry_run: bool,
+    /// Why only so many were replayed; the others are dead letters as before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broken_off: Option<String>,
 }
 
 /// The answer to `accept`.

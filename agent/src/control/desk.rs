@@ -22,7 +22,7 @@ use super::{Door, view};
 use crate::config::RESEND_LANE;
 use crate::queue::KeyId;
 use crate::queue::inspect::{Inspection, Room};
-use crate::queue::{CommitError, DeadFilter, Queue, SettleError, Standing};
+use crate::queue::{CommitError, DeadFilter, Queue, Replayed, SettleError, Standing};
 use crate::why::{Answers, Question};
 
 /// Letters that are read at once: each may have a body of 4 MiB.
@@ -282,12 +282,16 @@ impl Desk {
         };
         let purged = queue.purge(&lane, &ranges, purge.dry_run);
         let count = purged.map_err(|e| Refusal::new(Code::DiskFailed, e.to_string()))?;
-        Ok(Done { count, dry_run: purge.dry_run })
+        Ok(Done { count, dry_run: purge.dry_run, broken_off: None })
     }
 
     pub(super) fn replay(&self, action: Action) -> Result<Done, Refusal> {
-        let queue = &self.acting()?.queue;
-        self.act(action, |filter| queue.dead_replay(filter))
+        let Acting { queue, tailing, .. } = self.acting()?;
+        let stops = || tailing.as_ref().is_some_and(Tailing::stops);
+        self.act(action, |filter| {
+            let Replayed { count, broken_off } = queue.dead_replay(filter, stops)?;
+            Ok(Done { count, dry_run: false, broken_off })
+        })
     }
 
     pub(super) fn purge(&self, action: Action) -> Result<Done, Refusal> {
@@ -296,22 +300,23 @@ impl Desk {
             return Err(Refusal::new(Code::BadRecord, message));
         }
         let queue = &self.acting()?.queue;
-        self.act(action, |filter| queue.dead_purge(filter))
+        self.act(action, |filter| {
+            let count = queue.dead_purge(filter)?;
+            Ok(Done { count, dry_run: false, broken_off: None })
+        })
     }
 
     fn act(
         &self,
         action: Action,
-        settle: impl FnOnce(&DeadFilter) -> Result<u64, SettleError>,
+        settle: impl FnOnce(&DeadFilter) -> Result<Done, SettleError>,
     ) -> Result<Done, Refusal> {
-        let dry_run = action.dry_run;
         let filter = self.filter(action.filter)?;
-        let count = if dry_run {
-            self.inspection().letters(&filter).map_err(unreadable)?.len() as u64
-        } else {
-            settle(&filter).map_err(failed)?
-        };
-        Ok(Done { count, dry_run })
+        if !action.dry_run {
+            return settle(&filter).map_err(failed);
+        }
+        let count = self.inspection().letters(&filter).map_err(unreadable)?.len() as u64;
+        Ok(Done { count, dry_run: true, broken_off: None })
     }
 
     pub(super) fn accept(&self, lane: &str) -> Result<Accepted, Refusal> {

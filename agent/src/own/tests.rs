@@ -325,7 +325,7 @@ async fn what_is_given_up_is_told_once_it_is_durable_as_few_ranges() {
     let of = |limit| DeadFilter { limit: Some(limit), ..DeadFilter::default() };
     tokio::task::block_in_place(|| {
         assert_eq!(bench.queue.dead_purge(&of(2)).unwrap(), 2);
-        assert_eq!(bench.queue.dead_replay(&of(1)).unwrap(), 1);
+        assert_eq!(bench.queue.dead_replay(&of(1), || false).unwrap().count, 1);
     });
     assert_eq!(bench.told().await, [(Reason::Replayed, 3, 3), (Reason::Purged, 1, 2)]);
     // The replayed one has a new number, and is given up under that.

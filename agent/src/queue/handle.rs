@@ -3,6 +3,7 @@
 mod arrival;
 mod change;
 mod opening;
+mod replay;
 mod stall;
 
 use std::path::PathBuf;
@@ -10,16 +11,17 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use spillway_protocol::message::{Flags, Stamp, StreamId};
+use spillway_protocol::message::{Stamp, StreamId};
 use spillway_protocol::record::{LaneName, Record, RecordId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use change::ChangeError;
+pub use replay::Replayed;
 
 use super::api::{
     Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError, Options,
-    Ordering, Place, Recovery, Run, SettleError, Ticket,
+    Ordering, Place, Recovery, Run, SettleError,
 };
 use super::dead::{Dead, Leave};
 use super::format::{Folder, Site};
@@ -37,9 +39,6 @@ use crate::clock::WallClock;
 use crate::logs::Repeated;
 use change::Slot;
 use opening::Means;
-
-/// Letters that are replayed before their leaving is saved.
-const REPLAY_BATCH: usize = 64;
 
 /// The queue. Cheap to clone; [`Queue::change`] changes it and [`Queue::close`] ends it for all.
 #[derive(Clone)]
@@ -268,31 +267,6 @@ impl Queue {
     pub fn dead_list(&self, filter: &DeadFilter) -> Vec<DeadLetter> {
         self.logged("the dead letters could not be read", self.now().dead.list(filter))
             .unwrap_or_default()
-    }
-
-    /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
-    /// letters. Blocks. Returns how many; letters of lanes that are gone stay where they are.
-    pub fn dead_replay(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
-        let _steady = self.steady();
-        let mut replayed = 0;
-        let mut letters = self.dead_list(filter);
-        self.save()?;
-        letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
-        for batch in letters.chunks(REPLAY_BATCH) {
-            let again = |letter: &DeadLetter| {
-                let (lane, flags) = (&letter.stamp.lane, letter.stamp.flags.with(Flags::REPLAY));
-                (letter.number, self.submit_flagged(lane, letter.record.clone(), flags))
-            };
-            let tickets: Vec<_> = batch.iter().map(again).collect();
-            let stored = |(number, ticket): (u64, Ticket)| ticket.wait().is_ok().then_some(number);
-            let numbers: Vec<u64> = tickets.into_iter().filter_map(stored).collect();
-            self.leave(&numbers, Leave::Replayed)?;
-            replayed += numbers.len() as u64;
-            if numbers.len() < batch.len() {
-                break;
-            }
-        }
-        Ok(replayed)
     }
 
     /// Gives up what matches for good: dead - n, dropped + n.

@@ -73,7 +73,7 @@ pub use api::{
 };
 pub use cipher::{KEY_BYTES, KeyId, Keys};
 pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};
-pub use handle::{ChangeError, Queue};
+pub use handle::{ChangeError, Queue, Replayed};
 pub use keeper::SAVE_EVERY;
 pub use lane::{Happened, Settling, Tapping};
 pub use lease::Lease;

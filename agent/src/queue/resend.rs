@@ -25,7 +25,6 @@ impl Queue {
         from: u64,
         to: u64,
     ) -> Result<Resent, SettleError> {
-        let _steady = self.steady();
         let mut resent = Resent::default();
         // No number after the newest was ever given.
         let newest = self.newest_numbers(lane).into_iter().find(|(known, _)| *known == stream);
@@ -35,6 +34,8 @@ impl Queue {
         }
         let last = to.min(newest);
         for first in (from..=last).step_by(BATCH) {
+            // Between two batches the queue may be changed.
+            let _steady = self.steady();
             let mut tickets = Vec::new();
             for seq in first..=last.min(first + BATCH as u64 - 1) {
                 match self.find_seq(lane, stream, seq) {

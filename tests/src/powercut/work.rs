@@ -278,7 +278,7 @@ impl Worker<'_> {
         let record = record_of(&letter.record.body).unwrap();
         self.marks.put(&Mark::Replaying { record, number: number(&letter.stamp) });
         // An error is a disk that fails: it may have been done or not.
-        let _ = self.queue.dead_replay(one);
+        let _ = self.queue.dead_replay(one, || false);
     }
 
     fn purge(&self, one: &DeadFilter, letter: &DeadLetter) {

@@ -49,6 +49,11 @@ impl Tailing {
     pub fn new(stop: CancellationToken, topics: Arc<dyn Fn() -> Topics + Send + Sync>) -> Self {
         Self { stop, topics, places: Arc::new(Semaphore::new(WATCHERS_MAX)) }
     }
+
+    /// Whether the agent stops.
+    pub(in crate::control) fn stops(&self) -> bool {
+        self.stop.is_cancelled()
+    }
 }
 
 /// Lines, as they come.

@@ -122,3 +122,58 @@ fn where_nothing_is_kept_an_open_segment_of_what_is_settled_does_not_count() {
     queue.lease(&a(), 10, usize::MAX).into_iter().for_each(Lease::ack);
     assert!(queue.figures(&a()).unwrap().disk_bytes > 0 && !queue.remains(&a()));
 }
+
+/// A queue with so many dead letters, of which a piece at a time is replayed.
+fn with_letters(folder: &Path, count: u32) -> Queue {
+    let queue = open(folder);
+    store(&queue, 0..count);
+    let leases = queue.lease(&a(), count as usize, usize::MAX);
+    leases.into_iter().for_each(|lease| lease.dead_letter("code", "reason").unwrap());
+    queue
+}
+
+#[test]
+fn a_long_replay_lets_others_change_the_queue_and_goes_on_behind_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = with_letters(folder.path(), 200);
+    let options = || options(folder.path(), Ordering::None);
+    let turns = std::cell::Cell::new(0);
+    let change = || {
+        turns.set(turns.get() + 1);
+        // What comes meanwhile is no part of it.
+        let lease = queue.lease(&a(), 1, usize::MAX).swap_remove(0);
+        lease.dead_letter("code", "again").unwrap();
+        queue.change(&options(), &options()).unwrap();
+        false
+    };
+    let replayed = queue.dead_replay(&DeadFilter::default(), change).unwrap();
+    assert_eq!(replayed, Replayed { count: 200, broken_off: None });
+    assert!(turns.get() > 1, "nobody had a turn");
+    let expected = Accounts {
+        accepted: 200,
+        waiting: 200 - turns.get(),
+        dead: turns.get(),
+        ..Accounts::default()
+    };
+    assert_eq!(accounts(&queue), expected);
+}
+
+#[test]
+fn a_replay_that_is_broken_off_says_how_far_it_came_and_the_rest_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = with_letters(folder.path(), 200);
+    let all = DeadFilter::default();
+    let turns = std::cell::Cell::new(0);
+    let second = || turns.replace(turns.get() + 1) == 1;
+    let Replayed { count, broken_off } = queue.dead_replay(&all, second).unwrap();
+    assert_eq!((count, broken_off.as_deref()), (128, Some("the agent is stopping")));
+    let some = DeadFilter { limit: Some(5), ..all.clone() };
+    assert_eq!(queue.dead_replay(&some, || true).unwrap().count, 5, "asked for no more");
+    let expected = Accounts { accepted: 200, waiting: 133, dead: 67, ..Accounts::default() };
+    assert_eq!(accounts(&queue), expected);
+    queue.close();
+    let closed = queue.dead_replay(&all, || false).unwrap();
+    assert_eq!((closed.count, closed.broken_off.as_deref()), (0, Some("the agent is stopping")));
+    drop(queue);
+    assert_eq!(accounts(&open(folder.path())), expected);
+}

@@ -216,7 +216,7 @@ fn dead_letters_keep_their_reason_and_are_replayed_or_purged() {
     assert_eq!(letters.len(), 4);
     assert_eq!((letters[1].reason.as_str(), letters[1].stamp.seq), ("property too long", 2));
     let one = DeadFilter { number: Some(letters[1].number), ..DeadFilter::default() };
-    assert_eq!(queue.dead_replay(&one).unwrap(), 1);
+    assert_eq!(queue.dead_replay(&one, || false).unwrap().count, 1);
     assert_eq!(
         accounts(&queue),
         Accounts { accepted: 10, waiting: 7, dead: 3, ..Accounts::default() }

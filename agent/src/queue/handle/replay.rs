@@ -1,0 +1,110 @@
+//! Dead letters go to the tail of their lanes again, a piece at a time: a replay of many takes long, and
+//! whoever changes or ends the queue does not wait for all of them.
+
+use spillway_protocol::message::Flags;
+
+use super::Queue;
+use crate::queue::api::{AppendError, DeadFilter, DeadLetter, SettleError, Ticket};
+use crate::queue::dead::Leave;
+
+/// Letters of one piece.
+const PIECE: usize = 64;
+
+/// How far a replay came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Letters that wait in their lanes again.
+    pub count: u64,
+    /// Why others, that were to be as well, are still dead letters.
+    pub broken_off: Option<String>,
+}
+
+/// What is left to be done.
+struct Rest {
+    filter: DeadFilter,
+    /// Letters from this number on came since: they are not replayed again and again.
+    end: u64,
+    /// The opening of the queue for which the lanes have noted which records are dead.
+    noted: Option<u64>,
+}
+
+impl Queue {
+    /// Appends what matches to its lane again (flag `replay`) and then takes it out of the dead
+    /// letters. Letters of lanes that are gone stay where they are. `stops` is asked between two pieces,
+    /// when nothing is held, and ends it early. Blocks.
+    ///
+    /// # Errors
+    /// The disk's, where nothing was replayed; else [`Replayed`] has it.
+    pub fn dead_replay(
+        &self,
+        filter: &DeadFilter,
+        stops: impl Fn() -> bool,
+    ) -> Result<Replayed, SettleError> {
+        let mut rest = Rest { filter: filter.clone(), end: self.now().dead.end(), noted: None };
+        let mut done = Replayed::default();
+        loop {
+            let (count, more) = match self.replay_piece(&mut rest) {
+                Err(error) if done.count == 0 => return Err(error),
+                Err(error) => (0, Err(error.to_string())),
+                Ok((count, more)) => (count, more.map_err(|error| error.to_string())),
+            };
+            done.count += count;
+            let go_on = match more {
+                Ok(true) if stops() => Err(AppendError::Stopping.to_string()),
+                more => more,
+            };
+            match go_on {
+                Ok(true) => {}
+                Ok(false) => return Ok(done),
+                Err(why) => return Ok(Replayed { broken_off: Some(why), ..done }),
+            }
+        }
+    }
+
+    /// Returns how many went, and whether there may be more, or why one of them could not.
+    fn replay_piece(
+        &self,
+        rest: &mut Rest,
+    ) -> Result<(u64, Result<bool, AppendError>), SettleError> {
+        let _steady = self.steady();
+        let limit = rest.filter.limit.map_or(PIECE, |limit| limit.min(PIECE));
+        let filter = DeadFilter { limit: Some(limit), ..rest.filter.clone() };
+        let listed = self.now().dead.list(&filter);
+        let mut letters = listed.map_err(|error| SettleError::Disk(error.to_string()))?;
+        let more = letters.len() == PIECE;
+        letters.retain(|letter| letter.number < rest.end);
+        let Some(last) = letters.last() else { return Ok((0, Ok(false))) };
+        rest.filter.from = Some(last.number + 1);
+        rest.filter.limit = rest.filter.limit.map(|limit| limit - letters.len());
+        let opened = *self.changes().borrow();
+        if rest.noted.replace(opened) != Some(opened) {
+            self.save()?;
+        }
+        letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
+        let (count, refused) = self.replay_all(&letters)?;
+        Ok((count, refused.map_or(Ok(more), Err)))
+    }
+
+    /// Returns how many went, and why another could not.
+    fn replay_all(
+        &self,
+        letters: &[DeadLetter],
+    ) -> Result<(u64, Option<AppendError>), SettleError> {
+        let again = |letter: &DeadLetter| {
+            let (lane, flags) = (&letter.stamp.lane, letter.stamp.flags.with(Flags::REPLAY));
+            (letter.number, self.submit_flagged(lane, letter.record.clone(), flags))
+        };
+        let tickets: Vec<(u64, Ticket)> = letters.iter().map(again).collect();
+        let (mut numbers, mut refused) = (Vec::new(), None);
+        for (number, ticket) in tickets {
+            match ticket.wait() {
+                Ok(_) => numbers.push(number),
+                Err(error) => refused = Some(error),
+            }
+        }
+        if !numbers.is_empty() {
+            self.leave(&numbers, Leave::Replayed)?;
+        }
+        Ok((numbers.len() as u64, refused))
+    }
+}
