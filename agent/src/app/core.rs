@@ -82,15 +82,16 @@ impl Core {
         self.store(stored).await;
     }
 
-    /// Writes down that `coming` is on trial, before it can do harm: a start that finds its file goes on
-    /// with the trial. Returns what was written down before.
+    /// Writes down which lanes `coming` has, before one of them takes a record: a start without its file
+    /// knows how they are sent. With a `mark` that it is on trial, before it can do harm: a start that
+    /// finds its file goes on with the trial. Returns what was written down before.
     pub(super) async fn announce(
         &mut self,
         coming: (&Config, &Kept),
-        mark: Trial,
+        mark: Option<Trial>,
     ) -> Option<Stored> {
         let mut stored = self.to_store(Some(coming));
-        stored.trial = Some(mark);
+        stored.trial = mark.or_else(|| self.trial.as_ref().map(|trial| trial.mark.clone()));
         let before = self.stored.clone();
         self.store(stored).await;
         before

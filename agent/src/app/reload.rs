@@ -122,13 +122,8 @@ impl Core {
         let again = trial.is_none()
             && self.trial.as_ref().is_some_and(|trial| trial.mark.fingerprint == fingerprint);
         let before = self.before();
-        let announced = match trial {
-            Some(time) => {
-                let mark = self.mark(&fingerprint, time);
-                self.announce((&new, &kept), mark).await
-            }
-            None => None,
-        };
+        let mark = trial.map(|time| self.mark(&fingerprint, time));
+        let announced = self.announce((&new, &kept), mark).await;
         // No longer than the change takes: a reason for a missing way is that of what comes.
         let standing = self.replace_standing(Standing::of(&self.file, Force::File, Vec::new()));
         if let Err(error) = self.take(new, &kept).await {
