@@ -27,6 +27,7 @@ pub mod ledger;
 pub mod manager;
 pub mod mariadb;
 pub mod mount;
+pub mod mutual_tls;
 pub mod namespace;
 pub mod oracle;
 pub mod otlp;
