@@ -298,3 +298,6 @@ impl Core {
         lower.drain.go_on(options, lower.queue.clone().into(), way, entropy::seed());
     }
 }
+
+#[cfg(test)]
+mod tests;
