@@ -137,6 +137,11 @@ impl HttpBroker {
         messages.map(|stored| Arrival::from(&*stored)).collect()
     }
 
+    /// Whether it runs.
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     fn running(&self) -> &Broker {
         self.running.as_ref().expect("the broker does not run")
     }

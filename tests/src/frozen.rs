@@ -16,17 +16,46 @@ const THINNED: u64 = 5;
 /// # Panics
 /// If anything in it is not of level 1, or is damaged.
 pub fn read(folder: &Path) -> BTreeMap<String, u64> {
+    read_as(folder, Left::Whole)
+}
+
+/// The same where an agent was killed while it worked. Agents of level 1 pass over what it was
+/// about to put in place, a state that was cut short where the other one is whole, and a pack that
+/// was cut short behind all others.
+///
+/// # Panics
+/// If anything else in it is not of level 1, or is damaged.
+pub fn read_killed(folder: &Path) -> BTreeMap<String, u64> {
+    read_as(folder, Left::Killed)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Whole,
+    Killed,
+}
+
+impl Left {
+    /// Whether this is the name of something that was not put in place yet, or was on its way out.
+    fn is_half(self, name: &str) -> bool {
+        let begins = ["tmp-", "dead-", "new-"].iter().any(|half| name.starts_with(half));
+        self == Self::Killed && (begins || name.ends_with(".new"))
+    }
+}
+
+fn read_as(folder: &Path, left: Left) -> BTreeMap<String, u64> {
     let mut chains = BTreeMap::new();
     for (name, path) in entries(folder) {
         match name.as_str() {
             "lock" => {}
+            half if left.is_half(half) => {}
             "quarantine" => assert_eq!(entries(&path).len(), 0, "something was damaged"),
             "identity" => identity(&json(&path)),
             "lanes" => {
                 let lanes = entries(&path).into_iter();
-                chains.extend(lanes.map(|(name, path)| (name, chain(&path, lane_state))));
+                chains.extend(lanes.map(|(name, path)| (name, chain(&path, left, lane_state))));
             }
-            "dead" => drop(chains.insert(name, chain(&path, dead_state))),
+            "dead" => drop(chains.insert(name, chain(&path, left, dead_state))),
             "clock" => assert_eq!(json(&path)["format"], 1),
             "requests" => assert_eq!(json(&path)["version"], 1),
             "budget" => budget(&fs::read_to_string(&path).unwrap()),
@@ -68,11 +97,14 @@ fn pace(bytes: &[u8]) {
     assert_eq!(crc32fast::hash(&bytes[..44]).to_le_bytes(), bytes[44..]);
 }
 
-fn chain(folder: &Path, state: fn(&mut Reader)) -> u64 {
-    let mut stored = 0;
+fn chain(folder: &Path, left: Left, state: fn(&mut Reader)) -> u64 {
+    let (mut stored, mut cut_slots) = (0, 0);
     for (name, path) in entries(folder) {
-        if name.starts_with("state-") {
-            slot(&fs::read(&path).unwrap(), state);
+        if left.is_half(&name) {
+        } else if name.starts_with("state-") {
+            let whole = slot(&fs::read(&path).unwrap(), state);
+            assert!(whole || left == Left::Killed, "{name} is damaged");
+            cut_slots += u32::from(!whole);
         } else if name.starts_with("ids-") {
             let bytes = fs::read(&path).unwrap();
             assert_eq!(&bytes[..8], b"SPWIDS\0\x02", "{name}");
@@ -81,27 +113,32 @@ fn chain(folder: &Path, state: fn(&mut Reader)) -> u64 {
         } else {
             let (_, nonce) = name.strip_prefix("seg-").unwrap().split_once('-').unwrap();
             let nonce = u64::from_str_radix(nonce, 16).unwrap();
-            stored += segment(&fs::read(path.join("db")).unwrap(), nonce);
+            stored += segment(&fs::read(path.join("db")).unwrap(), nonce, left);
         }
     }
+    assert!(cut_slots < 2, "both states are damaged");
     stored
 }
 
-/// A slot that was never written is all zero.
-fn slot(bytes: &[u8], state: fn(&mut Reader)) {
+/// Whether its checksum holds. A slot that was never written is all zero.
+fn slot(bytes: &[u8], state: fn(&mut Reader)) -> bool {
     if bytes.iter().all(|byte| *byte == 0) {
-        return;
+        return true;
     }
-    assert_eq!(&bytes[..8], b"SPWSTAT\x01");
     let length = u32::from_le_bytes(bytes[16..20].try_into().unwrap()) as usize;
+    let Some(content) = bytes.get(24..24 + length) else { return false };
     let mut sum = crc32fast::Hasher::new();
     sum.update(&bytes[8..20]);
-    sum.update(&bytes[24..24 + length]);
-    assert_eq!(sum.finalize().to_le_bytes(), bytes[20..24]);
-    let mut reader = Reader(&bytes[24..24 + length]);
+    sum.update(content);
+    if sum.finalize().to_le_bytes() != bytes[20..24] {
+        return false;
+    }
+    assert_eq!(&bytes[..8], b"SPWSTAT\x01");
+    let mut reader = Reader(content);
     assert_eq!(reader.byte(), 3, "the version of the state");
     state(&mut reader);
     assert_eq!(reader.0.len(), 0, "the state is longer than it was");
+    true
 }
 
 fn lane_state(reader: &mut Reader) {
@@ -135,30 +172,41 @@ fn grave(reader: &mut Reader) {
 }
 
 /// Every pack with the segment's nonce, whatever version it says.
-fn segment(bytes: &[u8], nonce: u64) -> u64 {
+fn segment(bytes: &[u8], nonce: u64, left: Left) -> u64 {
     let mut firsts = BTreeMap::new();
-    let mut at = 0;
+    let (mut at, mut cut_at) = (0, None);
     while at + HEADER_BYTES <= bytes.len() {
         let pack = &bytes[at..];
         if !pack.starts_with(PACK) || pack[16..24] != nonce.to_le_bytes() {
             at += 1;
             continue;
         }
-        let number = |at: usize| u32::from_le_bytes(pack[at..at + 4].try_into().unwrap());
-        let length = HEADER_BYTES + number(36) as usize;
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(&pack[..52]);
-        sum.update(&pack[HEADER_BYTES..length]);
-        assert_eq!(sum.finalize(), number(52), "a damaged pack");
+        let Some((count, length)) = whole(pack) else {
+            assert_eq!(left, Left::Killed, "a damaged pack");
+            cut_at = Some(at);
+            at += 1;
+            continue;
+        };
+        assert_eq!(cut_at, None, "a damaged pack that is not the last one");
         assert_eq!(pack[8], 1, "the version of a pack");
         assert_eq!(pack[14..16], [0; 2]);
         if pack[9] == 0 {
-            versions(&pack[HEADER_BYTES..length], number(32));
+            versions(&pack[HEADER_BYTES..length], count);
         }
-        firsts.insert(pack[24..32].to_vec(), u64::from(number(32)));
+        firsts.insert(pack[24..32].to_vec(), u64::from(count));
         at += length;
     }
     firsts.values().sum()
+}
+
+/// How many entries the pack that begins here has and how long it is, if its checksum holds.
+fn whole(pack: &[u8]) -> Option<(u32, usize)> {
+    let number = |at: usize| u32::from_le_bytes(pack[at..at + 4].try_into().unwrap());
+    let length = HEADER_BYTES + number(36) as usize;
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&pack[..52]);
+    sum.update(pack.get(HEADER_BYTES..length)?);
+    (sum.finalize() == number(52)).then(|| (number(32), length))
 }
 
 /// Entries are records or letters (1), or copies (2).

@@ -300,7 +300,7 @@ async fn an_old_folder_is_worked_at_its_level_until_it_is_committed_by_a_running
     assert_eq!((critical.accepted, accounted(critical), critical.dead), (61, 61, 1));
     // Killed, so that its session and all else stays open.
     gateway.kill();
-    frozen::read(&gateway.data_dir());
+    frozen::read_killed(&gateway.data_dir());
 
     gateway.start_ready().await;
     let shown: Value = serde_json::from_str(&gateway.said("upgrade --json").await).unwrap();
