@@ -6,9 +6,6 @@
 //! Needs root, debootstrap's folder, iproute2, nftables, python3, chromium and chromium-driver.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -17,6 +14,7 @@ use spillway_tests::broker::{HttpBroker, INSTANCE, KEY, SECRET};
 use spillway_tests::chromium::{Chromium, PHONE, picture};
 use spillway_tests::debian::{Agent, CONFIG, Debian, SOCKET, package};
 use spillway_tests::namespace::Namespace;
+use spillway_tests::python_app::PythonApp;
 use spillway_tests::relay::Relay;
 use spillway_tests::{http, oracle};
 use tokio::time::sleep;
@@ -26,39 +24,6 @@ const NETWORK: u8 = 200;
 const PORT: u16 = 7_071;
 const DRAINED_WITHIN: Duration = Duration::from_secs(180);
 const TOKEN: &str = "5f0c9d1e2a7b4c68";
-
-/// `examples/python-client/sample.py`: stores each line as a record and prints its number.
-struct App {
-    child: Child,
-    stored: BufReader<ChildStdout>,
-}
-
-impl App {
-    fn start(socket: &Path) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/python-client");
-        let mut python = Command::new("python3");
-        python.arg("sample.py").arg(socket).arg("main").current_dir(folder);
-        let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let stored = BufReader::new(child.stdout.take().unwrap());
-        Self { child, stored }
-    }
-
-    /// Takes readings and returns when the agent has acknowledged them all.
-    fn measure(&mut self, numbers: std::ops::Range<u64>) {
-        let count = numbers.end - numbers.start;
-        let lines: String = numbers.map(|n| format!("bed-{} {n}\n", n % 5)).collect();
-        self.child.stdin.as_mut().unwrap().write_all(lines.as_bytes()).unwrap();
-        for _ in 0..count {
-            let mut line = String::new();
-            assert!(self.stored.read_line(&mut line).unwrap() > 0, "the app ended");
-        }
-    }
-
-    fn end(mut self) {
-        drop(self.child.stdin.take());
-        assert!(self.child.wait().unwrap().success());
-    }
-}
 
 /// The one file that a new user edits.
 fn edit(debian: &Debian, far: &str) {
@@ -102,7 +67,7 @@ async fn from_the_package_to_every_record_delivered_once_through_a_pulled_cable(
     phone.devtools("Emulation.setLocaleOverride", &json!({"locale": "en-GB"}));
     phone.open(&scanned(&debian, &network.wrapper(), &service));
     phone.until_says("#gateway", "gw-0042");
-    let mut app = App::start(&debian.path(SOCKET));
+    let mut app = PythonApp::start(&[], &debian.path(SOCKET));
     app.measure(0..25);
     until_delivered(&debian, 25).await;
     phone.until_says("#title-text", "Online");
