@@ -1,5 +1,6 @@
 //! A Debian of a test's own, in which packages are installed: a folder that debootstrap made
-//! (tests/run does it once), with what the test changes laid over it. Needs root. No systemd runs in it.
+//! (tests/run does it once), with what the test changes laid over it. Needs root. No systemd runs in it
+//! unless it is booted ([`crate::booted`]).
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};

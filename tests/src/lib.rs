@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod app;
 pub mod arrival;
+pub mod booted;
 pub mod broker;
 pub mod centre;
 pub mod chromium;
