@@ -3,13 +3,16 @@
 //! `spillway upgrade --commit` in the midst of it. Until the commit each end of the agent leaves a
 //! folder that agents of level 1 read; at the end everything acknowledged has arrived, what waited
 //! before the upgrade too, in order where order was asked.
+//!
+//! `SPILLWAY_OLD_BIN` names an agent of level 1 (tests/run --full builds one): then it, too, has a
+//! life after each of the others before the commit, as when the old firmware is booted again.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -22,7 +25,7 @@ use spillway_tests::gateway::{Gateway, accounted, binary, lane as lane_of};
 use spillway_tests::golden::{self, draft};
 use spillway_tests::kill::{self, Kill};
 use spillway_tests::ledger::{Ledger, Sent};
-use spillway_tests::{frozen, full, oracle, random};
+use spillway_tests::{frozen, full, http, oracle, random};
 use tokio::time::sleep;
 
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -114,6 +117,41 @@ fn gone_before(stream: &str) -> Vec<Arrival> {
     [of("critical", (4..=14).collect()), of("bulk", vec![1, 2, 3, 10, 11])].concat()
 }
 
+/// An agent of level 1. It is killed when this is dropped.
+struct OldAgent(Child);
+
+impl OldAgent {
+    /// With the gateway's configuration, but for what such agents do not know.
+    fn start(binary: &Path, gateway: &Gateway) -> Self {
+        let (given, file) = (gateway.file("spillway.toml"), gateway.file("old.toml"));
+        let text = fs::read_to_string(given).unwrap();
+        let newer = |line: &str| line.starts_with("compress") || line.starts_with("ttl");
+        let known: Vec<&str> = text.lines().filter(|line| !newer(line)).collect();
+        fs::write(&file, known.join("\n")).unwrap();
+        let mut command = Command::new(binary);
+        command.args(["run", "--config"]).arg(file).stdin(Stdio::null()).stdout(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    async fn status(&self, socket: &Path) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(answer) = http::get(socket, "/v1/status").await {
+                return answer.json();
+            }
+            assert!(Instant::now() < deadline, "the old agent does not answer");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+impl Drop for OldAgent {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
 struct Trial {
     broker: HttpBroker,
     gateway: Gateway,
@@ -172,6 +210,28 @@ impl Trial {
             false => self.kill(),
         }
         self.old_agents_find_all();
+        if let Some(old) = std::env::var_os("SPILLWAY_OLD_BIN") {
+            self.live_as_before(Path::new(&old)).await;
+            self.old_agents_find_all();
+        }
+    }
+
+    /// A life of the old agent, up to its kill.
+    async fn live_as_before(&mut self, binary: &Path) {
+        let acknowledged = LANES.map(|lane| self.ledger.acknowledged(lane));
+        let old = OldAgent::start(binary, &self.gateway);
+        let status = old.status(&self.gateway.socket()).await;
+        for (nth, name) in LANES.into_iter().enumerate() {
+            let mut lanes = status["lanes"].as_array().unwrap().iter();
+            let lane = lanes.find(|lane| lane["name"] == name).unwrap();
+            assert_eq!(lane["damaged"], 0, "{lane}");
+            self.before[nth] = lane["accepted"].as_u64().unwrap();
+            assert!(self.before[nth] >= acknowledged[nth], "{lane} < {acknowledged:?}");
+        }
+        let life = self.chance(50..900);
+        sleep(life).await;
+        drop(old);
+        self.kill();
     }
 
     fn old_agents_find_all(&self) {
