@@ -16,6 +16,7 @@ pub mod container;
 pub mod corruption;
 pub mod debian;
 pub mod doorkeeper;
+pub mod engine;
 pub mod faketime;
 pub mod front;
 pub mod frozen;
