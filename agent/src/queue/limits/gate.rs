@@ -82,7 +82,7 @@ impl Gate {
         let seen = self.look(want.begins);
         let used_bytes = closed_bytes.saturating_add(want.open_bytes);
         if let Some(cap_bytes) = self.cap(&seen, lane)
-            && used_bytes.saturating_add(want.bytes) > self.most(lane, cap_bytes)
+            && used_bytes.saturating_add(want.bytes) > self.most(lane, used_bytes, cap_bytes)
         {
             let quota = matches!(self.claim(lane), Some(Claim::Quota(..)));
             let lane = Short::Lane { used_bytes, cap_bytes, want_bytes: want.bytes, quota };
@@ -98,9 +98,9 @@ impl Gate {
         Short::Lane { used_bytes: 0, cap_bytes, want_bytes, quota }
     }
 
-    /// What of its bound the lane may use now.
-    fn most(&self, lane: usize, cap_bytes: u64) -> u64 {
-        match self.refused(lane) {
+    /// What of its bound the lane may use now; with nothing in it, all.
+    fn most(&self, lane: usize, used_bytes: u64, cap_bytes: u64) -> u64 {
+        match self.refused(lane).filter(|_| used_bytes > 0) {
             Some(_) => cap_bytes - cap_bytes / FREE_AGAIN,
             None => cap_bytes,
         }

@@ -75,7 +75,7 @@ impl Committer {
     /// and can be.
     pub(in crate::queue) fn make_room(&mut self, beside: u64, more: u64) -> io::Result<()> {
         let Err(mut short) = self.ask(beside, more) else { return Ok(()) };
-        for make in [Self::drop_own, Self::relieve] {
+        for make in [Self::clear_settled, Self::drop_own, Self::relieve] {
             if make(self, short) {
                 match self.ask(beside, more) {
                     Ok(()) => return Ok(()),
@@ -88,6 +88,21 @@ impl Committer {
 
     fn ask(&self, beside: u64, more: u64) -> Result<(), Short> {
         self.gate.ask(self.lane.index, self.lane.held_bytes(), self.want(beside, more))
+    }
+
+    /// The open segment is closed where nothing in it waits, and what has settled is removed: a large record
+    /// may need nearly all that the lane may have.
+    fn clear_settled(&mut self, short: Short) -> bool {
+        if !matches!(short, Short::Lane { .. }) || short.never_fits() {
+            return false;
+        }
+        let settled = self.lane.head().settled().watermark() >= self.tail.next();
+        if !settled || self.tail.open_first().is_none() {
+            return false;
+        }
+        self.rotate(true);
+        // Twice, as in `drop_in`.
+        (0..2).all(|_| keeper::save_lane(&self.lane, &self.ids, usize::MAX).is_ok())
     }
 
     /// The lane's oldest make room in it, if that is its way and they suffice.

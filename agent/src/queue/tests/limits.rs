@@ -253,6 +253,17 @@ fn a_lane_for_which_nothing_comes_any_more_takes_a_part_only_while_something_wai
 }
 
 #[test]
+fn a_record_that_needs_nearly_all_of_its_lanes_part_is_stored_once_the_lane_is_empty() {
+    let limits = [lane(Claim::Quota(MIB, 1), 1, REJECT), lane(Claim::Weight(1), 1, REJECT)];
+    let mut bench = Bench::new(limits);
+    bench.store(&a(), 20_000).unwrap();
+    let large = 900_000;
+    assert!(bench.store(&a(), large).unwrap_err().contains("is full"));
+    bench.drain(&a());
+    assert_eq!(bench.store(&a(), large), Ok(()));
+}
+
+#[test]
 fn a_full_lane_drops_its_oldest_and_tells_exactly_those() {
     let limits = [lane(Claim::Quota(2 * MIB, 1), 1, DROP), lane(Claim::Weight(1), 1, REJECT)];
     let mut bench = Bench::new(limits);
