@@ -12,6 +12,8 @@ use super::{AccessKeys, Credentials, Secret, Transport};
 const SINGLE: [&str; 3] = ["access_key_id", "access_key_secret", "security_token"];
 const LIST: &str =
     "[{ access_key_id = \"LTAI...\", access_key_secret = { file = \"/path\" } }, { ... }]";
+/// What arguments call a secret.
+const TELLING: [&str; 5] = ["secret", "password", "passwd", "token", "authorization"];
 const COMMAND: &str = "[\"/usr/local/bin/get-sts\", \"argument\"]";
 
 pub(super) fn read(
@@ -21,10 +23,12 @@ pub(super) fn read(
 ) -> AccessKeys {
     one_form(section);
     let command = section.parsed("credential_command", COMMAND, command);
-    if command.iter().flatten().skip(1).any(|word| announces(word)) {
+    if command.as_ref().is_some_and(|words| announce(&words[1..])) {
         let message = "has an argument that speaks of a secret: arguments are seen by everybody on this \
-                       machine and kept in the data folder; let the program read secrets from a file";
+                       machine, so the command is not kept for a start without this file; let the \
+                       program read secrets from a file";
         section.warn("credential_command", message);
+        section.node("credential_command").into_iter().for_each(|node| section.hide(node));
     }
     if command.is_some() || has(section, "credential_command") {
         return AccessKeys { command, ..AccessKeys::default() };
@@ -122,9 +126,16 @@ fn command(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-fn announces(word: &str) -> bool {
-    let word = word.to_ascii_lowercase();
-    ["secret", "password", "token"].iter().any(|telling| word.contains(telling))
+/// Whether one of the words speaks of a secret, and neither it nor the next one is the path of a file.
+fn announce(words: &[String]) -> bool {
+    let is_path = |word: &str| word.trim_start_matches('@').starts_with('/');
+    let next = words.iter().skip(1).map(Some).chain([None]);
+    words.iter().zip(next).any(|(word, next)| {
+        let lower = word.to_ascii_lowercase();
+        let tells = TELLING.iter().any(|telling| lower.contains(telling));
+        let value = word.split_once('=').map(|(_, value)| value).or(next.map(String::as_str));
+        tells && !is_path(word) && !value.is_some_and(is_path)
+    })
 }
 
 fn runnable(program: &Path) -> Result<(), String> {

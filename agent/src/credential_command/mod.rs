@@ -49,7 +49,7 @@ pub enum CommandError {
     #[error("cannot be read: {0}")]
     Read(std::io::Error),
     /// It says that it failed.
-    #[error("failed ({0}); the agent's log has its words")]
+    #[error("failed ({0}); run it by hand as the agent's user")]
     Failed(ExitStatus),
     /// It says too much.
     #[error("prints more than {ANSWER_MAX} bytes")]
@@ -78,7 +78,7 @@ pub async fn run(
     let (status, answer, said) = ended.map_err(CommandError::Read)?;
     // It was waited for, so its number may be another's.
     group.0 = None;
-    words::log(&words[0], &said, &answer);
+    words::log(&words[0], &said, &answer, status);
     match answer.len() as u64 {
         _ if !status.success() => Err(CommandError::Failed(status)),
         0..=ANSWER_MAX => Ok(answer::read(&answer, clock)?),

@@ -1,6 +1,9 @@
-//! What the program says beside its answer goes to the log, but for what looks like a secret: parts of
-//! the answer, what follows a word that announces one, and long words that are none of a language. A
-//! program that traces itself or its requests fails before there is an answer to compare with.
+//! What the program says beside its answer may hold a secret: one that traces itself or its requests fails
+//! before there is an answer to compare with. The log tells how much it is. Its words stand there at level
+//! debug only, but for what looks like a secret: parts of the answer, what follows a word that announces
+//! one, and long words that are none of a language.
+
+use std::process::ExitStatus;
 
 /// Shorter words are no secrets, and everywhere.
 const SECRET_MIN: usize = 12;
@@ -10,10 +13,14 @@ const LINES_MAX: usize = 20;
 const TELLING: [&str; 5] = ["authorization", "token", "secret", "password", "signature"];
 const HIDDEN: &str = "***";
 
-/// Logs what `program` said on standard error.
-pub(super) fn log(program: &str, said: &[u8], answer: &[u8]) {
+/// Logs that `program` said so much on standard error before it ended so, and at level debug what.
+pub(super) fn log(program: &str, said: &[u8], answer: &[u8], status: ExitStatus) {
+    if !status.success() && !said.is_empty() {
+        let bytes = said.len();
+        tracing::warn!(program, bytes, %status, "credential_command failed; what it said on standard error is logged with --log-level info,spillway::credential_command=debug");
+    }
     for line in shown(&String::from_utf8_lossy(said), &String::from_utf8_lossy(answer)) {
-        tracing::warn!(program, "credential_command: {line}");
+        tracing::debug!(program, "credential_command: {line}");
     }
 }
 

@@ -105,5 +105,8 @@ fn an_argument_that_speaks_of_a_secret_is_warned_of() {
         warnings.iter().any(|warning| warning.to_string().contains("an argument that speaks of"))
     };
     assert!(warned("[\"/bin/sh\", \"--client-secret\", \"s3\"]"));
+    assert!(warned("[\"/bin/sh\", \"--token=abc\"]") && warned("[\"/bin/sh\", \"token\"]"));
     assert!(!warned("[\"/bin/sh\", \"--role\", \"gateway\"]"));
+    assert!(!warned("[\"/bin/sh\", \"--token-file\", \"/run/token\"]"));
+    assert!(!warned("[\"/bin/sh\", \"--password=@/run/password\", \"--role=x\"]"));
 }

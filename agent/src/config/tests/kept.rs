@@ -71,6 +71,25 @@ fn all_but_secrets_comes_back_and_where_they_come_from_does() {
 }
 
 #[test]
+fn a_program_that_brings_the_key_comes_back_unless_its_words_speak_of_a_secret() {
+    let with = |words: &str| {
+        let key = "access_key_id = \"id\"\naccess_key_secret = \"in the file\"\n";
+        let command = format!("credential_command = [\"/bin/sh\", {words}]\n");
+        let setup = rich();
+        let text = std::fs::read_to_string(setup.path("spillway.toml")).unwrap();
+        let setup = setup.file("spillway.toml", &text.replace(key, &command));
+        let (config, kept) = kept(&setup);
+        let json = serde_json::to_string(&kept).unwrap();
+        (config, revived(&setup, &kept), json)
+    };
+    let (config, (found, faults), _) = with("\"--role\", \"gateway\"");
+    assert_eq!((found, faults), (config, vec![]));
+    let (_, (found, faults), json) = with("\"--token\", \"plainlowercase\"");
+    assert!(!json.contains("plainlowercase"), "{json}");
+    assert_eq!((found.upstream, faults), (None, vec!["upstream.credential_command".to_owned()]));
+}
+
+#[test]
 fn a_secret_of_the_environment_is_kept_as_a_reference() {
     let setup = rich().variable("SPILLWAY__UPSTREAM__ACCESS_KEY_SECRET", "of the variable");
     let (config, kept) = kept(&setup);
