@@ -280,9 +280,15 @@ async fn what_is_to_be_sealed_is_not_stored_in_the_clear_for_want_of_its_key() {
     gateway.start_ready().await;
     store(&gateway, &ledger, "main", "sealed-again").await;
     assert_nowhere(&gateway.data_dir(), "sealed-again");
+    // ... nor its file while the agent runs, which has it ...
+    std::fs::remove_file(&key).unwrap();
+    gateway.configure(&sealed);
+    let (code, said) = gateway.reload("").await;
+    assert_eq!((code, &said["taken"]), (78, &serde_json::json!(false)), "{said}");
+    store(&gateway, &ledger, "main", "sealed-still").await;
+    assert_nowhere(&gateway.data_dir(), "sealed-still");
     gateway.kill();
     // ... and without it nothing is stored.
-    std::fs::remove_file(&key).unwrap();
     gateway.start();
     assert_eq!(gateway.ended(PATIENCE).await.code(), Some(78));
     assert!(gateway.log().contains("gateway.encryption_key"), "{}", gateway.tail());

@@ -51,7 +51,7 @@ fn configure(folder: &Path, lanes: &[&str]) {
 async fn start(folder: &Path, clock: Arc<dyn WallClock>) -> Agent {
     let file = folder.join("spillway.toml");
     let choice = Choice::make(&file, true, &Surroundings::of_process(), clock.as_ref()).unwrap();
-    Agent::start(choice, clock, Handed::default()).await.unwrap()
+    Box::pin(Agent::start(choice, clock, Handed::default())).await.unwrap()
 }
 
 /// The status line of the answer; empty where there was none.
