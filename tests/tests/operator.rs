@@ -173,6 +173,26 @@ async fn dead_letters_are_listed_shown_replayed_and_purged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_is_broken_off_says_how_far_it_came_and_why() {
+    let agent = Agent::start().await;
+    agent.store("critical", "r-0", b"x").await;
+    agent.kill(1, "MalformedXML");
+    agent.queue.close();
+    let texts = |output: Output| {
+        assert_eq!(output.status.code(), Some(75), "{output:?}");
+        [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap())
+    };
+    let why = "then it was broken off: the agent is stopping; the others are where they were\n";
+    let [said, told] = texts(agent.spillway("dead replay").await);
+    assert_eq!((said.as_str(), told.as_str()), ("replay: 0 dead letters\n", why));
+    let [said, told] = texts(agent.spillway("dead replay --json").await);
+    let done: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&done["count"], &done["broken_off"]), (&0.into(), &"the agent is stopping".into()));
+    assert_eq!(told, why);
+    assert_eq!(agent.accounts(), (0, 1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn dead_letters_are_exported_and_their_contents_only_if_asked_for() {
     let agent = Agent::start().await;
     for i in 0..7 {

@@ -195,20 +195,16 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let path = format!("/v1/dead/{what}");
     let body = Bytes::from(output::json(&action));
     let done: Done = client.post(&path, "application/json", body).await?.json()?;
-    if args.json {
-        return Ok(output::json(&done));
-    }
     let would = if done.dry_run { "would " } else { "" };
     let plural = if done.count == 1 { "" } else { "s" };
-    let said = format!("{would}{what}: {} dead letter{plural}", done.count);
-    match done.broken_off {
-        None => Ok(format!("{said}\n")),
-        Some(why) => {
-            let message =
-                format!("{said}, then it was broken off: {why}; the others are where they were");
-            Err(Failure::new(Exit::TryAgain, message))
-        }
-    }
+    let said = match args.json {
+        true => output::json(&done),
+        false => format!("{would}{what}: {} dead letter{plural}\n", done.count),
+    };
+    let Some(why) = done.broken_off else { return Ok(said) };
+    output::out(&said);
+    let message = format!("then it was broken off: {why}; the others are where they were");
+    Err(Failure::new(Exit::TryAgain, message))
 }
 
 async fn accept(args: Accept) -> Result<String, Failure> {
