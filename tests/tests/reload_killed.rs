@@ -87,9 +87,10 @@ impl Case {
     }
 
     /// What is under way ends; the broker answers from now on.
-    fn answer(&self) {
+    async fn answer(&self) {
         self.broker.faults().clear();
         self.relay.cut();
+        self.until("all connections are cut", || self.relay.connections().1 == 0).await;
         self.relay.mend();
     }
 
@@ -126,7 +127,7 @@ async fn killed_between_the_mark_of_a_trial_and_the_change_the_start_goes_on_wit
     assert!(status.configuration.trial_left_s.is_some(), "{:?}", status.configuration);
     assert_eq!(names(&status)[..2], ["main", "new"]);
     assert!(lane(&status, "old").retired, "what waits there is sent");
-    case.answer();
+    case.answer().await;
     let kept = |status: &Status| status.configuration.state == "in force";
     case.gateway.until("a delivery keeps it", kept).await;
     case.assert_delivered().await;
@@ -143,7 +144,7 @@ async fn killed_there_and_started_after_its_time_the_former_is_in_force() {
     let state = &status.configuration.state;
     assert!(state.starts_with("not kept in time, the former is in force"), "{state}");
     assert_eq!(names(&status), ["main", "old"]);
-    case.answer();
+    case.answer().await;
     case.assert_delivered().await;
 }
 
@@ -152,7 +153,7 @@ async fn killed_before_the_acceptance_is_written_down_no_record_is_without_its_l
     let mut case = Case::start().await;
     let reload = case.announced("", "\"new\"").await;
     let written = case.written();
-    case.answer();
+    case.answer().await;
     reload.await.unwrap();
     let status = case.gateway.until("it is taken", |status| names(status).contains(&"new")).await;
     assert_eq!(status.configuration.state, "in force");
@@ -174,7 +175,7 @@ async fn killed_before_the_acceptance_is_written_down_no_record_is_without_its_l
     assert!(state.starts_with("refused, the last that was accepted is in force"), "{state}");
     assert_eq!(names(&status), ["main", "old", "new"]);
     assert!(lane(&status, "new").retired && lane(&status, "new").waiting > 0, "{status:#?}");
-    case.answer();
+    case.answer().await;
     case.assert_delivered().await;
     let tags = case.broker.arrivals(&["new"]).into_iter().map(|arrival| arrival.tag);
     assert!(tags.into_iter().all(|tag| tag.as_deref() == Some("Is")));
