@@ -27,6 +27,7 @@ pub mod http;
 pub mod kill;
 pub mod language;
 pub mod ledger;
+pub mod machine;
 pub mod manager;
 pub mod mariadb;
 pub mod mount;

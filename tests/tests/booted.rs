@@ -2,121 +2,37 @@
 //! the agent, keep it and its sockets over restarts, upgrades, freezes and failures, and its sandbox
 //! is what it says. Needs root, debootstrap's folder, control groups of version 2, iproute2 and curl.
 
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 use spillway_tests::app::{Crowd, Habit, drafts, hand_over};
 use spillway_tests::arrival::Arrival;
-use spillway_tests::booted::Booted;
 use spillway_tests::broker::{HttpBroker, INSTANCE, KEY, SECRET};
-use spillway_tests::debian::{CONFIG, Debian, SOCKET, package};
+use spillway_tests::debian::CONFIG;
 use spillway_tests::ledger::Ledger;
+use spillway_tests::machine::{Machine, SERVICE};
 use spillway_tests::namespace::Namespace;
 use spillway_tests::oracle;
 use spillway_tests::relay::Relay;
-use tempfile::TempDir;
 use tokio::time::sleep;
 
-const SERVICE: &str = "spillway.service";
 /// Another test program has the networks from 1 up.
 const NETWORK: u8 = 210;
 const PORT: u16 = 7_071;
 const LANES: &str = "[[lane]]\nname = \"main\"\ntopic = \"main\"\ndefault = true\n\
                      [[lane]]\nname = \"keyed\"\ntopic = \"keyed\"\norder = \"key\"\n";
 
-/// A machine on which the package was installed while it ran.
-struct Machine {
-    booted: Booted,
-    made: TempDir,
-    // It goes last.
-    debian: Debian,
-}
-
-impl Machine {
-    async fn start(wrapper: &[&str]) -> Self {
-        let (debian, made) = (Debian::new(), tempfile::tempdir().unwrap());
-        let booted = Booted::boot(&debian, wrapper).await;
-        let machine = Self { booted, made, debian };
-        machine.install("0.1.0~1");
-        machine
-    }
-
-    fn install(&self, version: &str) {
-        let package = package(version, self.made.path());
-        // `/tmp` is the machine's own since it has booted.
-        std::fs::copy(package, self.booted.path("/root/spillway.deb")).unwrap();
-        self.booted.said(&["dpkg", "-i", "/root/spillway.deb"]);
-    }
-
-    /// Where apps of this machine hand records over.
-    fn socket(&self) -> PathBuf {
-        self.booted.path(SOCKET)
-    }
-
-    /// Adds to a unit, as `systemctl edit` does.
-    fn edit(&self, unit: &str, text: &str) {
-        self.booted.write(&format!("/etc/systemd/system/{unit}.d/override.conf"), text);
-        self.booted.said(&["systemctl", "daemon-reload"]);
-    }
-
-    fn status(&self) -> Value {
-        serde_json::from_str(&self.booted.said(&["spillway", "status", "--json"])).unwrap()
-    }
-
-    fn accepted(&self) -> u64 {
-        self.status()["lanes"][0]["accepted"].as_u64().unwrap()
-    }
-
-    fn send(&self) {
-        self.booted.said(&["sh", "-c", "echo 36.6 | spillway send -"]);
-    }
-
-    fn property(&self, name: &str) -> String {
-        self.booted.property(SERVICE, name)
-    }
-
-    async fn until(&self, name: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let words = ["systemctl", "show", "--value", "-p", name, SERVICE];
-        self.booted.until(&words, |said| wanted(said.trim())).await.trim().to_owned()
-    }
-
-    async fn until_active(&self) {
-        self.until("ActiveState", |state| state == "active").await;
-    }
-
-    /// What the folder of the sockets and the intake's socket are known by.
-    fn inodes(&self) -> [u64; 2] {
-        ["/run/spillway", SOCKET]
-            .map(|path| std::fs::symlink_metadata(self.booted.path(path)).unwrap().ino())
-    }
-
-    /// A request over TCP on loopback, waiting.
-    fn curl(&self, token: &str) -> Child {
-        let header = format!("authorization: Bearer {token}");
-        let words = ["curl", "-sS", "--fail", "--max-time", "60", "-H", &header, "-d", "36.6"];
-        let kind = "content-type: application/octet-stream";
-        let url = ["-H", kind, "http://127.0.0.1:9466/v1/records"];
-        let mut curl = self.booted.in_its_network(&[&words[..], &url].concat());
-        curl.stdout(Stdio::null()).spawn().unwrap()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn installed_it_runs_and_so_it_does_after_the_next_boot_until_it_is_purged() {
-    let mut machine = Machine::start(&[]).await;
+    let machine = Machine::start(&[]).await;
     for (name, value) in [("ActiveState", "active"), ("SubState", "running"), ("Type", "notify")] {
         assert_eq!(machine.property(name), value);
     }
     assert!(machine.property("StatusText").starts_with("records are taken in; 0 wait"));
     machine.send();
     assert_eq!(machine.booted.property("spillway.socket", "ActiveState"), "active");
-    machine.booted.shut_down().await;
 
-    machine.booted = Booted::boot(&machine.debian, &[]).await;
+    let machine = machine.boots_again().await;
     machine.until_active().await;
     assert_eq!((machine.accepted(), machine.property("NRestarts").as_str()), (1, "0"));
     machine.send();
@@ -279,19 +195,7 @@ async fn the_sandbox_is_what_the_unit_says() {
     }
 }
 
-/// Where a container that was started now has `/run/spillway`, as it is seen from outside.
-fn mounted_elsewhere(machine: &Machine) -> PathBuf {
-    let keep = "mount --bind /run/spillway /srv; read -r pid _ </proc/self/stat; echo $pid; \
-                exec sleep infinity";
-    let unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-ec", keep];
-    let mut keeper = machine.booted.command(&unshare).stdout(Stdio::piped()).spawn().unwrap();
-    let mut pid = String::new();
-    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-    // It ends with the machine.
-    drop(std::thread::spawn(move || keeper.wait()));
-    machine.booted.path(&format!("/proc/{}/root/srv", pid.trim()))
-}
-
+/// With the broker at the far end, and a key that comes so.
 fn with_upstream(machine: &Machine, far: &str, how: &str) {
     let text = format!(
         "[upstream]\ntransport = \"http\"\nendpoint = \"http://{far}:{PORT}\"\nplaintext = true\n\
@@ -325,7 +229,7 @@ async fn apps_in_a_container_send_on_over_restarts_kills_and_an_upgrade_and_noth
     assert!(!said.contains("BAD"), "{said}");
 
     let inodes = machine.inodes();
-    let mount = mounted_elsewhere(&machine);
+    let mount = machine.mounted_elsewhere();
     let mut crowd = Crowd::new(&ledger, &mount.join("spillway.sock"), 7);
     crowd.client(Habit::brisk("a", "main"));
     crowd.client(Habit { order_keys: 5, ..Habit::brisk("c", "keyed") });
