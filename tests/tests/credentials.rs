@@ -251,7 +251,7 @@ fn sts() -> String {
         "#!/bin/sh\nset -e\ncd \"$1\"\n\
          test ! -e broken || {{ echo \"denied for plainlowercasesecret\" >&2; exit 3; }}\n\
          n=$(cat runs 2>/dev/null || echo 0)\n\
-         n=$((n + 1))\necho $n >runs\necho \"key number $n with sts-secret-$n\" >&2\n\
+         n=$((n + 1))\necho $n >runs.new\nmv runs.new runs\necho \"key number $n with sts-secret-$n\" >&2\n\
          curl -sf -o /dev/null -d \"{{\\\"grant\\\": [{{\\\"id\\\": \\\"sts-$n\\\", \
          \\\"secret\\\": \\\"sts-secret-$n\\\", \
          \\\"token\\\": [\\\"sts-token-$n\\\", {TOKEN_LASTS_S}]}}]}}\" http://127.0.0.1:$2/_keys\n\
