@@ -78,9 +78,14 @@ impl OpenFiles {
         admitted
     }
 
+    /// A connection was not taken, and whoever did not take it has said why.
+    pub fn count_refused(&self) {
+        self.0.refused.fetch_add(1, Relaxed);
+    }
+
     /// A connection was not taken, for this reason.
     pub fn refuse(&self, reason: &str) {
-        self.0.refused.fetch_add(1, Relaxed);
+        self.count_refused();
         let mut faults = self.0.faults.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(times_before) = faults.note("refused", Instant::now()) {
             tracing::warn!(reason, times_before, "a connection could not be taken");

@@ -22,13 +22,14 @@ use super::guard::Denied;
 use super::live::{Live, VIEWERS_MAX};
 use super::looks::Looks;
 use super::{Guard, Observed, metrics, page};
-use crate::intake::serving::{Reception, Wire, converse, say, whole_answer};
+use crate::intake::serving::{Patience, Reception, Seats, User, Wire, converse, say, whole_answer};
 use crate::open_files::OpenFiles;
 
 /// Most connections at a time: some scrapers and some people.
 const CONNECTIONS_MAX: usize = 32;
-/// A connection without a request for this long is closed, also one whose head does not come.
-const IDLE_MAX: Duration = Duration::from_secs(60);
+/// When a connection without a request is closed.
+const PATIENCE: Patience =
+    Patience { head_max: Duration::from_secs(30), idle_max: Duration::from_secs(60) };
 /// Longest time without progress while an answer is not read.
 const STALL_MAX: Duration = Duration::from_secs(20);
 /// Time that requests under way get when the agent stops.
@@ -64,14 +65,16 @@ pub async fn serve(
     let live = admin.live.clone();
     let service = TowerToHyperService::new(router(guard, admin));
     let reception = Reception {
-        connections_max: CONNECTIONS_MAX,
+        seats: Seats::new(CONNECTIONS_MAX),
         grace: GRACE,
         files,
+        user: |_: &TcpStream| User::Unknown,
         admit: |_: &TcpStream| Ok(()),
-        session: |stream, ()| {
+        session: |stream, (), seat| {
             let (service, stop) = (service.clone(), stop.clone());
             async move {
-                converse(Wire::plain(stream, STALL_MAX), service, IDLE_MAX, stop).await;
+                let wire = Wire::plain(stream, STALL_MAX);
+                converse(wire, service, PATIENCE, &seat, stop).await;
             }
         },
         turn_away: |stream, refusal: Refusal| async move {

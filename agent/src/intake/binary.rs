@@ -21,6 +21,7 @@ use self::hello::hello;
 pub(super) use self::hello::turned_away;
 use super::Intake;
 use super::admission::{Held, overloaded};
+use super::seats::{Pulse, Seat};
 use super::verdict::{Proven, cost, stalled, stopping, verdict};
 use super::wire::Wire;
 use crate::queue::{Answered, Answers, Tag};
@@ -35,19 +36,30 @@ const IN_BYTES: usize = 16 * 1024;
 type Answer = (u64, Result<Receipt, Refusal>);
 
 /// Serves one connection until the client goes, or the agent stops; whether it ended as it should.
-pub(super) async fn serve(mut wire: Wire, intake: Intake, stop: CancellationToken) -> bool {
+pub(super) async fn serve(
+    mut wire: Wire,
+    intake: Intake,
+    seat: &Seat,
+    stop: CancellationToken,
+) -> bool {
     let pause_max = intake.options.pause_max;
     let ended = match timeout(pause_max, hello(&mut wire)).await {
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         Ok(Err(error)) => Err(error),
         Ok(Ok(None)) => Ok(()),
-        Ok(Ok(Some(inbox))) => Session::new(intake, stop, inbox).run(&mut wire).await,
+        Ok(Ok(Some(inbox))) => Session::new(intake, stop, inbox).run(&mut wire, seat).await,
     };
     let closed = ended.and(wire.shutdown().await);
     if let Err(error) = &closed {
         tracing::debug!(%error, "a binary connection broke off");
     }
     closed.is_ok()
+}
+
+/// It had rested for longer than any other of its user.
+fn replaced() -> Refusal {
+    let message = "the connections are used up, and this one made room for another user's";
+    Refusal::new(Code::Overloaded, message)
 }
 
 fn broken(error: &FrameError) -> Refusal {
@@ -81,6 +93,8 @@ struct Session {
     last_word: Option<Refusal>,
     /// The client went in the midst of a frame, or had to be told to go.
     cut: bool,
+    /// Nothing is under way.
+    rests: bool,
     /// Last time something came in, or a record was stored.
     heard: Instant,
     stored: Instant,
@@ -103,12 +117,13 @@ impl Session {
             frame_held: None,
             skip: 0,
             deaf: false,
+            rests: false,
             heard: Instant::now(),
             stored: Instant::now(),
         }
     }
 
-    async fn run(mut self, wire: &mut Wire) -> io::Result<()> {
+    async fn run(mut self, wire: &mut Wire, seat: &Seat) -> io::Result<()> {
         let (mut reader, mut writer) = tokio::io::split(wire);
         self.take_frames();
         while !self.is_done() {
@@ -117,6 +132,8 @@ impl Session {
             let pending = self.waiting + reaching;
             let wanted = !self.deaf && pending < PENDING_MAX && self.out.len() < OUT_BYTES;
             let part = wanted && (!self.inbox.is_empty() || self.skip > 0);
+            let rests = pending == 0 && !part && self.out.is_empty();
+            self.show(&seat.pulse, rests);
             tokio::select! {
                 biased;
                 answers = self.storing.next(), if waiting => self.settle(answers),
@@ -135,6 +152,7 @@ impl Session {
                     self.sent(written?);
                 }
                 () = self.stop.cancelled(), if !self.deaf => self.bye(stopping()),
+                () = seat.leave.cancelled(), if !self.deaf => self.bye(replaced()),
                 () = sleep_until(self.heard + self.intake.options.pause_max), if part => {
                     self.bye(Refusal::new(Code::Timeout, "a frame stopped coming"));
                 }
@@ -147,6 +165,18 @@ impl Session {
         match self.cut {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(()),
+        }
+    }
+
+    /// Tells `pulse` whether it rests, when that changes.
+    fn show(&mut self, pulse: &Pulse, rests: bool) {
+        if rests == self.rests {
+            return;
+        }
+        self.rests = rests;
+        match rests {
+            true => pulse.rest(),
+            false => pulse.work(),
         }
     }
 

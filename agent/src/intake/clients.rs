@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::time::Instant;
 
 use super::bearer::{Digest, digest};
+use super::seats::User;
 use crate::attendance::{Register, Visit};
 use crate::config::Client;
 
@@ -31,6 +32,16 @@ impl Peer {
     pub(super) fn of(stream: &UnixStream) -> io::Result<Self> {
         let credentials = stream.peer_cred()?;
         Ok(Self { uid: credentials.uid(), gid: credentials.gid() })
+    }
+
+    /// Whose places its connections take.
+    pub(super) fn user(self) -> User {
+        // Where even that is not known, only root is.
+        let own = Self::own().map_or(0, |own| own.uid);
+        match self.uid {
+            uid if uid == 0 || uid == own => User::Own(uid),
+            uid => User::Other(uid),
+        }
     }
 
     /// Of this process, as others see it at a socket.
@@ -98,11 +109,8 @@ impl Clients {
         if let Some(guest) = self.guest(peer) {
             return Rights::Guest(Arc::clone(guest));
         }
-        // Where even that is not known, only root is.
-        let own = Peer::own().map_or(0, |own| own.uid);
-        match peer.uid {
-            0 => Rights::Look(peer),
-            uid if uid == own => Rights::Look(peer),
+        match peer.user() {
+            User::Own(_) => Rights::Look(peer),
             _ => Rights::None(Some(peer)),
         }
     }

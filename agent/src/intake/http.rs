@@ -26,11 +26,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::overloaded;
 use super::ndjson::{self, AnswerBody};
+use super::seats::Seat;
 use super::verdict::stopping;
 use super::wire::Wire;
-use super::{Intake, body};
+use super::{Intake, Options, body};
 
 mod lookup;
+mod underway;
+
+use self::underway::Underway;
 
 /// Largest request head, and the largest piece of a body that is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
@@ -40,14 +44,34 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) type Out = Either<Full<Bytes>, AnswerBody>;
 
 /// Serves one connection until the client goes, or the agent stops; whether it ended as it should.
-pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) -> bool {
+pub(super) async fn serve(
+    wire: Wire,
+    intake: Intake,
+    seat: &Seat,
+    stop: CancellationToken,
+) -> bool {
     let asked = stop.clone();
-    let idle_max = intake.options.idle_max;
+    let patience = intake.options.patience();
     let service = service_fn(move |request| {
         let (intake, stop) = (intake.clone(), asked.clone());
         async move { Ok::<_, Infallible>(answer(request, &intake, stop).await) }
     });
-    converse(wire, service, idle_max, stop).await
+    converse(wire, service, patience, seat, stop).await
+}
+
+/// How long a connection may say nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Before the head of a request is there.
+    pub(crate) head_max: Duration,
+    /// After an answer.
+    pub(crate) idle_max: Duration,
+}
+
+impl Options {
+    pub(super) fn patience(&self) -> Patience {
+        Patience { head_max: self.head_max, idle_max: self.idle_max }
+    }
 }
 
 /// Serves one connection by `service`, within the limits that hold for every client; whether it
@@ -55,21 +79,31 @@ pub(super) async fn serve(wire: Wire, intake: Intake, stop: CancellationToken) -
 pub(crate) async fn converse<W, S, B>(
     wire: Wire<W>,
     service: S,
-    idle_max: Duration,
+    patience: Patience,
+    seat: &Seat,
     stop: CancellationToken,
 ) -> bool
 where
     W: AsyncRead + AsyncWrite + Unpin,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes> + 'static,
+    B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let pulse = seat.pulse.clone();
+    let service = service_fn(|request| {
+        let (working, answered) = (pulse.begin(), service.call(request));
+        async move {
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| Underway::new(body, working)))
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(idle_max)
+        // `pulse` knows a head that does not come on from a client that rests.
+        .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .half_close(true)
-        .serve_connection(TokioIo::new(wire), service);
+        .serve_connection(TokioIo::new(wire.heard_by(pulse.clone())), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -78,6 +112,18 @@ where
             connection.await
         }
         ended = connection.as_mut() => ended,
+        () = seat.leave.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = pulse.overdue(Duration::ZERO, Duration::ZERO) => return false,
+            }
+        }
+        () = pulse.overdue(patience.head_max, patience.idle_max) => {
+            tracing::debug!("a connection said nothing for too long");
+            return false;
+        }
     };
     if let Err(error) = &ended {
         tracing::debug!(%error, "an HTTP connection broke off");

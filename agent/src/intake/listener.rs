@@ -13,15 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::admission::{CONNECTION_BYTES, overloaded};
 use super::clients::Peer;
+use super::seats::{Seat, Seats, User};
 use super::wire::{Dialect, Wire};
 use super::{Intake, binary, http};
 use crate::attendance::Visit;
 use crate::open_files::OpenFiles;
 
-/// Most connections that are being told why they are turned away; others are just closed.
-const TURNED_AWAY_MAX: usize = 64;
 /// How long telling may take.
 const TURNED_AWAY_TIME_MAX: Duration = Duration::from_secs(2);
+/// What is read of a client that is turned away, so that it comes to read why.
+const LINGER_BYTES: usize = 8 * 1024 * 1024;
 /// How long to wait when there are no more files for connections: others stay in the backlog.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -39,11 +40,12 @@ pub(super) async fn serve_peers(
     peer: impl Fn(&UnixStream) -> io::Result<Peer>,
 ) {
     let reception = Reception {
-        connections_max: intake.options.connections_max,
+        seats: intake.seats.clone(),
         grace: intake.options.grace,
         files: intake.options.files.clone(),
+        user: |stream: &UnixStream| peer(stream).map_or(User::Unknown, Peer::user),
         admit: |stream: &UnixStream| intake.of(|| peer(stream)),
-        session: |stream, intake| session(stream, intake, stop.clone()),
+        session: |stream, intake, seat| session(stream, intake, seat, stop.clone()),
         turn_away,
     };
     reception.receive(listener, &stop).await;
@@ -73,34 +75,38 @@ impl Door for TcpListener {
 }
 
 /// What becomes of connections.
-pub(crate) struct Reception<A, S, T> {
-    /// Most that are served at a time.
-    pub(crate) connections_max: usize,
+pub(crate) struct Reception<U, A, S, T> {
+    /// Of those that are served at a time.
+    pub(crate) seats: Seats,
     /// Time that they get when the agent stops.
     pub(crate) grace: Duration,
     /// Which may be open.
     pub(crate) files: OpenFiles,
+    /// Whose a connection is.
+    pub(crate) user: U,
     /// What a connection may, or why it is not served.
     pub(crate) admit: A,
-    /// Serves one.
+    /// Serves one, on its place.
     pub(crate) session: S,
     /// Tells one why it is not served.
     pub(crate) turn_away: T,
 }
 
-impl<A, S, T> Reception<A, S, T> {
+impl<U, A, S, T> Reception<U, A, S, T> {
     /// Accepts until `stop`, then waits for the sessions to end.
     pub(crate) async fn receive<D, R, F, G>(self, door: D, stop: &CancellationToken)
     where
         D: Door,
+        U: Fn(&D::Stream) -> User,
         A: Fn(&D::Stream) -> Result<R, Refusal>,
-        S: Fn(D::Stream, R) -> F,
+        S: Fn(D::Stream, R, Seat) -> F,
         T: Fn(D::Stream, Refusal) -> G,
         F: Future<Output = ()> + Send + 'static,
         G: Future<Output = ()> + Send + 'static,
     {
         let mut sessions = JoinSet::new();
         let mut turned_away = JoinSet::new();
+        let told = self.seats.for_turned_away();
         loop {
             tokio::select! {
                 biased;
@@ -112,12 +118,13 @@ impl<A, S, T> Reception<A, S, T> {
                         drop(stream);
                         sleep(ACCEPT_PAUSE).await;
                     }
-                    Ok(stream) => match self.judge(&stream, sessions.len()) {
-                        Ok(rights) => drop(sessions.spawn((self.session)(stream, rights))),
-                        Err(refusal) if turned_away.len() < TURNED_AWAY_MAX => {
-                            turned_away.spawn((self.turn_away)(stream, refusal));
+                    Ok(stream) => match self.judge(&stream) {
+                        Ok((rights, seat)) => {
+                            sessions.spawn((self.session)(stream, rights, seat));
                         }
-                        Err(_) => {}
+                        Err(refusal) => if let Ok(seat) = told.take((self.user)(&stream)) {
+                            turned_away.spawn(on_place(seat, (self.turn_away)(stream, refusal)));
+                        }
                     },
                     Err(error) => {
                         self.files.refuse(&error.to_string());
@@ -138,12 +145,23 @@ impl<A, S, T> Reception<A, S, T> {
     }
 
     /// Strangers take no place of those who are known.
-    fn judge<C, R>(&self, stream: &C, served: usize) -> Result<R, Refusal>
+    fn judge<C, R>(&self, stream: &C) -> Result<(R, Seat), Refusal>
     where
+        U: Fn(&C) -> User,
         A: Fn(&C) -> Result<R, Refusal>,
     {
         let rights = (self.admit)(stream)?;
-        if served < self.connections_max { Ok(rights) } else { Err(too_many()) }
+        let seat = self.seats.take((self.user)(stream));
+        Ok((rights, seat.inspect_err(|_| self.files.count_refused())?))
+    }
+}
+
+/// Tells one who is turned away, until somebody else has his place.
+async fn on_place(seat: Seat, telling: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = telling => {}
+        () = seat.leave.cancelled() => {}
     }
 }
 
@@ -156,7 +174,7 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-async fn session(stream: UnixStream, intake: Intake, stop: CancellationToken) {
+async fn session(stream: UnixStream, intake: Intake, seat: Seat, stop: CancellationToken) {
     let Some(_held) = intake.budget.try_hold(CONNECTION_BYTES) else {
         return turn_away(stream, overloaded()).await;
     };
@@ -164,19 +182,20 @@ async fn session(stream: UnixStream, intake: Intake, stop: CancellationToken) {
     let known = tokio::select! {
         biased;
         () = stop.cancelled() => return,
-        known = timeout(intake.options.idle_max, wire) => known,
+        known = timeout(intake.options.head_max, wire) => known,
+        () = seat.leave.cancelled() => return,
     };
     // Who says nothing is not there.
     match known {
         Ok(Ok(Some((wire, Dialect::Http)))) => {
             let visit = intake.visit();
-            let orderly = Box::pin(http::serve(wire, intake, stop.clone())).await;
-            end(visit, orderly && !stop.is_cancelled());
+            let orderly = Box::pin(http::serve(wire, intake, &seat, stop.clone())).await;
+            end(visit, orderly && !stop.is_cancelled() && !seat.leave.is_cancelled());
         }
         Ok(Ok(Some((wire, Dialect::Binary)))) => {
             let visit = intake.visit();
-            let orderly = Box::pin(binary::serve(wire, intake, stop.clone())).await;
-            end(visit, orderly && !stop.is_cancelled());
+            let orderly = Box::pin(binary::serve(wire, intake, &seat, stop.clone())).await;
+            end(visit, orderly && !stop.is_cancelled() && !seat.leave.is_cancelled());
         }
         Ok(Ok(Some((wire, Dialect::Unknown)))) => {
             let message = "this is neither HTTP nor a frame of the agent's own client";
@@ -194,11 +213,6 @@ fn end(visit: Option<Visit>, orderly: bool) {
     if let Some(visit) = visit.filter(|_| orderly) {
         visit.close();
     }
-}
-
-fn too_many() -> Refusal {
-    let message = "too many connections are open; close some, or come back later";
-    Refusal::new(Code::Overloaded, message)
 }
 
 /// Says why, in the client's dialect, and closes.
@@ -228,11 +242,13 @@ where
     let told = async {
         stream.write_all(text).await?;
         stream.shutdown().await?;
-        // Closing with unread bytes would take the answer away from the client: read some.
-        let mut rest = [0; 4096];
-        for _ in 0..16 {
-            if stream.read(&mut rest).await? == 0 {
-                break;
+        // Closing with unread bytes would take the answer away from the client.
+        let mut rest = vec![0; 16 * 1024];
+        let mut seen = 0;
+        while seen < LINGER_BYTES {
+            match stream.read(&mut rest).await? {
+                0 => break,
+                bytes => seen += bytes,
             }
         }
         Ok::<_, io::Error>(())

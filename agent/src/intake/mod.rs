@@ -21,6 +21,7 @@ mod ndjson;
 mod queued;
 mod routing;
 mod rules;
+mod seats;
 pub mod socket;
 mod tcp;
 #[cfg(test)]
@@ -46,14 +47,16 @@ pub use self::tcp::{Tcp, serve_tcp};
 /// How the intake serves HTTP, for the admin listener: one set of limits on connections, heads
 /// and stalls.
 pub(crate) mod serving {
-    pub(crate) use super::http::{converse, whole_answer};
+    pub(crate) use super::http::{Patience, converse, whole_answer};
     pub(crate) use super::listener::{Reception, say};
+    pub(crate) use super::seats::{Seats, User};
     pub(crate) use super::wire::Wire;
 }
 
 use self::admission::Budget;
 use self::clients::{Guest, Peer};
 use self::rules::InForce;
+use self::seats::Seats;
 use crate::attendance::{Register, Visit};
 use crate::open_files::OpenFiles;
 use crate::queue::{Answers, AppendError, Ordering, Place, Receipt, Tag};
@@ -120,8 +123,11 @@ pub struct Options {
     pub register: Option<Register>,
     /// A connection over TCP without a request that brings a token for this long is closed.
     pub stranger_max: Duration,
-    /// A connection without a request for this long is closed, and so is one whose request head
-    /// or NDJSON line does not come on.
+    /// A connection that has not brought the head of a request for this long is closed; after its
+    /// first request that counts from the first byte of the next one, and may take twice as long.
+    pub head_max: Duration,
+    /// A connection without a further request for this long is closed, and so is one whose NDJSON
+    /// line does not come on. One of frames may rest for as long as it likes.
     pub idle_max: Duration,
     /// Longest pause within a body or frame.
     pub pause_max: Duration,
@@ -146,6 +152,7 @@ impl Default for Options {
             rules: Rules::default(),
             register: None,
             stranger_max: Duration::from_secs(30),
+            head_max: Duration::from_secs(30),
             idle_max: Duration::from_secs(300),
             pause_max: Duration::from_secs(30),
             body_max: Duration::from_secs(600),
@@ -177,6 +184,8 @@ pub struct Intake {
     /// Who is at the other end, of a connection of the socket.
     peer: Who,
     budget: Budget,
+    /// At the socket.
+    seats: Seats,
     fresh_id: Arc<dyn Fn() -> RecordId + Send + Sync>,
 }
 
@@ -192,6 +201,7 @@ impl Intake {
         Self {
             queue,
             budget: Budget::new(options.rules.memory_bytes),
+            seats: Seats::new(options.connections_max),
             rules: InForce::first(&options),
             peer: Who::Trusted,
             options: Arc::new(options),
@@ -212,6 +222,11 @@ impl Intake {
     /// Notes that this connection is there, where somebody wants to know.
     fn visit(&self) -> Option<Visit> {
         self.in_force().clients.visit(&self.rights())
+    }
+
+    /// Whether a user who has no connection to the socket would get none.
+    pub fn is_full(&self) -> bool {
+        self.seats.is_full()
     }
 
     /// What clients make the agent hold at this moment.

@@ -11,12 +11,15 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::seats::Pulse;
+
 pub(crate) struct Wire<S = UnixStream> {
     stream: S,
     first: Bytes,
     stall_max: Duration,
     progress: Instant,
     stall: Option<Pin<Box<Sleep>>>,
+    pulse: Option<Pulse>,
 }
 
 /// What a client speaks.
@@ -52,7 +55,12 @@ impl<S> Wire<S> {
     /// A connection on which only one dialect is spoken.
     pub(crate) fn plain(stream: S, stall_max: Duration) -> Self {
         let progress = Instant::now();
-        Self { stream, first: Bytes::new(), stall_max, progress, stall: None }
+        Self { stream, first: Bytes::new(), stall_max, progress, stall: None, pulse: None }
+    }
+
+    /// The same, with `pulse` told when bytes come in.
+    pub(crate) fn heard_by(self, pulse: Pulse) -> Self {
+        Self { pulse: Some(pulse), ..self }
     }
 
     fn watch(
@@ -96,6 +104,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         if polled.is_ready() {
             self.progress = Instant::now();
+            if let Some(pulse) = &self.pulse {
+                pulse.hear();
+            }
         }
         polled
     }

@@ -62,7 +62,8 @@ pub struct Files {
     pub open: Option<u64>,
     /// How many may be; `null` without a bound.
     pub max: Option<u64>,
-    /// Connections that were closed at once or not accepted, since the rest is kept for the queue.
+    /// Connections that were turned away or not accepted: too many were open, or the rest is kept
+    /// for the queue.
     pub refused: u64,
 }
 

@@ -294,7 +294,7 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     counter(
         "spillway_connections_refused_total",
-        "Connections that were not taken, since the rest of the open files is kept for the queue.",
+        "Connections that were not taken: too many were open, or the rest of the open files is kept for the queue.",
         |s| single(count(s.open_files.refused)),
     ),
     gauge(

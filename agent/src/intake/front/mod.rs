@@ -39,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use super::admission::{CONNECTION_BYTES, overloaded};
 use super::http::{converse, whole_answer};
 use super::listener::{Reception, say};
+use super::seats::{Seat, Seats, User};
 use super::verdict::stopping;
 use super::wire::Wire;
 use super::{Intake, body};
@@ -177,12 +178,13 @@ impl Front {
 /// Serves `listener` until `stop`, as [`super::serve`] does the socket.
 pub async fn serve_mq_http(listener: TcpListener, front: Arc<Front>, stop: CancellationToken) {
     let reception = Reception {
-        connections_max: CONNECTIONS_MAX,
+        seats: Seats::new(CONNECTIONS_MAX),
         grace: front.intake.options.grace,
         files: front.intake.options.files.clone(),
         // Whoever has an access key; each request says so.
+        user: |_: &TcpStream| User::Unknown,
         admit: |_: &TcpStream| Ok(()),
-        session: |stream, ()| session(stream, Arc::clone(&front), stop.clone()),
+        session: |stream, (), seat| session(stream, Arc::clone(&front), seat, stop.clone()),
         turn_away: |stream, refusal| {
             let front = Arc::clone(&front);
             async move { front.turn_away(stream, refusal).await }
@@ -191,17 +193,17 @@ pub async fn serve_mq_http(listener: TcpListener, front: Arc<Front>, stop: Cance
     reception.receive(listener, &stop).await;
 }
 
-async fn session(stream: TcpStream, front: Arc<Front>, stop: CancellationToken) {
+async fn session(stream: TcpStream, front: Arc<Front>, seat: Seat, stop: CancellationToken) {
     let Some(_held) = front.intake.budget.try_hold(CONNECTION_BYTES) else {
         return front.turn_away(stream, overloaded()).await;
     };
     // Without it only latency suffers.
     let _ = stream.set_nodelay(true);
-    let (idle_max, stall_max) = (front.intake.options.idle_max, front.intake.options.stall_max);
+    let (patience, stall_max) = (front.intake.options.patience(), front.intake.options.stall_max);
     let asked = stop.clone();
     let service = service_fn(move |request| {
         let (front, stop) = (Arc::clone(&front), asked.clone());
         async move { Ok::<_, Infallible>(front.answer(request, &stop).await) }
     });
-    Box::pin(converse(Wire::plain(stream, stall_max), service, idle_max, stop)).await;
+    Box::pin(converse(Wire::plain(stream, stall_max), service, patience, &seat, stop)).await;
 }

@@ -22,6 +22,7 @@ use super::admission::{CONNECTION_BYTES, overloaded};
 use super::bearer::{self, Digest, digest};
 use super::http::{Out, answer, converse, refuse_unread, turned_away};
 use super::listener::{Reception, say};
+use super::seats::{Seat, Seats, User};
 use super::wire::Wire;
 use super::{Intake, Who};
 use crate::attendance::Visit;
@@ -80,12 +81,13 @@ fn wrong_token() -> Refusal {
 /// Serves `listener` until `stop`, as [`super::serve`] does the socket.
 pub async fn serve_tcp(listener: TcpListener, tcp: Arc<Tcp>, stop: CancellationToken) {
     let reception = Reception {
-        connections_max: CONNECTIONS_MAX,
+        seats: Seats::new(CONNECTIONS_MAX),
         grace: tcp.intake.options.grace,
         files: tcp.intake.options.files.clone(),
         // Each request says who it is.
+        user: |_: &TcpStream| User::Unknown,
         admit: |_: &TcpStream| Ok(()),
-        session: |stream, ()| session(stream, Arc::clone(&tcp), stop.clone()),
+        session: |stream, (), seat| session(stream, Arc::clone(&tcp), seat, stop.clone()),
         turn_away,
     };
     reception.receive(listener, &stop).await;
@@ -115,7 +117,7 @@ impl Caller {
     }
 }
 
-async fn session(stream: TcpStream, tcp: Arc<Tcp>, stop: CancellationToken) {
+async fn session(stream: TcpStream, tcp: Arc<Tcp>, seat: Seat, stop: CancellationToken) {
     let Some(_held) = tcp.intake.budget.try_hold(CONNECTION_BYTES) else {
         return turn_away(stream, overloaded()).await;
     };
@@ -135,7 +137,7 @@ async fn session(stream: TcpStream, tcp: Arc<Tcp>, stop: CancellationToken) {
             std::future::pending::<()>().await;
         }
     };
-    let conversation = Box::pin(converse(wire, service, options.idle_max, stop.clone()));
+    let conversation = Box::pin(converse(wire, service, options.patience(), &seat, stop.clone()));
     let orderly = tokio::select! {
         biased;
         orderly = conversation => orderly,

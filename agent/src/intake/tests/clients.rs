@@ -95,7 +95,7 @@ async fn a_stranger_is_refused_in_each_dialect_and_told_what_to_add() {
 async fn strangers_take_no_place_of_clients() {
     let options = Options {
         rules: Rules { clients: vec![client("his", HIS, &[])], ..Rules::default() },
-        connections_max: 1,
+        connections_max: 2,
         ..Options::default()
     };
     let rig = Rig::new(options).await;

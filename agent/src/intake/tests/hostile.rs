@@ -123,7 +123,7 @@ async fn without_end_and_length_a_body_is_refused_at_its_limit() {
 async fn slow_senders_are_timed_out_and_hold_up_nobody() {
     let rig = Rig::new(Options {
         pause_max: Duration::from_millis(100),
-        idle_max: Duration::from_millis(300),
+        head_max: Duration::from_millis(300),
         ..Options::default()
     })
     .await;
@@ -146,7 +146,7 @@ async fn slow_senders_are_timed_out_and_hold_up_nobody() {
 
 #[tokio::test]
 async fn a_thousand_connections_too_many_are_told_or_closed_and_room_comes_back() {
-    let rig = Rig::new(Options { connections_max: 8, ..Options::default() }).await;
+    let rig = Rig::new(Options { connections_max: 16, ..Options::default() }).await;
     let mut kept = Vec::new();
     for _ in 0..8 {
         let mut stream = rig.connect().await;

@@ -7,6 +7,7 @@ mod hostile;
 mod http;
 mod level;
 mod ndjson;
+mod seats;
 
 use std::path::PathBuf;
 use std::sync::Arc;
