@@ -8,7 +8,7 @@ use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
 use super::tree::{Node, Value};
-use super::{Endpoint, Proxy, Tls, Transport, Upstream, access};
+use super::{Endpoint, Proxy, Tls, Transport, Upstream, access, written};
 
 const PROXY_EXAMPLE: &str = "\"http://proxy.example:3128\"";
 
@@ -53,7 +53,11 @@ fn endpoints(section: &Section<'_>, transport: Transport, proxy: Option<&Proxy>)
 fn all(value: &Value, transport: Transport, plaintext: bool) -> Result<Vec<Endpoint>, String> {
     let one = |value: &Value| match value {
         Value::Text(text) | Value::Raw(text) => {
-            address(text, transport, plaintext).map_err(|problem| format!("{text:?} {problem}"))
+            address(text, transport, plaintext).map_err(|problem| {
+                // One of several is named, but not with a password in it.
+                let shown = written::without_secrets(text);
+                format!("{}{problem}", shown.map(|text| format!("{text:?} ")).unwrap_or_default())
+            })
         }
         other => Err(format!("is {}, not an address in quotes", other.kind())),
     };
@@ -124,14 +128,7 @@ fn proxy(section: &Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
         }
         node => {
             let proxy = section.text("proxy", PROXY_EXAMPLE, Proxy::parse)?;
-            if proxy.user().is_some() {
-                section.hide(node);
-            }
-            if proxy.user().is_some() && matches!(node.place, Place::Line(..)) {
-                let message = "holds a password as it is; write { url = \"http://host:port\", \
-                               user = \"name\", password = { file = \"/path\" } }";
-                section.warn("proxy", message);
-            }
+            hide_password(section, "proxy", node, &proxy);
             Some(proxy)
         }
     }
@@ -146,10 +143,23 @@ fn proxy_section(section: Section<'_>, surroundings: &Surroundings) -> Option<Pr
             section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
         }
     }
-    if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) {
-        section.node("url").into_iter().for_each(|node| section.hide(node));
+    if let (Some(proxy), Some(node)) = (&url, section.node("url")) {
+        hide_password(&section, "url", node, proxy);
     }
     if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) && has(&section, "user") {
+/// Of an address with a user and a password in it.
+fn hide_password(section: &Section<'_>, name: &str, node: &Node, proxy: &Proxy) {
+    if proxy.user().is_none() {
+        return;
+    }
+    section.hide(node);
+    if matches!(node.place, Place::Line(..)) {
+        let message = "holds a password as it is; write { url = \"http://host:port\", \
+                       user = \"name\", password = { file = \"/path\" } }";
+        section.warn(name, message);
+    }
+}
+
         section.fault("url", "names a user too", "write the user once");
     }
     section.finish();

@@ -193,6 +193,16 @@ impl Reader<'_> {
     }
 }
 
+/// An address of which nothing can be a secret, as it is: it holds a machine and perhaps a port, but
+/// not who asks, with which password and for what.
+pub(super) fn without_secrets(address: &str) -> Option<&str> {
+    let machine = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let machine = machine.strip_suffix('/').unwrap_or(machine);
+    let port = machine.rsplit_once(':').map_or("", |(_, port)| port);
+    let bare = !machine.contains(['@', '/', '?', '#']) && port.chars().all(|c| c.is_ascii_digit());
+    bare.then_some(address)
+}
+
 /// The words of a program's command line are ordinary ones.
 fn is_secret(path: &str) -> bool {
     tells(path) && path != "upstream.credential_command"

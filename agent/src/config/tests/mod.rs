@@ -14,6 +14,7 @@ mod kept;
 mod listen_http;
 mod merging;
 mod proxy;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -38,15 +38,19 @@ fn an_address_is_enough_and_a_password_may_come_from_where_secrets_come_from() {
 
 #[test]
 fn a_password_as_it_is_draws_a_warning_and_never_shows() {
-    let setup = with("proxy = \"http://gw:s3cret@proxy:3128\"");
-    assert_eq!(proxy(&setup), ("proxy:3128".to_owned(), Some("gw".to_owned())));
-    let warnings = setup.warnings();
-    assert!(
-        warnings.len() == 1 && warnings[0].contains("holds a password as it is"),
-        "{warnings:?}"
-    );
-    let shown = format!("{warnings:?} {:?}", setup.good());
-    assert!(!shown.contains("s3cret"), "{shown}");
+    let address = "\"http://gw:s3cret@proxy:3128\"";
+    for (form, key) in [
+        (format!("proxy = {address}"), "upstream.proxy: "),
+        (format!("proxy = {{ url = {address} }}"), "upstream.proxy.url: "),
+    ] {
+        let setup = with(&form);
+        assert_eq!(proxy(&setup), ("proxy:3128".to_owned(), Some("gw".to_owned())));
+        let warnings = setup.warnings();
+        let words = format!("{key}holds a password as it is");
+        assert!(warnings.len() == 1 && warnings[0].contains(&words), "{warnings:?}");
+        let shown = format!("{warnings:?} {:?}", setup.good());
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
 }
 
 #[test]
