@@ -67,6 +67,10 @@ impl Observed for Told {
     fn accepts(&self) -> bool {
         self.state().accepts
     }
+
+    fn refuses(&self) -> Option<String> {
+        (!self.accepts()).then(|| "the agent is stopping".to_owned())
+    }
 }
 
 /// Its listener.

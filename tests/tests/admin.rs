@@ -107,6 +107,38 @@ fn assert_waiting(scrape: &Series) {
 }
 
 #[tokio::test]
+async fn it_is_not_ready_while_its_lane_is_full_and_healthy_all_the_while() {
+    let mut broker = HttpBroker::start().await;
+    broker.stop().await;
+    let admin = Admin::new();
+    let bound = "[[lane]]\nname = \"main\"\ntopic = \"ward\"\nquota = \"1 MiB\"\n";
+    let mut gateway = Gateway::new(&settings(admin, &broker, "0s").replace(LANES, bound));
+    gateway.start_ready().await;
+    let body = vec![b'x'; 100_000];
+    for number in 0.. {
+        let kind = "application/octet-stream";
+        let answer = http::post(&gateway.socket(), "/v1/records", kind, &body).await.unwrap();
+        if answer.status == 507 {
+            break;
+        }
+        assert!(answer.status == 201 && number < 20, "{answer:?}");
+        assert_eq!(admin.get("/readyz").await.unwrap().status, 200);
+    }
+    let answer = admin.get("/readyz").await.unwrap();
+    let why = String::from_utf8(answer.body).unwrap();
+    let full = "no records are taken in: lane main is full: its files have ";
+    assert!(answer.status == 503 && why.starts_with(full), "{why}");
+    assert_eq!(admin.get("/healthz").await.unwrap().status, 200);
+    broker.restart().await;
+    gateway.until("nothing waits", |status| status.lanes[0].waiting == 0).await;
+    let deadline = Instant::now() + PATIENCE;
+    while admin.get("/readyz").await.unwrap().status != 200 {
+        assert!(Instant::now() < deadline, "it stays closed");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
 async fn it_is_healthy_and_ready_without_a_link_and_not_ready_while_it_stops() {
     let mut broker = HttpBroker::start().await;
     broker.stop().await;
@@ -137,7 +169,10 @@ async fn it_is_healthy_and_ready_without_a_link_and_not_ready_while_it_stops() {
         }
         sleep(Duration::from_millis(5)).await;
     };
-    assert_eq!((answer.status, &answer.body[..]), (503, &b"no records are taken in\n"[..]));
+    assert_eq!(
+        (answer.status, &answer.body[..]),
+        (503, &b"no records are taken in: the agent is stopping\n"[..])
+    );
     assert_eq!(admin.get("/healthz").await.unwrap().status, 200);
     app.write_all(b"last").await.unwrap();
     assert!(gateway.ended(STOPPED_WITHIN).await.success());

@@ -35,18 +35,30 @@ impl Looks {
 
     /// The agent's state; what is wrong where it does not come.
     pub(super) async fn status(&self) -> Result<Status, &'static str> {
+        self.look(|agent| agent.status()).await
+    }
+
+    /// Why no records are taken in, if that is so; what is wrong where that cannot be told.
+    pub(super) async fn refuses(&self) -> Result<Option<String>, &'static str> {
+        self.look(|agent| agent.refuses()).await
+    }
+
+    async fn look<T: Send + 'static>(
+        &self,
+        what: impl FnOnce(&dyn Observed) -> T + Send + 'static,
+    ) -> Result<T, &'static str> {
         let (agent, places) = (self.agent.clone(), self.places.clone());
         let gathered = async move {
             let place = places.acquire_owned().await;
             let look = move || {
                 // Kept until the look is over, though nobody may wait for it any more.
                 let _place = place;
-                agent.status()
+                what(agent.as_ref())
             };
             tokio::task::spawn_blocking(look).await
         };
         match timeout(TIME_MAX, gathered).await {
-            Ok(Ok(status)) => Ok(status),
+            Ok(Ok(seen)) => Ok(seen),
             Ok(Err(error)) => {
                 tracing::error!(%error, "the agent's state could not be gathered");
                 Err("the agent's state cannot be gathered; its log says why\n")

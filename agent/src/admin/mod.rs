@@ -35,8 +35,11 @@ pub trait Observed: Send + Sync + 'static {
     /// What should move and does not, if anything.
     fn stuck(&self) -> Option<String>;
 
-    /// Whether apps can hand over records. The link has no say in it.
+    /// Whether the agent takes in what it has room for: false from its stop on.
     fn accepts(&self) -> bool;
+
+    /// Why no record of an app is taken in, if that is so. The link has no say in it. May block.
+    fn refuses(&self) -> Option<String>;
 }
 
 /// Dead letters of one lane and one reason.

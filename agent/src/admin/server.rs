@@ -165,10 +165,12 @@ async fn healthz(State(admin): State<Admin>) -> Response {
 }
 
 async fn readyz(State(admin): State<Admin>) -> Response {
-    match admin.looks.agent().accepts() {
-        true => "ok\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "no records are taken in\n").into_response(),
-    }
+    let why = match admin.looks.refuses().await {
+        Ok(None) => return "ok\n".into_response(),
+        Ok(Some(why)) => format!("no records are taken in: {why}\n"),
+        Err(fault) => fault.to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, why).into_response()
 }
 
 #[cfg(test)]

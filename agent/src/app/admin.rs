@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
 use spillway_protocol::local::status::Status;
+use spillway_protocol::record::LaneName;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::report::Report;
 use crate::admin::{self, Guard, Letters, Observed};
 use crate::config;
+use crate::intake::Intake;
 use crate::open_files::OpenFiles;
 
 /// The admin address cannot be listened on.
@@ -41,6 +46,8 @@ pub(super) async fn bind(
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) report: Arc<Report>,
+    intake: Intake,
+    data_dir: PathBuf,
     /// The agent stops.
     pub(super) stop: CancellationToken,
     /// The intake has ended, as it should or not.
@@ -51,11 +58,18 @@ impl Seen {
     /// An agent with these.
     pub(super) fn new(
         report: &Arc<Report>,
+        (intake, data_dir): (&Intake, &Path),
         stop: &CancellationToken,
         intake_ended: &CancellationToken,
     ) -> Self {
         let (stop, intake_ended) = (stop.clone(), intake_ended.clone());
-        Self { report: report.clone(), stop, intake_ended }
+        Self {
+            report: report.clone(),
+            intake: intake.clone(),
+            data_dir: data_dir.to_owned(),
+            stop,
+            intake_ended,
+        }
     }
 }
 
@@ -75,10 +89,7 @@ impl Observed for Seen {
             return Some(format!("the queue's accounts have not been read for {silent_s} s"));
         }
         if let Some((lane, time)) = self.report.stalled() {
-            let waited_s = time.as_secs();
-            return Some(format!(
-                "records of lane {lane} have waited for the disk for {waited_s} s"
-            ));
+            return Some(stalled(&lane, time));
         }
         if let Some(time) = self.report.unkept() {
             return Some(format!("the queue's state has not been saved for {} s", time.as_secs()));
@@ -90,6 +101,32 @@ impl Observed for Seen {
     fn accepts(&self) -> bool {
         !self.stop.is_cancelled() && !self.intake_ended.is_cancelled()
     }
+
+    fn refuses(&self) -> Option<String> {
+        if self.stop.is_cancelled() {
+            return Some("the agent is stopping".to_owned());
+        }
+        if self.intake_ended.is_cancelled() {
+            return Some("the intake has ended; the log says why".to_owned());
+        }
+        if self.intake.is_full() {
+            return Some("all connections to the socket are taken".to_owned());
+        }
+        if let Some((lane, time)) = self.report.stalled() {
+            return Some(stalled(&lane, time));
+        }
+        read_only(&self.data_dir).or_else(|| self.report.closed())
+    }
+}
+
+fn read_only(folder: &Path) -> Option<String> {
+    let flags = statvfs(folder).ok()?.f_flag;
+    let read_only = flags.contains(StatVfsMountFlags::RDONLY);
+    read_only.then(|| format!("the file system of {} is mounted read-only", folder.display()))
+}
+
+fn stalled(lane: &LaneName, time: Duration) -> String {
+    format!("records of lane {lane} have waited for the disk for {} s", time.as_secs())
 }
 
 /// A running listener. It outlives the other parts at the stop, to say that they stop.

@@ -69,7 +69,8 @@ impl Lower {
 
     /// How the agent is seen from outside.
     pub(super) fn seen(&self) -> Seen {
-        Seen::new(&self.report, &self.stop, &self.intake_ended)
+        let parts = (&self.intake, self.data_dir.as_path());
+        Seen::new(&self.report, parts, &self.stop, &self.intake_ended)
     }
 
     /// How the queue is opened for `config`.

@@ -179,6 +179,11 @@ impl Report {
         self.drain.busy().filter(|time| *time > SILENT_MAX)
     }
 
+    /// Why nothing that apps hand over is stored, if that is so: the data folder, or every lane.
+    pub(super) fn closed(&self) -> Option<String> {
+        self.queue.closed(&self.view().lanes)
+    }
+
     /// Dead letters of users' lanes by lane and code.
     pub(super) fn letters(&self) -> Vec<Letters> {
         let of = |lane: &LaneName| (lane.to_string(), self.queue.dead_reasons(lane));

@@ -29,6 +29,10 @@ impl Observed for Agent {
     fn accepts(&self) -> bool {
         true
     }
+
+    fn refuses(&self) -> Option<String> {
+        None
+    }
 }
 
 fn started() -> (Arc<Agent>, Arc<Live>, CancellationToken) {

@@ -43,6 +43,10 @@ impl Observed for Agent {
     fn accepts(&self) -> bool {
         !self.refuses.load(Ordering::SeqCst)
     }
+
+    fn refuses(&self) -> Option<String> {
+        self.refuses.load(Ordering::SeqCst).then(|| "the disk is full".to_owned())
+    }
 }
 
 fn serving(agent: &Arc<Agent>) -> Router {
@@ -72,7 +76,8 @@ async fn ready_is_what_takes_records() {
     let router = serving(&agent);
     assert_eq!(get(router.clone(), "/readyz").await, (200, "ok\n".to_owned()));
     agent.refuses.store(true, Ordering::SeqCst);
-    assert_eq!(get(router.clone(), "/readyz").await.0, 503);
+    let said = "no records are taken in: the disk is full\n".to_owned();
+    assert_eq!(get(router.clone(), "/readyz").await, (503, said));
     assert_eq!(get(router, "/healthz").await.0, 200);
 }
 

@@ -219,6 +219,11 @@ impl Gate {
         (seen.at, seen.wait_until) = (None, None);
     }
 
+    /// What becomes of new records of the lane when it is full.
+    pub(super) fn when_full(&self, lane: usize) -> Option<WhenFull> {
+        self.lanes.get(lane).copied().flatten().map(|limits| limits.when_full)
+    }
+
     fn claim(&self, lane: usize) -> Option<Claim> {
         self.lanes.get(lane).copied().flatten().map(|limits| limits.claim)
     }

@@ -27,6 +27,11 @@ impl Short {
         matches!(self, Self::Lane { cap_bytes, want_bytes, .. } if want_bytes > cap_bytes)
     }
 
+    /// All lanes are short of it.
+    pub(super) fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Bytes { .. } | Self::Inodes { .. })
+    }
+
     /// For the lane of this name.
     pub(in crate::queue) fn of<'a>(self, lane: &'a impl fmt::Display) -> impl fmt::Display + 'a {
         fmt::from_fn(move |f| self.say(lane, f))

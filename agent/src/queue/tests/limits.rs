@@ -308,11 +308,14 @@ fn nothing_is_stored_where_the_file_system_is_left_to_others_and_intake_resumes(
     let refused = bench.store(&a(), 100).unwrap_err();
     assert!(refused.contains("99.0 MiB are free, and 100.0 MiB are left to others"), "{refused}");
     assert!(bench.limit(&a()).full.is_some());
+    let closed = bench.queue().closed(&[a()]).unwrap();
+    assert!(closed.contains("100.0 MiB are left to others"), "{closed}");
     bench.store(&b(), 100).expect("the agent's own goes further");
     bench.free_bytes(49 * MIB);
     assert!(bench.store(&b(), 100).is_err());
     assert_eq!(bench.drain(&a()).len(), 10, "it drains all the same");
     bench.free_bytes(1 << 30);
+    assert_eq!(bench.queue().closed(&[a()]), None);
     bench.store(&a(), 100).unwrap();
     // A tenth of the bytes is to stay free, and so of the inodes: only a new segment needs some.
     bench.free_inodes(90);
@@ -324,6 +327,30 @@ fn nothing_is_stored_where_the_file_system_is_left_to_others_and_intake_resumes(
     assert!(refused.contains("90 inodes are free, 97 are left to others"), "{refused}");
     bench.free_inodes(106);
     bench.store(&a(), 100).unwrap();
+}
+
+#[test]
+fn lanes_are_closed_when_each_of_them_is() {
+    let both = [a(), b()];
+    let quota = || Claim::Quota(MIB, 1);
+    let mut bench = Bench::new([lane(quota(), 0, REJECT), lane(quota(), 1, REJECT)]);
+    assert_eq!(bench.queue().closed(&both), None);
+    assert!(bench.fill(&a(), 200).is_some(), "it is full");
+    assert_eq!(bench.queue().closed(&both), None, "there is still the other");
+    assert!(bench.fill(&b(), 200).is_some(), "it is full");
+    let closed = bench.queue().closed(&both).unwrap();
+    assert!(closed.contains("lane a is full"), "{closed}");
+}
+
+#[test]
+fn a_full_disk_closes_the_lanes_that_nobody_tried_but_for_those_that_give_way() {
+    for (other, is_closed) in [(REJECT, true), (DROP, false)] {
+        let lanes = [lane(Claim::Weight(1), 0, REJECT), lane(Claim::Weight(1), 0, other)];
+        let mut bench = Bench::new(lanes);
+        bench.free_bytes(99 * MIB);
+        assert!(bench.store(&a(), 100).is_err());
+        assert_eq!(bench.queue().closed(&[a(), b()]).is_some(), is_closed, "{other:?}");
+    }
 }
 
 #[test]
