@@ -17,15 +17,16 @@ const DRAIN_BYTES: usize = 64 * 1024 * 1024;
 /// How long that may take.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Receives a body of at most `max` bytes; one that announces more is refused at once.
+/// Receives a body of at most `max` bytes; one that announces more is refused at once, in the words
+/// of `too_long`.
 pub(super) async fn receive(
     body: &mut Incoming,
-    max: usize,
+    (max, too_long): (usize, impl Fn(usize) -> Refusal),
     intake: &Intake,
 ) -> Result<(Bytes, Held), Refusal> {
     let announced = body.size_hint().lower();
     if announced > max as u64 {
-        return Err(too_large(max));
+        return Err(too_long(max));
     }
     let mut held = intake.budget.empty();
     let mut whole = BytesMut::with_capacity(usize::try_from(announced).unwrap_or(0));
@@ -45,7 +46,7 @@ pub(super) async fn receive(
             continue; // Trailers say nothing here.
         };
         if whole.len() + chunk.len() > max {
-            return Err(too_large(max));
+            return Err(too_long(max));
         }
         if !held.try_resize(whole.len() + chunk.len()) {
             return Err(overloaded());
@@ -68,9 +69,9 @@ pub(super) fn drain(mut body: Incoming) {
     tokio::spawn(timeout(DRAIN_MAX, rest));
 }
 
-fn too_large(max: usize) -> Refusal {
-    let message = format!("has more than {max} bytes; split it");
-    Refusal::of("body", Code::TooLarge, message)
+/// The refusal of a body of more than `max` bytes.
+pub(super) fn too_long(max: usize) -> Refusal {
+    Refusal::of("body", Code::TooLarge, format!("has more than {max} bytes; split it"))
 }
 
 fn broken(error: &hyper::Error) -> Refusal {

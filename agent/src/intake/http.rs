@@ -18,13 +18,10 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use spillway_protocol::local::json::JSON_MAX;
 use spillway_protocol::local::{self, Code, Level, Receipt, Refusal, headers, json};
-use spillway_protocol::record::BODY_MAX;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::overloaded;
 use super::ndjson::{self, AnswerBody};
 use super::seats::Seat;
 use super::verdict::stopping;
@@ -32,8 +29,10 @@ use super::wire::Wire;
 use super::{Intake, Options, body};
 
 mod lookup;
+mod reading;
 mod underway;
 
+use self::reading::{hold_for_reading, request_max};
 use self::underway::Underway;
 
 /// Largest request head, and the largest piece of a body that is read at once.
@@ -247,13 +246,6 @@ fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
     }
 }
 
-/// Coming back later would not help.
-fn too_large_for_memory() -> Refusal {
-    let message = "is larger than [limits] memory allows as JSON; send it as \
-                   application/octet-stream, or raise the limit";
-    Refusal::of("body", Code::TooLarge, message)
-}
-
 /// One record: received, proven, stored; and the level that was asked for.
 async fn one(
     form: Form,
@@ -262,18 +254,10 @@ async fn one(
     intake: &Intake,
     stop: CancellationToken,
 ) -> Result<(Receipt, Level), Refusal> {
-    let max = if form == Form::Json { JSON_MAX } else { BODY_MAX };
-    let (text, mut held) = body::receive(incoming, max, intake).await?;
+    let (text, mut held) = body::receive(incoming, request_max(form, intake), intake).await?;
     let request = match form {
         Form::Json => {
-            // The text, its body unescaped, and three quarters of that once more where it is base64.
-            let cost = text.len() / 4 * 11;
-            if cost > intake.budget.max_bytes() {
-                return Err(too_large_for_memory());
-            }
-            if !held.try_resize(cost) {
-                return Err(overloaded());
-            }
+            hold_for_reading(&text, &mut held, intake)?;
             let mut request = json::parse(&text).map_err(|unreadable| unreadable.refusal)?;
             add_trace(&mut request, headers)?;
             request

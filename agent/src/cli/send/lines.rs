@@ -1,7 +1,7 @@
 //! `send --lines` and `--records`: batches of NDJSON, each answered line by line.
 
 use serde::Deserialize;
-use spillway_protocol::local::json::JSON_MAX;
+use spillway_protocol::local::json::LINE_MAX;
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::BODY_MAX;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
@@ -49,7 +49,7 @@ async fn send_all(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut client = args.at.connect().await?;
-    let line_max = if args.records { JSON_MAX } else { BODY_MAX };
+    let line_max = if args.records { LINE_MAX } else { BODY_MAX };
     let mut lines = Lines { number: 0, line_max };
     let to_json = |line: &[u8]| match args.records {
         true => String::from_utf8(line.to_vec()).ok(),

@@ -39,7 +39,7 @@ pub(super) async fn publish(
 ) -> Result<Published, Refusal> {
     let intake = &front.intake;
     let max = REQUEST_MAX.min(intake.budget.max_bytes() / READING_COST);
-    let received = body::receive(incoming, max, intake).await;
+    let received = body::receive(incoming, (max, body::too_long), intake).await;
     let (xml, mut held) = received.map_err(|refusal| match refusal.code {
         Kind::TooLarge if max < REQUEST_MAX => too_large_for_memory(max),
         _ => refusal.into(),

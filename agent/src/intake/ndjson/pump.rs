@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use spillway_protocol::local::json::{self, JSON_MAX, KnownKey};
+use spillway_protocol::local::json::{self, KnownKey, LINE_MAX};
 use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
 use spillway_protocol::record::{IdOrigin, RecordId};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -89,7 +89,7 @@ impl Pump {
             intake,
             stop,
             answers,
-            lines: Lines::new(JSON_MAX),
+            lines: Lines::new(LINE_MAX),
             pending: VecDeque::new(),
             first: 0,
             storing_from: 0,
@@ -155,7 +155,7 @@ impl Pump {
             (None, Line::NoRoom) => self.close(overloaded()),
             (None, Line::TooLong) => {
                 let message = format!(
-                    "has more than {JSON_MAX} bytes; send it alone, as application/octet-stream"
+                    "has more than {LINE_MAX} bytes; send it alone, as application/octet-stream"
                 );
                 self.chains.bar_unread(None, KnownKey::Unknown);
                 self.refuse(Refusal::of("line", Code::TooLarge, message));

@@ -82,7 +82,45 @@ async fn the_largest_body_passes_and_a_larger_one_is_413() {
     assert_eq!(rig.post(PLAIN, &body).await.refusal(), too_large);
     let json = format!("{{\"body\":\"{}\"}}", String::from_utf8(body).unwrap());
     assert_eq!(rig.post(JSON, json.as_bytes()).await.refusal(), too_large);
+    let plain = format!("{{\"body\":\"{}\"}}", "x".repeat(7 << 20));
+    assert_eq!(rig.post(JSON, plain.as_bytes()).await.refusal(), too_large);
     rig.settle(0).await;
+}
+
+/// Half of what `[limits] memory` is by default: what requests have of it.
+const DEFAULT_SHARE: usize = 16 << 20;
+
+/// The record of this text with `escaped` for each of its characters.
+fn escaped_record(escaped: &str, count: usize) -> String {
+    format!("{{\"body\":\"{}\"}}", escaped.repeat(count))
+}
+
+#[tokio::test]
+async fn the_body_is_what_is_bounded_not_its_escapes() {
+    let rig = Rig::new(ruled(Rules { memory_bytes: DEFAULT_SHARE, ..Rules::default() })).await;
+    for (escaped, character) in [(r"\u597d", "好"), (r#"\""#, "\""), ("é", "é")] {
+        let count = BODY_MAX / character.len();
+        let reply = rig.post(JSON, escaped_record(escaped, count).as_bytes()).await;
+        assert_eq!(reply.status, 201, "{escaped} {}", reply.body);
+        let too_long = escaped_record(escaped, count + 1);
+        let reply = rig.post(JSON, too_long.as_bytes()).await;
+        assert_eq!(reply.refusal(), refusal(413, "too_large", Some("body")), "{escaped}");
+    }
+    assert_eq!(rig.fake.bodies()[1], "\"".repeat(BODY_MAX));
+    rig.settle(0).await;
+}
+
+#[tokio::test]
+async fn a_request_that_memory_is_too_small_for_is_told_the_other_way() {
+    let rig = Rig::new(ruled(Rules { memory_bytes: DEFAULT_SHARE, ..Rules::default() })).await;
+    let worst = escaped_record(r"\u001b", BODY_MAX);
+    let reply = rig.post(JSON, worst.as_bytes()).await;
+    assert_eq!(reply.refusal(), refusal(413, "too_large", None));
+    let how = "send the record as application/octet-stream";
+    assert!(reply.body.contains("the request has more than") && reply.body.contains(how));
+    let large =
+        Rig::new(ruled(Rules { memory_bytes: 2 * DEFAULT_SHARE, ..Rules::default() })).await;
+    assert_eq!(large.post(JSON, worst.as_bytes()).await.status, 201);
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@
 //! errors that name the field. Decoding keeps at most the text it was given twice, whatever the
 //! text is made of.
 
+mod escapes;
 mod fields;
 
 use base64::Engine;
@@ -19,13 +20,18 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 
+pub use self::escapes::unescaped_bytes;
 use self::fields::Fields;
 use super::{Code, Level, Refusal, Request};
-use crate::record::{Draft, Fault, RecordError};
+use crate::record::{BODY_MAX, Draft, Fault, RecordError};
 
-/// Largest JSON text of one record, in bytes: a body of 4 MiB as base64 with room for the rest.
-/// A larger text body with many escapes goes as `application/octet-stream`.
-pub const JSON_MAX: usize = 6 * 1024 * 1024;
+/// Largest JSON text of one record, in bytes: a body of 4 MiB of which each byte is escaped
+/// (`\u001b`), with room for the rest.
+pub const JSON_MAX: usize = 6 * BODY_MAX + 1024 * 1024;
+/// The same once its escapes are undone: a body of 4 MiB as base64, with room for the rest.
+pub const UNESCAPED_MAX: usize = 6 * 1024 * 1024;
+/// Largest line of NDJSON, in bytes. A longer one goes alone, or as `application/octet-stream`.
+pub const LINE_MAX: usize = UNESCAPED_MAX;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
