@@ -13,7 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, EXPECT, HeaderMap, HeaderValue, RETRY_AFTER,
+};
 use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
@@ -219,6 +221,7 @@ async fn post(
 
 fn check_head(headers: &HeaderMap) -> Result<Form, Refusal> {
     let form = form(headers)?;
+    check_encoding(headers)?;
     let stray = headers.keys().find(|name| name.as_str().starts_with(headers::PREFIX));
     match stray {
         Some(name) if form != Form::Plain => {
@@ -226,6 +229,21 @@ fn check_head(headers: &HeaderMap) -> Result<Form, Refusal> {
             Err(Refusal::of(name.as_str(), Code::BadRecord, message))
         }
         _ => Ok(form),
+    }
+}
+
+/// What is compressed would be stored as it is, and no consumer would know.
+fn check_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
+    let values = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    match codings.find(|coding| !coding.trim().eq_ignore_ascii_case("identity")) {
+        None => Ok(()),
+        Some(coding) => {
+            let message = format!("\"{coding}\" is not undone here; send the body as it is");
+            let refusal =
+                Refusal::of(CONTENT_ENCODING.as_str(), Code::UnsupportedMediaType, message);
+            Err(refusal)
+        }
     }
 }
 

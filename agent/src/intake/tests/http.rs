@@ -124,6 +124,19 @@ async fn a_request_that_memory_is_too_small_for_is_told_the_other_way() {
 }
 
 #[tokio::test]
+async fn what_is_compressed_is_refused_by_that_name_and_not_stored() {
+    let rig = Rig::plain().await;
+    for kind in [JSON, LINES, PLAIN] {
+        let reply = rig.ask(&post(kind, b"{\"body\":\"x\"}", "content-encoding: gzip\r\n")).await;
+        let named = refusal(415, "unsupported_media_type", Some("content-encoding"));
+        assert_eq!(reply.refusal(), named, "{kind}");
+    }
+    assert!(rig.fake.bodies().is_empty());
+    let plain = rig.ask(&post(PLAIN, b"x", "content-encoding: identity\r\n")).await;
+    assert_eq!(plain.status, 201);
+}
+
+#[tokio::test]
 async fn over_the_http_api_long_topics_and_large_binary_bodies_are_refused() {
     let rig = Rig::new(ruled(Rules { http_limits: true, ..Rules::default() })).await;
     let topic = format!("spillway-topic: {}\r\n", "t".repeat(65));
