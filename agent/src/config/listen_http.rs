@@ -35,7 +35,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
-/// Somebody has a token, and everybody who has one is let in by it.
+/// Somebody has a token, and where there are clients, nobody else.
 pub(super) fn check(root: &Section<'_>, clients: &[Client]) {
     let by_token = clients.iter().any(|client| client.token.is_some());
     let listen = root.section("listen");
@@ -51,10 +51,14 @@ pub(super) fn check(root: &Section<'_>, clients: &[Client]) {
         return;
     };
     match (http.node("token").is_some(), by_token) {
-        (true, true) => {
-            let problem =
-                "would let in whoever has it beside [[client]] entries with tokens of their own";
-            http.fault("token", problem, "leave it out, or add a [[client]] that has it");
+        (true, _) if !clients.is_empty() => {
+            let problem = "would let in whoever has it to all lanes, though with [[client]] entries \
+                           everybody else is refused";
+            http.fault("token", problem, "leave it out, and give a [[client]] that token");
+        }
+        (false, false) if !clients.is_empty() => {
+            let remedy = format!("write token = {TOKEN} there, or leave [listen.http] out");
+            http.fault("address", "lets in nobody, since no [[client]] has a token", remedy);
         }
         (false, false) => {
             let remedy = format!("write token = {TOKEN} (make one: openssl rand -hex 24)");

@@ -130,7 +130,7 @@ const HTTP: Section = Section {
             name: "token",
             takes: "secret, 16 characters or more",
             default: Needed("{ file = \"/etc/spillway/http_token\" }"),
-            about: "What each request must bring, as `Authorization: Bearer TOKEN`. Not beside `[[client]]` entries with tokens of their own.",
+            about: "What each request must bring, as `Authorization: Bearer TOKEN`. Not beside `[[client]]` entries: with any, only their own tokens let in.",
             refused: &["\"secret\""],
         },
     ],

@@ -27,7 +27,7 @@ fn faults(http: &str, rest: &str) -> Vec<String> {
 
 #[test]
 fn address_and_token_are_read_and_no_debug_shows_it() {
-    let http = setup(&on_loopback(TOKEN), LAB).good().listen.http.unwrap();
+    let http = setup(&on_loopback(TOKEN), "").good().listen.http.unwrap();
     let (address, token) =
         ("127.0.0.1:9466".parse().unwrap(), Some(Secret::new("0123456789abcdef")));
     assert_eq!(http, ListenHttp { address, token });
@@ -60,7 +60,9 @@ fn a_token_is_needed_and_cannot_be_guessed() {
     let expected = "1: listen.http.token: is missing, and no [[client]] has one; write token = \
                     { file = \"/etc/spillway/http_token\" } (make one: openssl rand -hex 24)";
     assert_eq!(found, [expected]);
-    assert_eq!(faults(&on_loopback(""), LAB), [expected]);
+    let nobody = "2: listen.http.address: lets in nobody, since no [[client]] has a token; write token = \
+                  { file = \"/etc/spillway/http_token\" } there, or leave [listen.http] out";
+    assert_eq!(faults(&on_loopback(""), LAB), [nobody]);
     let short = faults(&on_loopback("token = \"short\"\n"), "");
     assert!(short[0].contains("could be guessed"), "{short:?}");
 }
@@ -70,11 +72,13 @@ fn clients_have_tokens_of_their_own_and_then_the_section_has_none() {
     let config = setup(&on_loopback(""), &format!("{HIS}{LAB}")).good();
     assert_eq!((config.clients[0].uid, config.clients[1].uid), (None, Some(991)));
     assert_eq!(config.clients[0].token.as_ref().unwrap().reveal(), "his-0123456789abc");
-    let both = faults(&on_loopback(TOKEN), HIS);
-    assert!(
-        both[0].starts_with("3: listen.http.token: would let in whoever has it beside"),
-        "{both:?}"
-    );
+    for clients in [HIS, LAB] {
+        let both = faults(&on_loopback(TOKEN), clients);
+        let expected = "3: listen.http.token: would let in whoever has it to all lanes, though with \
+                        [[client]] entries everybody else is refused; leave it out, and give a \
+                        [[client]] that token";
+        assert_eq!(both, [expected]);
+    }
     let nowhere = faults("", HIS);
     assert!(nowhere[0].contains("has a token, but there is no [listen.http]"), "{nowhere:?}");
     let same = faults(&on_loopback(""), &format!("{HIS}{}", HIS.replace("\"his\"", "\"lab\"")));
