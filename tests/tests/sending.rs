@@ -285,6 +285,12 @@ async fn a_closed_queue_is_75_and_no_agent_69() {
     let (code, said, error) = agent.exit(&["send", "--lines"], b"a\nb\n").await;
     assert_eq!((code, said.as_str()), (Some(75), "0 stored, 2 refused\n"), "{error}");
     assert!(error.contains("behind line 2 again"), "{error}");
+    let (folder, many) = (tempfile::tempdir().unwrap(), "x\n".repeat(600));
+    let file = folder.path().join("many");
+    std::fs::write(&file, format!("{many}\n\nlast")).unwrap();
+    let (code, said, _) = agent.exit(&["send", "--lines", file.to_str().unwrap()], b"").await;
+    let expected = "0 stored, 512 refused, 89 not attempted\n";
+    assert_eq!((code, said.as_str()), (Some(75), expected));
     agent.stop.cancel();
     let gone = tempfile::tempdir().unwrap();
     let nowhere = gone.path().join("s.sock");

@@ -1,10 +1,13 @@
 //! `send --lines` and `--records`: batches of NDJSON, each answered line by line.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use spillway_protocol::local::json::LINE_MAX;
 use spillway_protocol::local::{Code, Refusal};
 use spillway_protocol::record::BODY_MAX;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::time::timeout;
 
 use super::super::client::Client;
 use super::super::{Exit, Failure, human, output};
@@ -15,12 +18,18 @@ const BATCH_RECORDS: usize = 512;
 const BATCH_BYTES: usize = 1 << 20;
 /// What is read of the input at once.
 const READ_BYTES: usize = 256 << 10;
+/// How long what is not sent any more is read, to be counted.
+const REST_TIME_MAX: Duration = Duration::from_secs(2);
 /// Errors that are spelled out; the rest are counted.
 const SHOWN: usize = 10;
 
 pub(super) async fn run(args: &Send, input: Input) -> Exit {
     let mut report = Report::default();
-    let ended = send_all(args, BufReader::with_capacity(READ_BYTES, input), &mut report).await;
+    let mut input = BufReader::with_capacity(READ_BYTES, input);
+    let ended = send_all(args, &mut input, &mut report).await;
+    if let Err(failure) = &ended {
+        report.rest = rest(failure, &mut input).await;
+    }
     output::err(&report.errors());
     if !args.json {
         output::out(&report.summary());
@@ -45,7 +54,7 @@ pub(super) async fn run(args: &Send, input: Input) -> Exit {
 
 async fn send_all(
     args: &Send,
-    mut input: BufReader<Input>,
+    input: &mut BufReader<Input>,
     report: &mut Report,
 ) -> Result<(), Failure> {
     let mut client = args.at.connect().await?;
@@ -56,11 +65,30 @@ async fn send_all(
         false => Some(args.fields.to_json(line)),
     };
     loop {
-        let batch = lines.batch(&mut input, to_json).await?;
+        let batch = lines.batch(input, to_json).await?;
         if batch.numbers.is_empty() {
             return Ok(());
         }
         report.send(&mut client, &batch, args.json).await?;
+    }
+}
+
+/// How much of the input was not sent any more: what comes of a pipe within a moment, and no more.
+async fn rest(failure: &Failure, input: &mut BufReader<Input>) -> Rest {
+    let counting = async {
+        let (mut lines, mut line) = (0, Vec::new());
+        while input.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+            lines += u64::from(!without_end(&line).is_empty());
+            line.clear();
+        }
+        lines
+    };
+    // Of what cannot be read some lines may be read and not sent.
+    match failure.exit {
+        Exit::TryAgain | Exit::Unreachable => {
+            timeout(REST_TIME_MAX, counting).await.map_or(Rest::Uncounted, Rest::Lines)
+        }
+        _ => Rest::Uncounted,
     }
 }
 
@@ -135,6 +163,15 @@ enum Answered {
     Stored(Stored),
 }
 
+/// Lines that were not sent, behind the last one that was.
+#[derive(Debug, Default)]
+enum Rest {
+    #[default]
+    None,
+    Lines(u64),
+    Uncounted,
+}
+
 /// What has become of the lines so far.
 #[derive(Debug, Default)]
 struct Report {
@@ -143,6 +180,7 @@ struct Report {
     refused: Vec<(u64, Refusal)>,
     refused_more: u64,
     later: bool,
+    rest: Rest,
     /// Last line whose answer is known.
     sent_lines: u64,
 }
@@ -216,7 +254,12 @@ impl Report {
             0 => String::new(),
             n => format!(" ({n} of them already before)"),
         };
-        format!("{} stored{duplicates}, {} refused\n", self.stored, self.refusals())
+        let rest = match self.rest {
+            Rest::None | Rest::Lines(0) => String::new(),
+            Rest::Lines(lines) => format!(", {lines} not attempted"),
+            Rest::Uncounted => ", the rest not attempted".to_owned(),
+        };
+        format!("{} stored{duplicates}, {} refused{rest}\n", self.stored, self.refusals())
     }
 
     fn errors(&self) -> String {
