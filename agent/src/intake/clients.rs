@@ -3,7 +3,7 @@
 
 use std::io;
 use std::num::NonZeroU32;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -36,17 +36,23 @@ impl Peer {
 
     /// Whose places its connections take.
     pub(super) fn user(self) -> User {
-        // Where even that is not known, only root is.
-        let own = Self::own().map_or(0, |own| own.uid);
         match self.uid {
-            uid if uid == 0 || uid == own => User::Own(uid),
+            uid if uid == 0 || uid == Self::own_uid() => User::Own(uid),
             uid => User::Other(uid),
         }
     }
 
     /// Of this process, as others see it at a socket.
-    fn own() -> io::Result<Self> {
-        Self::of(&UnixStream::pair()?.0)
+    fn own_uid() -> u32 {
+        static OWN: OnceLock<u32> = OnceLock::new();
+        if let Some(own) = OWN.get() {
+            return *own;
+        }
+        match UnixStream::pair().and_then(|(one, _)| Self::of(&one)) {
+            Ok(own) => *OWN.get_or_init(|| own.uid),
+            // As long as even that is not known, only root is.
+            Err(_) => 0,
+        }
     }
 }
 

@@ -39,6 +39,8 @@ use self::underway::Underway;
 
 /// Largest request head, and the largest piece of a body that is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How long one who has to make room may still bring the head of a request that he has begun.
+const LEAVING_MAX: Duration = Duration::from_secs(1);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An answer's body: there at once, or coming line by line.
@@ -118,7 +120,7 @@ where
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = pulse.overdue(Duration::ZERO, Duration::ZERO) => return false,
+                () = pulse.overdue(LEAVING_MAX, Duration::ZERO) => return false,
             }
         }
         () = pulse.overdue(patience.head_max, patience.idle_max) => {

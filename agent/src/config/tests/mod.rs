@@ -58,6 +58,7 @@ impl Setup {
             "security_token",
             "local_app_secret",
             "admin_token",
+            "his_token",
             "http_token",
             "proxy_password",
         ];

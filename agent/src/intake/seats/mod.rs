@@ -125,13 +125,14 @@ impl Seats {
 
 /// Says once a minute whose connections are too many.
 fn tell(faults: &Mutex<Repeated>, decision: Decision, rows: &Rows, user: User) {
-    let (key, whose, what) = match decision {
-        Decision::Refuse(Shortage::Share) => ("share", user, "more of this user are turned away"),
-        Decision::Refuse(Shortage::Full) => ("full", rows.greatest(), "more are turned away"),
-        _ => ("replaced", rows.greatest(), "idle ones make room for those of other users"),
+    let (key, what) = match decision {
+        Decision::Refuse(Shortage::Share) => ("share", "more of this user are turned away"),
+        Decision::Refuse(Shortage::Full) => ("full", "more are turned away"),
+        _ => ("replaced", "idle ones make room for those of other users"),
     };
     let mut faults = faults.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(times_before) = faults.note(key, Instant::now()) {
+        let whose = if key == "share" { user } else { rows.greatest() };
         let (uid, of_uid, open) = (whose.uid(), rows.held(whose), rows.rows.len());
         tracing::warn!(uid, of_uid, open, times_before, "too many connections: {what}");
     }
