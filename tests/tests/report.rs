@@ -143,6 +143,9 @@ async fn reports_come_and_none_waits_through_an_outage_but_one() {
     assert!(first.at_ms >= cut_ms);
     let within = |report: &Report| (cut_ms..back_ms).contains(&report.at_ms);
     assert!(reports(&case.broker).iter().filter(|report| within(report)).count() <= 1);
+    let began: BTreeSet<u64> =
+        reports(&case.broker).iter().map(|report| report.started_ms).collect();
+    assert_eq!(began.len(), 1, "one process began once: {began:?}");
 
     let status = case.gateway.until_delivered(PATIENCE).await;
     assert_eq!(status.lanes.len(), 1, "the agent's own lane is no user's: {status:?}");

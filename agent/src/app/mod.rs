@@ -7,6 +7,7 @@ mod accepted;
 mod access;
 mod admin;
 mod attended;
+mod began;
 mod beside;
 mod budget;
 mod centre;

@@ -99,7 +99,7 @@ impl Writer {
     fn write(&self) -> wire::Report {
         let status = self.report.status();
         let lane = |lane: &_| self.lane(lane);
-        let at_ms = self.clock.now_ms();
+        let (at_ms, clock_set) = (self.clock.now_ms(), self.clock.is_set());
         wire::Report {
             lanes: status.lanes.iter().map(lane).collect(),
             own: status.own.as_ref().map(lane),
@@ -107,9 +107,9 @@ impl Writer {
             gateway: status.gateway,
             stream: status.stream,
             version: status.version,
-            started_ms: at_ms.saturating_sub(status.uptime_s * 1000),
+            started_ms: self.report.started_ms(at_ms, clock_set),
             at_ms,
-            clock_set: self.clock.is_set(),
+            clock_set,
             clock_offset_s: status.clock_offset_s,
             every_s: self.every.as_secs(),
             link: Link { state: status.link.state, since_ms: status.link.since },

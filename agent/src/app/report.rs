@@ -11,6 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::attended;
+use super::began::Began;
 use super::keys;
 use super::meter::Meter;
 use super::standing::{SharedStanding, Standing};
@@ -37,6 +38,7 @@ pub(super) struct Report {
     degraded: degrade::Board,
     drain: Arc<DrainHandle>,
     started: Instant,
+    began: Began,
     accepted: Mutex<Meter>,
     files: OpenFiles,
     view: RwLock<Arc<View>>,
@@ -69,6 +71,7 @@ impl Report {
             degraded: degrade::Board::default(),
             drain,
             started: Instant::now(),
+            began: Began::default(),
             accepted: Mutex::default(),
             files,
             view: RwLock::default(),
@@ -146,6 +149,11 @@ impl Report {
             clock_offset_s: view.upstream.as_ref().and_then(|upstream| upstream.clock_offset_s()),
             link: drain.link,
         }
+    }
+
+    /// When this process began, in ms since 1970, by a clock that says this.
+    pub(super) fn started_ms(&self, now_ms: u64, clock_set: bool) -> u64 {
+        self.began.at_ms(now_ms, clock_set, self.started.elapsed())
     }
 
     /// What the agent does, in words. Cheap.
