@@ -97,6 +97,12 @@ pub struct Lane {
     pub missing_key: Option<String>,
     /// Why it refuses new records.
     pub full: Option<String>,
+    /// Records that it gave up, by the end they came to.
+    pub given_up: GivenUp,
+    /// `when_full = "drop-oldest"`.
+    pub drops_oldest: bool,
+    /// It has rules of `degrade`.
+    pub degrades: bool,
     /// How it gives way.
     pub degraded: Option<Degraded>,
     /// Order keys held on their own.
@@ -113,6 +119,17 @@ pub struct Lane {
     pub behind_lanes: Vec<String>,
     /// What went wrong last.
     pub last_error: Option<String>,
+}
+
+/// Records that a lane gave up, of all time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct GivenUp {
+    /// Too old.
+    pub expired: u64,
+    /// At a limit, or purged.
+    pub dropped: u64,
+    /// Lost to a damaged file.
+    pub damaged: u64,
 }
 
 /// Records of a lane.

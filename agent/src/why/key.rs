@@ -67,7 +67,7 @@ fn cause(gateway: &Gateway, lane: &Lane, key: &Key) -> Cause {
                 "nothing of key {name} waits in lane {place}: the newest that is still here \
                  (number {seq}{id}) was given up"
             ),
-            "the app may send it again",
+            record::AGAIN,
         ),
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 mod key;
 mod lane;
 mod link;
+mod loss;
 mod pace;
 mod record;
 mod words;

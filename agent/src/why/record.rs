@@ -3,7 +3,10 @@
 use super::cause::{self, Cause};
 use super::facts::{Failure, Gateway, Head, Lane, Letter, Loss, Lot, Part, Record, Waiting};
 use super::words::{count, quoted, refusal, time};
-use super::{Answer, Kind, State, failure, pace};
+use super::{Answer, Kind, State, failure, loss, pace};
+
+/// The same id would be taken for the record that was given up.
+pub(super) const AGAIN: &str = "the app may send it again, under another id";
 
 /// Where the record asked after as `id` is, and why.
 pub fn answer(id: &str, gateway: &Gateway, lane: &Lane, record: &Record) -> Answer {
@@ -16,7 +19,7 @@ pub fn answer(id: &str, gateway: &Gateway, lane: &Lane, record: &Record) -> Answ
         }
         Lot::Delivered { kept } => delivered(&place, record, *kept),
         Lot::Dead(letter) => dead(&place, letter),
-        Lot::GivenUp(loss) => given_up(&place, *loss),
+        Lot::GivenUp(loss) => given_up(&place, lane, *loss),
         Lot::Forgotten => forgotten(&place),
     };
     let facts = serde_json::json!({ "gateway": gateway, "lane": lane, "record": record });
@@ -133,25 +136,12 @@ fn forgotten(place: &str) -> Cause {
     )
 }
 
-fn given_up(place: &str, loss: Option<Loss>) -> Cause {
-    let (state, why) = match loss {
-        Some(Loss::Dropped) => (State::Dropped, "was dropped by a degrade rule".to_owned()),
-        Some(Loss::Expired) => (State::Expired, "was older than its lane's ttl".to_owned()),
-        Some(Loss::Thinned(n)) => {
-            (State::Thinned, format!("was dropped by a degrade rule that keeps 1 in {n}"))
-        }
-        Some(Loss::Purged) => (State::Dropped, "was purged by an operator".to_owned()),
-        Some(Loss::Damaged) => (State::Damaged, "was lost to a damaged file".to_owned()),
-        None => (
-            State::Dropped,
-            "was given up: too old, dropped by a degrade rule, purged by an operator, or lost to a \
-             damaged file"
-                .to_owned(),
-        ),
+fn given_up(place: &str, lane: &Lane, loss: Option<Loss>) -> Cause {
+    let (state, why) = loss::clause(lane, loss);
+    let more = match state {
+        State::Damaged => "what is left of the file is in quarantine/",
+        _ => "with [report] the far side is told of its number",
     };
-    let help = match state {
-        State::Damaged => "the app may send it again; what is left of the file is in quarantine/",
-        _ => "the app may send it again; with [report] the far side is told of its number",
-    };
+    let help = format!("{AGAIN}; {more}");
     Cause::new(state, format!("{place} will not be sent: it {why}"), help)
 }

@@ -5,8 +5,8 @@ use spillway_protocol::local::status::{
 };
 
 use super::facts::{
-    Bounds, Budget, Failure, Gateway, Head, Key, Lane, Letter, Loss, Lot, Part, Record, Stopped,
-    Waiting,
+    Bounds, Budget, Failure, Gateway, GivenUp, Head, Key, Lane, Letter, Loss, Lot, Part, Record,
+    Stopped, Waiting,
 };
 use super::{Answer, Kind, State};
 
@@ -297,7 +297,7 @@ fn what_bounds_the_pace_is_named_and_what_does_not_catch_up() {
     assert_eq!(bound.help, format!("{about}; records_per_second in [drain] is the bound."));
     let pace = Pace { reason: "configured".into(), ..Pace::default() };
     let alone = super::lane(&Gateway { pace, ..online() }, &lane(), false);
-    assert!(alone.why.ends_with("up to 1.0 MiB a second may leave now (configured)."), "{alone:?}");
+    assert!(alone.why.ends_with("up to 1 MiB a second may leave now (configured)."), "{alone:?}");
     let rates = Rates { delivered_bytes_per_s: 900_000.0, ..Rates::default() };
     let bytes = super::link(&Gateway { rates, ..online() }, &[]);
     assert_eq!(bytes.help, format!("{about}; bytes_per_second in [drain] is the bound."));
@@ -561,7 +561,6 @@ fn what_is_not_here_any_more_says_where_it_went() {
         "Look for it at the far side; with [report] that was told of what was given up.",
     );
     for (loss, state, words) in [
-        (Some(Loss::Dropped), State::Dropped, "was dropped by a degrade rule."),
         (
             Some(Loss::Thinned(10)),
             State::Thinned,
@@ -570,12 +569,61 @@ fn what_is_not_here_any_more_says_where_it_went() {
         (Some(Loss::Purged), State::Dropped, "was purged by an operator."),
         (Some(Loss::Expired), State::Expired, "was older than its lane's ttl."),
         (Some(Loss::Damaged), State::Damaged, "was lost to a damaged file."),
-        (None, State::Dropped, "or lost to a damaged file."),
     ] {
         let answer = of(Lot::GivenUp(loss));
         assert_eq!(answer.state, state);
         assert!(answer.why.starts_with(&format!("{place} will not be sent: it ")), "{answer:?}");
         assert!(answer.why.ends_with(words), "{answer:?}");
+        assert!(answer.help.starts_with("The app may send it again, under another id; "));
+    }
+}
+
+#[test]
+fn only_what_the_lane_does_or_did_is_named_as_the_cause_of_a_loss() {
+    let of = |lane: &Lane, loss| {
+        super::record::answer("r-7", &online(), lane, &record(Lot::GivenUp(loss)))
+    };
+    let lane_of = |drops_oldest, degrades, (expired, dropped, damaged)| {
+        let given_up = GivenUp { expired, dropped, damaged };
+        Lane { drops_oldest, degrades, given_up, ..lane() }
+    };
+    let full = "dropped to make room for newer ones (when_full = \"drop-oldest\")";
+    let either =
+        "dropped, to make room for newer ones (when_full = \"drop-oldest\") or by a degrade rule";
+    let (purged, damaged) = ("purged by an operator", "lost to a damaged file");
+    for (lane, loss, state, words) in [
+        (lane_of(true, false, (0, 1, 0)), Some(Loss::Dropped), State::Dropped, full.to_owned()),
+        (
+            lane_of(false, true, (0, 1, 0)),
+            Some(Loss::Dropped),
+            State::Dropped,
+            "dropped by a degrade rule".to_owned(),
+        ),
+        (lane_of(true, true, (0, 1, 0)), Some(Loss::Dropped), State::Dropped, either.to_owned()),
+        (
+            lane_of(false, false, (0, 1, 0)),
+            Some(Loss::Dropped),
+            State::Dropped,
+            "dropped at a limit of an earlier configuration".to_owned(),
+        ),
+        (lane_of(true, true, (0, 0, 3)), None, State::Damaged, damaged.to_owned()),
+        (lane_of(false, false, (0, 2, 0)), None, State::Dropped, purged.to_owned()),
+        (
+            lane_of(true, false, (1, 2, 3)),
+            None,
+            State::Dropped,
+            format!("given up: older than its lane's ttl, {full}, {purged}, or {damaged}"),
+        ),
+        (
+            lane_of(false, false, (0, 2, 3)),
+            None,
+            State::Dropped,
+            format!("given up: {purged}, or {damaged}"),
+        ),
+    ] {
+        let answer = of(&lane, loss);
+        assert_eq!(answer.state, state, "{answer:?}");
+        assert!(answer.why.ends_with(&format!(" will not be sent: it was {words}.")), "{answer:?}");
     }
 }
 

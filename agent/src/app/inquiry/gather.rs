@@ -7,7 +7,7 @@ use spillway_protocol::record::{LaneName, Topic};
 
 use super::{Agent, Inquiry, seconds};
 use crate::budget;
-use crate::config::{self, Order};
+use crate::config::{self, Order, WhenFull};
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain, Mishap, mute_reason};
 use crate::queue::{Entry, Fate, Lot, Turn, Whereabouts};
 use crate::why::facts;
@@ -87,6 +87,13 @@ impl Inquiry {
             is_first: budget::is_first(lane, &self.lanes),
             missing_key: figures.missing_key.map(|key| key.to_string()),
             full: self.queue.limit(name).and_then(|limit| limit.full),
+            given_up: facts::GivenUp {
+                expired: figures.accounts.expired,
+                dropped: figures.accounts.dropped,
+                damaged: figures.accounts.damaged,
+            },
+            drops_oldest: lane.when_full == WhenFull::DropOldest,
+            degrades: !lane.degrade.is_empty(),
             ..facts::Lane::default()
         };
         match (&self.agent, &moment.drain) {
