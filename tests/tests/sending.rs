@@ -10,7 +10,7 @@ use spillway::intake::{self, Intake, Intaking, LaneInfo, Storing};
 use spillway::queue::{Entry, LaneOptions, Options, Ordering, Place, Queue};
 use spillway_protocol::local::status::{Configuration, Lane, Link, LinkState, Pace, Rates, Status};
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
+use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId, Topic};
 use spillway_tests::gateway::binary;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -48,6 +48,10 @@ impl Intaking for Behind {
 
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
         self.0.find_seq(lane, stream, seq)
+    }
+
+    fn key_of(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<MessageKey> {
+        self.0.key_of(lane, stream, seq)
     }
 
     fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {

@@ -165,6 +165,12 @@ impl Intaking for Fake {
         }
     }
 
+    fn key_of(&self, _: &LaneName, _: StreamId, seq: u64) -> Option<MessageKey> {
+        let stored = self.stored.lock().unwrap();
+        let (_, record) = stored.records.get(usize::try_from(seq).unwrap() - 1)?;
+        MessageKey::parse(record.message_key()).ok()
+    }
+
     fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {
         let mut broker = self.broker.subscribe();
         Box::pin(async move {

@@ -32,6 +32,7 @@ use super::{Intake, Options, body};
 
 mod lookup;
 mod reading;
+mod repeat;
 mod underway;
 
 use self::reading::{hold_for_reading, request_max};
@@ -210,7 +211,8 @@ async fn post(
     let expects = request.headers().contains_key(EXPECT);
     let (head, mut incoming) = request.into_parts();
     match one(form, &head.headers, &mut incoming, intake, stop).await {
-        Ok((receipt, asked)) => stored(&receipt, asked),
+        Ok((receipt, asked)) if receipt.duplicate => repeat::answer(receipt, asked, intake).await,
+        Ok((receipt, asked)) => json_response(status_of(&receipt, asked), receipt.to_json()),
         Err(refusal) => {
             // Of a body that stopped coming there is no rest.
             if !expects && refusal.code != Code::Timeout {
@@ -311,13 +313,12 @@ fn add_trace(request: &mut local::Request, headers: &HeaderMap) -> Result<(), Re
     Ok(())
 }
 
-fn stored(receipt: &Receipt, asked: Level) -> Response<Out> {
-    let status = match receipt.duplicate {
+fn status_of(receipt: &Receipt, asked: Level) -> StatusCode {
+    match receipt.duplicate {
         _ if receipt.level != asked => StatusCode::ACCEPTED,
         true => StatusCode::OK,
         false => StatusCode::CREATED,
-    };
-    json_response(status, receipt.to_json())
+    }
 }
 
 /// The answer to a request whose body nobody has read.

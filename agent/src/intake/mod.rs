@@ -36,7 +36,7 @@ use futures::future::BoxFuture;
 use spillway_protocol::local::Refusal;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{LaneName, Record, RecordId, Topic};
+use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId, Topic};
 
 pub use self::front::{Front, FrontOptions, Instance, serve_mq_http};
 pub use self::listener::serve;
@@ -89,6 +89,9 @@ pub trait Intaking: Send + Sync + 'static {
 
     /// Where the record with this number is.
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place;
+
+    /// KEYS of the record with this number, while it is stored.
+    fn key_of(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<MessageKey>;
 
     /// Ends once the record with this number does not wait any more: whether RocketMQ has it.
     fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, bool>;

@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use futures::future::BoxFuture;
 use spillway_protocol::local::status::Status;
 use spillway_protocol::message::StreamId;
-use spillway_protocol::record::{LaneName, Record, RecordId};
+use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 
 use super::{Intaking, LaneInfo, Storing};
 use crate::queue::{Answers, Place, Queue, Tag};
@@ -72,6 +72,10 @@ impl Intaking for Queued {
 
     fn find_seq(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Place {
         self.queue.find_seq(lane, stream, seq)
+    }
+
+    fn key_of(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<MessageKey> {
+        self.queue.key_of(lane, stream, seq)
     }
 
     fn settled(&self, lane: &LaneName, stream: StreamId, seq: u64) -> BoxFuture<'static, bool> {

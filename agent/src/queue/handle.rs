@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use spillway_protocol::message::{Stamp, StreamId};
-use spillway_protocol::record::{LaneName, Record, RecordId};
+use spillway_protocol::record::{LaneName, MessageKey, Record, RecordId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -249,6 +249,15 @@ impl Queue {
         let lane = self.lane(lane)?;
         let position = self.position(&lane.name, stream, seq)?;
         Some(lane.clone().settling(position))
+    }
+
+    /// KEYS of the record with this number, while it is stored. Reads the disk.
+    pub fn key_of(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<MessageKey> {
+        let lane = self.lane(lane)?;
+        let position = self.position(&lane.name, stream, seq)?;
+        let stored = self.logged("a record could not be read", lane.stored_at(position))??;
+        let record = stored.1.record;
+        Some(record.key.unwrap_or_else(|| (&record.id).into()))
     }
 
     /// A delivered record, while it is kept.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::status::RecordState;
 use crate::message::StreamId;
 use crate::record::{LaneName, MessageKey, RecordId};
 
@@ -21,7 +22,7 @@ pub enum Level {
 pub struct Receipt {
     /// The app's id, or the one drawn for it.
     pub id: RecordId,
-    /// KEYS as it will be sent.
+    /// KEYS as it will be sent; of a repeat, the first one's is what is sent, which this may not be.
     pub key: MessageKey,
     /// Lane it lies in.
     pub lane: LaneName,
@@ -44,11 +45,22 @@ struct Answer<'a> {
     level: Level,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     duplicate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<RecordState>,
 }
 
 impl Receipt {
     /// `{"id","key","lane","seq","level"}`, for a repeat with `"duplicate":true`; no line end.
     pub fn to_json(&self) -> String {
+        self.json(None)
+    }
+
+    /// The same with `"state"`: what has become of the record.
+    pub fn to_json_with(&self, state: RecordState) -> String {
+        self.json(Some(state))
+    }
+
+    fn json(&self, state: Option<RecordState>) -> String {
         let answer = Answer {
             id: self.id.as_str(),
             key: self.key.as_str(),
@@ -56,6 +68,7 @@ impl Receipt {
             seq: self.seq,
             level: self.level,
             duplicate: self.duplicate,
+            state,
         };
         // Texts and a number: this cannot fail.
         serde_json::to_string(&answer).unwrap_or_default()
@@ -83,5 +96,7 @@ mod tests {
         let repeat =
             r#"{"id":"r-1","key":"k","lane":"critical","seq":7,"level":"disk","duplicate":true}"#;
         assert_eq!(receipt.to_json(), repeat);
+        let expired = repeat.replace('}', ",\"state\":\"expired\"}");
+        assert_eq!(receipt.to_json_with(RecordState::Expired), expired);
     }
 }

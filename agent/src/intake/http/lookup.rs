@@ -78,7 +78,7 @@ fn bad(field: &str, message: &str) -> Refusal {
     Refusal::of(field, Code::BadRecord, message)
 }
 
-fn place(place: Place) -> RecordStatus {
+pub(super) fn place(place: Place) -> RecordStatus {
     let known = |state, lane: String, stream: StreamId, seq| RecordStatus {
         state,
         lane: Some(lane),

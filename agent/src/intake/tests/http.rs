@@ -17,6 +17,9 @@ async fn a_new_record_is_201_and_a_repeat_200_with_the_first_ones_number() {
     assert_eq!(repeat.status, 200);
     assert_eq!(repeat.json()["duplicate"], true);
     assert_eq!(repeat.json()["seq"], 1);
+    assert_eq!(repeat.json()["state"], "delivered");
+    let keyed = rig.post(JSON, br#"{"body":"x","id":"r-1","key":"another"}"#).await.json();
+    assert_eq!((&keyed["duplicate"], &keyed["key"]), (&true.into(), &first.json()["key"]));
     let other = rig.post(JSON, br#"{"body":"y","id":"r-1"}"#).await;
     assert_eq!(other.refusal(), refusal(422, "id_reused", Some("id")));
     assert_eq!(rig.fake.bodies(), ["x"]);
