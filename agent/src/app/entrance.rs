@@ -30,7 +30,8 @@ pub(super) fn rules(config: &Config) -> Rules {
     let transport = config.upstream.as_ref().map(|upstream| upstream.transport);
     Rules {
         memory_bytes: intake_bytes(config),
-        http_limits: transport == Some(Transport::Http),
+        http_limits: config.transport == Transport::Http,
+        delays: transport == Some(Transport::Http),
         routes: config.routes.clone(),
         clients: config.clients.clone(),
     }

@@ -12,7 +12,7 @@ use super::fault::{Fault, Place};
 use super::load::{Surroundings, judge};
 use super::merge::find_named;
 use super::tree::{Node, Table, Value};
-use super::{Config, Lane, Transport, own};
+use super::{Config, Lane, Transport, own, upstream};
 
 /// Stands for a secret that was written where it is used.
 const LEFT_OUT: &str = "left_out";
@@ -145,10 +145,12 @@ pub(super) fn revive(
     surroundings: &Surroundings,
 ) -> Option<Revived> {
     let mut faults: Vec<Fault> = Vec::new();
+    let transport = upstream::transport(&tree);
     for _ in 0..ROUNDS {
         let (config, found, secrets) = judge(&tree, place.clone(), surroundings);
         let Some(first) = found.faults.first() else {
             let kept = Kept::of(&tree, &secrets, &config.gateway.id);
+            let config = Config { transport, ..config };
             return Some(Revived { config, faults, kept });
         };
         take_out(&mut tree, &first.key)?;

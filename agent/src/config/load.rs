@@ -102,6 +102,14 @@ pub fn unreadable(file: &Path) -> Option<Unreadable> {
     findings.faults.into_iter().next().map(|fault| Unreadable { fault, why })
 }
 
+/// What is wrong with the sockets that `[listen]` names, where [`listen()`] found the defaults instead.
+pub fn socket_fault(file: &Path, surroundings: &Surroundings) -> Option<Fault> {
+    let (tree, _) = read_files(file, surroundings, &mut Findings::default());
+    let (_, findings, _) = judge(&tree, Place::File(file.into()), surroundings);
+    let sockets = ["listen", "listen.socket", "listen.control"];
+    findings.faults.into_iter().find(|fault| sockets.contains(&fault.key.as_str()))
+}
+
 /// A file of which nothing can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unreadable {
@@ -116,6 +124,7 @@ pub struct Unreadable {
 /// records are to be sealed, and the key is not there.
 pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
     let (mut tree, _) = read_files(file, surroundings, &mut Findings::default());
+    let transport = upstream::transport(&tree);
     for away in ["upstream", "control", "report", "presence"] {
         tree.remove(away);
     }
@@ -131,10 +140,12 @@ pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
     let bare = |sections: &[&str]| {
         kept::revive(kept::bare(&tree, sections, STAND_IN, &place), &place, surroundings)
     };
-    kept::revive(tree.clone(), &place, surroundings)
+    let mut revived = kept::revive(tree.clone(), &place, surroundings)
         .or_else(|| bare(&["gateway", "listen", "limits"]))
         .or_else(|| bare(&["listen"]).filter(|_| !kept::seals(&tree)))
-        .or_else(|| bare(&[]).filter(|_| !kept::seals(&tree)))
+        .or_else(|| bare(&[]).filter(|_| !kept::seals(&tree)))?;
+    revived.config.transport = transport;
+    Some(revived)
 }
 
 /// `gateway.data_dir` of a file, whatever else is wrong with it: the last line that can be read.
@@ -290,6 +301,7 @@ fn all(reading: &Reading, tree: &Table, whole: Place, surroundings: &Surrounding
         report: root.section("report").and_then(|section| own::report(section, transport)),
         presence: root.section("presence").and_then(|section| own::presence(section, transport)),
         audit: root.section("audit").map(own::audit),
+        transport: upstream::transport(tree),
         upstream,
     };
     if tree.get("upstream").is_none() {

@@ -54,7 +54,10 @@ pub use encryption::EncryptionKey;
 pub use fault::{ConfigError, Fault, Place, Warning};
 pub use kept::{Kept, Revived};
 pub use limits::{Share, WhenFull};
-pub use load::{Loaded, STAND_IN, Surroundings, data_dir, listen, load, read, salvage, unreadable};
+pub use load::{
+    Loaded, STAND_IN, Surroundings, Unreadable, data_dir, listen, load, read, salvage,
+    socket_fault, unreadable,
+};
 pub use own::RESEND_LANE;
 pub use template::Template;
 pub use unit::{duration, size_bytes};
@@ -95,6 +98,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// `[upstream]`; without it records are taken in and wait.
     pub upstream: Option<Upstream>,
+    /// What records are taken in for: `upstream.transport`, also where no more of `[upstream]` can be used.
+    pub transport: Transport,
     /// `[[lane]]`, in the order written, never empty.
     pub lanes: Vec<Lane>,
     /// Lanes of former configurations in which records may wait: they are sent, and none are taken.

@@ -7,14 +7,27 @@ use super::lane::required;
 use super::load::Surroundings;
 use super::secret::{self, Secrecy};
 use super::section::Section;
-use super::tree::{Node, Value};
+use super::tree::{Node, Table, Value};
 use super::{Endpoint, Proxy, Tls, Transport, Upstream, access, written};
 
 const PROXY_EXAMPLE: &str = "\"http://proxy.example:3128\"";
 
+const TRANSPORTS: [(&str, Transport); 2] = [("http", Transport::Http), ("grpc", Transport::Grpc)];
+
+/// What `[upstream]` says in `tree`, whatever else is wrong with it; without it, the default.
+pub(super) fn transport(tree: &Table) -> Transport {
+    let Some(Value::Table(section)) = tree.get("upstream").map(|node| &node.value) else {
+        return Transport::Http;
+    };
+    let word = section.get("transport").map(|node| &node.value);
+    let said = TRANSPORTS.into_iter().find(
+        |(name, _)| matches!(word, Some(Value::Text(word) | Value::Raw(word)) if word == name),
+    );
+    said.map_or(Transport::Http, |(_, transport)| transport)
+}
+
 pub(super) fn read(section: Section<'_>, surroundings: &Surroundings) -> Option<Upstream> {
-    let words = [("http", Transport::Http), ("grpc", Transport::Grpc)];
-    let transport = section.choice("transport", &words).unwrap_or(Transport::Http);
+    let transport = section.choice("transport", &TRANSPORTS).unwrap_or(Transport::Http);
     let proxy = proxy(&section, surroundings);
     let endpoints = endpoints(&section, transport, proxy.as_ref());
     let namespace = namespace(&section, transport);
@@ -134,19 +147,6 @@ fn proxy(section: &Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
     }
 }
 
-fn proxy_section(section: Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
-    let url = required(&section, "url", PROXY_EXAMPLE, Proxy::parse);
-    let user = secret::read(&section, "user", Secrecy::Public, surroundings);
-    let password = secret::read(&section, "password", Secrecy::Secret, surroundings);
-    for (one, other) in [("user", "password"), ("password", "user")] {
-        if has(&section, one) && !has(&section, other) {
-            section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
-        }
-    }
-    if let (Some(proxy), Some(node)) = (&url, section.node("url")) {
-        hide_password(&section, "url", node, proxy);
-    }
-    if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) && has(&section, "user") {
 /// Of an address with a user and a password in it.
 fn hide_password(section: &Section<'_>, name: &str, node: &Node, proxy: &Proxy) {
     if proxy.user().is_none() {
@@ -160,6 +160,19 @@ fn hide_password(section: &Section<'_>, name: &str, node: &Node, proxy: &Proxy) 
     }
 }
 
+fn proxy_section(section: Section<'_>, surroundings: &Surroundings) -> Option<Proxy> {
+    let url = required(&section, "url", PROXY_EXAMPLE, Proxy::parse);
+    let user = secret::read(&section, "user", Secrecy::Public, surroundings);
+    let password = secret::read(&section, "password", Secrecy::Secret, surroundings);
+    for (one, other) in [("user", "password"), ("password", "user")] {
+        if has(&section, one) && !has(&section, other) {
+            section.fault(one, format!("has no {other} beside it"), format!("add {other}"));
+        }
+    }
+    if let (Some(proxy), Some(node)) = (&url, section.node("url")) {
+        hide_password(&section, "url", node, proxy);
+    }
+    if url.as_ref().is_some_and(|proxy| proxy.user().is_some()) && has(&section, "user") {
         section.fault("url", "names a user too", "write the user once");
     }
     section.finish();

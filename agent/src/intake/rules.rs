@@ -11,9 +11,11 @@ use crate::config::{Client, Route};
 pub struct Rules {
     /// Bytes that clients may make the agent hold, all together.
     pub memory_bytes: usize,
-    /// The upstream is the MQ HTTP API: a topic has at most 64 characters, and a body that XML
-    /// cannot carry at most 3 MiB.
+    /// The upstream is the MQ HTTP API, or there is none yet: a topic has at most 64 characters, and a
+    /// body that XML cannot carry at most 3 MiB.
     pub http_limits: bool,
+    /// The upstream is the MQ HTTP API, which carries a time of delivery.
+    pub delays: bool,
     /// Where records go by their properties.
     pub routes: Vec<Route>,
     /// Who may use the socket; with none, whoever reaches it.
@@ -25,6 +27,7 @@ impl Default for Rules {
         Self {
             memory_bytes: 32 * 1024 * 1024,
             http_limits: false,
+            delays: false,
             routes: Vec::new(),
             clients: Vec::new(),
         }
@@ -35,6 +38,7 @@ impl Default for Rules {
 #[derive(Debug)]
 pub(super) struct InForce {
     pub(super) http_limits: bool,
+    pub(super) delays: bool,
     pub(super) routes: Vec<Route>,
     pub(super) clients: Clients,
 }
@@ -47,7 +51,8 @@ impl InForce {
     fn new(rules: &Rules, options: &Options, former: Option<&Self>) -> Self {
         let former = former.map(|former| &former.clients);
         let clients = Clients::new(&rules.clients, options.register.clone(), former);
-        Self { http_limits: rules.http_limits, routes: rules.routes.clone(), clients }
+        let Rules { http_limits, delays, routes, .. } = rules;
+        Self { http_limits: *http_limits, delays: *delays, routes: routes.clone(), clients }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept of a configuration, and what comes of it when it is needed.
 
 use super::*;
-use crate::config::{Kept, data_dir, read, salvage};
+use crate::config::{Kept, Transport, data_dir, read, salvage};
 
 const RICH: &str = r#"
 [gateway]
@@ -209,4 +209,20 @@ fn a_client_whose_token_is_gone_is_nobody_and_strangers_stay_out() {
         let uids: Vec<_> = found.clients.iter().map(|client| (client.uid, &client.token)).collect();
         assert_eq!(uids, [(Some(u32::MAX), &None), (Some(7), &None)]);
     }
+}
+
+#[test]
+fn what_records_are_taken_in_for_outlives_the_rest_of_the_upstream() {
+    let setup = Setup::new(&format!(
+        "[upstream]\ntransport = \"grpc\"\nendpoint = \"a:1\"\naccess_key_id = \"i\"\n\
+         access_key_secret = \"in the file\"\n{SMALL}"
+    ));
+    let (config, kept) = kept(&setup);
+    assert_eq!(config.transport, Transport::Grpc);
+    let (found, faults) = revived(&setup, &kept);
+    assert_eq!((found.upstream, found.transport), (None, Transport::Grpc), "{faults:?}");
+    let broken = setup.file("spillway.toml", &format!("[upstream]\ntransport = \"grpc\"\n{SMALL}"));
+    let found = salvage(&broken.path("spillway.toml"), &broken.surroundings()).unwrap().config;
+    assert_eq!((found.upstream, found.transport), (None, Transport::Grpc));
+    assert_eq!(Setup::new(SMALL).good().transport, Transport::Http);
 }

@@ -123,7 +123,7 @@ fn check_order(proven: &Proven) -> Result<(), Refusal> {
 /// Only the MQ HTTP API carries a time of delivery as it is, and only a clock that is set says
 /// what it means.
 fn start_deliver(front: &Front, at: &str, body_bytes: usize) -> Result<u64, Refusal> {
-    if !front.intake.in_force().http_limits {
+    if !front.intake.in_force().delays {
         return Err(Refusal::argument(format!(
             "{START_DELIVER_TIME} cannot be kept: this agent's [upstream] is not the MQ HTTP API; \
              send the message without it, when it is due"

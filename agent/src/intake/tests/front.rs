@@ -64,7 +64,7 @@ impl FrontRig {
     }
 
     async fn plain() -> Self {
-        Self::new(ruled(Rules { http_limits: true, ..Rules::default() })).await
+        Self::new(ruled(Rules { http_limits: true, delays: true, ..Rules::default() })).await
     }
 
     async fn connect(&self) -> TcpStream {
@@ -369,7 +369,8 @@ async fn full_and_failing_disks_are_503_with_the_reason_and_a_time() {
 
 #[tokio::test]
 async fn beyond_the_memory_it_is_busy_and_room_comes_back() {
-    let options = ruled(Rules { memory_bytes: 1 << 20, http_limits: true, ..Rules::default() });
+    let options =
+        ruled(Rules { memory_bytes: 1 << 20, http_limits: true, delays: true, ..Rules::default() });
     let rig = FrontRig::new(options).await;
     let reply = rig.publish(message(&"x".repeat(400 << 10))).await;
     assert_refused(&reply, 400, "InvalidArgument", "[limits] memory");

@@ -40,20 +40,23 @@ fn dial_error(error: &client::Error) -> Option<&DialError> {
     error.source()?.downcast_ref()
 }
 
+/// Names of a certificate that a message lists.
+const NAMES_MAX: usize = 3;
+
 /// There is no key to sign with.
 pub(super) fn no_credentials() -> Outcome {
     let reason = "upstream.access_key_id and access_key_secret are missing".to_owned();
     Outcome::Misconfigured { scope: Scope::Link, code: "credentials", reason }
 }
 
-/// The intake takes no such body for this transport: it was taken in for another one, so the
-/// change of transport is at fault and not the record.
+/// The intake takes no such body for this transport: it was taken in for another one, or by an agent
+/// that did not look at that before there was an [upstream], so the record is not at fault.
 pub(super) fn beyond_http() -> Outcome {
     Outcome::Rejected {
         code: "body_too_large".to_owned(),
         reason: "the body is not text and over 3 MiB, more than the HTTP API can carry as base64; \
-                 the record was taken in for another transport: set upstream.transport back to \
-                 \"grpc\" until it has left"
+                 the record was taken in for another transport and can leave with \
+                 upstream.transport = \"grpc\""
             .to_owned(),
         own: false,
     }
@@ -98,7 +101,23 @@ pub(super) fn tls_reason(error: &rustls::Error) -> String {
         error if is_about_client_certificate(error) => "; check upstream.tls.certificate and key",
         _ => "",
     };
-    format!("{error}{hint}")
+    format!("{}{hint}", with_few_names(error))
+}
+
+/// A certificate of many names is not listed in full: of those it has, none is the one that was asked for.
+fn with_few_names(error: &rustls::Error) -> rustls::Error {
+    let rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+        expected,
+        presented,
+    }) = error
+    else {
+        return error.clone();
+    };
+    let mut names: Vec<String> = presented.iter().take(NAMES_MAX).cloned().collect();
+    if presented.len() > NAMES_MAX {
+        names.push(format!("{} more", presented.len() - NAMES_MAX));
+    }
+    CertificateError::NotValidForNameContext { expected: expected.clone(), presented: names }.into()
 }
 
 /// The server does not take our certificate, or misses one. With TLS 1.3 it says so only after
