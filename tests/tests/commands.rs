@@ -63,7 +63,7 @@ const EAGER: &str = "[backoff]\ninitial = \"50ms\"\nmax = \"200ms\"\n";
 const SLOW: &str = "[backoff]\ninitial = \"30d\"\nmax = \"30d\"\n";
 
 /// What is done while the agent runs and its link is down, in this order.
-const RUNNING: [&str; 53] = [
+const RUNNING: [&str; 55] = [
     "status",
     "status --json",
     "status --check",
@@ -99,12 +99,14 @@ const RUNNING: [&str; 53] = [
     "dead list",
     "dead list --json",
     "dead list --reason nothing-like-it",
+    "dead list --lane nowhere",
     "dead show 1",
     "dead show 1 --body",
     "dead show 1 --json",
     "dead show 99",
     "dead export --body",
     "dead replay --dry-run",
+    "dead replay --reason malformedxml --dry-run",
     "dead replay --since yesterday",
     "dead replay 1 --json",
     "dead purge",
@@ -174,6 +176,7 @@ impl World {
                     .to_owned(),
             ),
             ("torn.toml", "[gateway\n".to_owned()),
+            ("deaf.toml", "[listen]\nsocket = 5\n".to_owned()),
         ];
         for (name, text) in files {
             std::fs::write(gateway.file(name), text).unwrap();
@@ -301,6 +304,9 @@ async fn every_command_says_what_it_said() {
     }
     world.gateway.stop(PATIENCE).await;
     world.steps("An agent that is stopped", &STOPPED, &commands);
+    if is_root() {
+        stopped_for_another_user(&mut world);
+    }
 
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/commands");
     let without: &[&str] = if is_root() { &[] } else { &["As another user"] };
@@ -378,6 +384,7 @@ fn running_beside(world: &mut World) {
         ("check", "check --connect".to_owned()),
         ("check", "check --connect --json".to_owned()),
         ("run", "run --log-level error".to_owned()),
+        ("reload", "reload --config FILES/deaf.toml".to_owned()),
         ("top", "top".to_owned()),
         ("plan", format!("{} {}", "plan", BTreeMap::from(CALLS)["plan"])),
         ("plan", format!("{} {} --json", "plan", BTreeMap::from(CALLS)["plan"])),
@@ -412,6 +419,19 @@ fn running_beside(world: &mut World) {
     }
 }
 
+/// A user who may read the configuration, and not the data folder.
+fn stopped_for_another_user(world: &mut World) {
+    std::fs::set_permissions(world.gateway.file(""), Permissions::from_mode(0o755)).unwrap();
+    let config = world.gateway.file("spillway.toml").display().to_string();
+    for words in ["queue list", "queue purge --lane readings --all"] {
+        let command = words.split(" --").next().unwrap();
+        let output = run(&world.words(&format!("{words} --config {config}")), true);
+        assert_eq!(output.status.code(), Some(77), "{words}: {output:?}");
+        world.transcripts.heading(command, "As another user");
+        world.transcripts.step(command, words, &output, Kind::Live);
+    }
+}
+
 /// A user who may read the configuration, and reach neither socket nor queue.
 fn as_another_user(world: &mut World, leaves: &[&String], calls: &BTreeMap<&str, &str>) {
     let open = |mode| {
@@ -432,7 +452,7 @@ fn as_another_user(world: &mut World, leaves: &[&String], calls: &BTreeMap<&str,
         })
         .collect();
     open(0o700);
-    let unread = ["status", "queue list"].map(|words| {
+    let unread = ["status", "queue list", "check", "run"].map(|words| {
         let output = run(&world.words(&format!("{words} --config {config}")), true);
         (words.to_owned(), format!("{words} --config FILES/spillway.toml"), output)
     });

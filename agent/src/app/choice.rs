@@ -139,7 +139,9 @@ impl Choice {
         };
         let Revived { mut config, faults, .. } = revived;
         config.gateway.data_dir = data_dir;
-        let faults = [lines(&error.faults), lines(&faults)].concat();
+        let news = |fault: &&Fault| error.faults.iter().all(|known| !same(known, fault));
+        let more: Vec<Fault> = faults.iter().filter(news).cloned().collect();
+        let faults = [lines(&error.faults), lines(&more)].concat();
         let standing = Standing::of(&file.display().to_string(), force, faults);
         let (before, resilient, warnings) = (None, true, Vec::new());
         let choice = Self { config, kept, standing, former, before, resilient, warnings };
@@ -200,6 +202,11 @@ fn unaccepted(found: &Revived) -> Force {
         true => Force::Nothing,
         false => Force::Salvaged,
     }
+}
+
+/// One fault, whether it was found in the file or in what was kept of it.
+fn same(one: &Fault, other: &Fault) -> bool {
+    (&one.key, &one.problem) == (&other.key, &other.problem)
 }
 
 fn lines(faults: &[Fault]) -> Vec<String> {

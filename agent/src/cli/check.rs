@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::exit::finish;
-use super::{ConfigFile, Exit, Failure, doctor, human, load, output};
+use super::{ConfigFile, Exit, Failure, doctor, human, load, output, refused};
 use crate::app;
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{self, Config, EncryptionKey, Gateway, Surroundings};
@@ -47,7 +47,7 @@ async fn in_json(args: &Check) -> Exit {
             let fault = |f: &config::Fault| said(&f.place, &f.key, &f.problem, Some(&f.remedy));
             let faults: Vec<Value> = error.faults.iter().map(fault).collect();
             output::out(&output::json(&json!({ "valid": false, "faults": faults })));
-            return Exit::Configuration;
+            return refused(&error).exit;
         }
     };
     let warning = |w: &config::Warning| said(&w.place, &w.key, &w.message, None);

@@ -1,5 +1,7 @@
 //! `spillway dead`.
 
+mod codes;
+
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -144,7 +146,14 @@ async fn list(args: List) -> Result<String, Failure> {
     let path = args.which.path(None, limit, args.body);
     let mut client = args.at.look().await?;
     let letters: Letters = client.get(&path).await?.json()?;
-    Ok(if args.json { output::json(&letters) } else { show_letters(&letters) })
+    if args.json {
+        return Ok(output::json(&letters));
+    }
+    if letters.letters.is_empty() {
+        let others = codes::others(&mut client, &args.which).await?;
+        return Ok(format!("no dead letters{}\n", human::line(&others)));
+    }
+    Ok(show_letters(&letters))
 }
 
 async fn export(args: Export) -> Result<String, Failure> {
@@ -180,8 +189,8 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let which = args.which;
     let filter = Filter {
         number: args.number,
-        lane: which.lane,
-        reason: which.reason,
+        lane: which.lane.clone(),
+        reason: which.reason.clone(),
         since_ms: which.since,
         limit: which.limit,
     };
@@ -199,6 +208,10 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let plural = if done.count == 1 { "" } else { "s" };
     let said = match args.json {
         true => output::json(&done),
+        false if done.count == 0 && done.broken_off.is_none() => {
+            let others = codes::others(&mut client, &which).await?;
+            format!("{would}{what}: 0 dead letters{}\n", human::line(&others))
+        }
         false => format!("{would}{what}: {} dead letter{plural}\n", done.count),
     };
     let Some(why) = done.broken_off else { return Ok(said) };
@@ -234,9 +247,6 @@ fn since(text: &str) -> Result<u64, String> {
 }
 
 fn show_letters(letters: &Letters) -> String {
-    if letters.letters.is_empty() {
-        return "no dead letters\n".to_owned();
-    }
     let columns = [
         Column::Right("NUMBER"),
         Column::Left("LANE"),

@@ -169,7 +169,10 @@ impl ConfigFile {
     /// `gone` with what kept the configuration from saying where the agent is. Without the default
     /// file the default socket is as good as any.
     fn doubted(&self, gone: Failure) -> Failure {
-        let unreadable = config::unreadable(&self.config);
+        let unreadable = config::unreadable(&self.config).or_else(|| {
+            let fault = config::socket_fault(&self.config, &Surroundings::of_process())?;
+            Some(config::Unreadable { fault, why: ErrorKind::InvalidData })
+        });
         let Some(unreadable) = unreadable.filter(|_| gone.exit == Exit::Unreachable) else {
             return gone;
         };
@@ -257,11 +260,20 @@ impl ControlAt {
     }
 }
 
+/// A configuration that cannot be used: for its faults, or since this user may not read it.
+fn refused(error: &config::ConfigError) -> Failure {
+    let why = config::unreadable(&error.file).map(|unreadable| unreadable.why);
+    let exit = match why {
+        Some(ErrorKind::PermissionDenied) => Exit::NotPermitted,
+        _ => Exit::Configuration,
+    };
+    Failure::new(exit, error.to_string())
+}
+
 /// Reads a whole configuration; warnings go to standard error, faults become the failure.
 fn load(file: &Path) -> Result<config::Config, Failure> {
     let loaded = config::load(file, &Surroundings::of_process());
-    let (config, warnings) =
-        loaded.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let (config, warnings) = loaded.map_err(|error| refused(&error))?;
     for warning in warnings {
         output::err(&format!("warning: {warning}\n"));
     }

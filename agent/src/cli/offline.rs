@@ -3,6 +3,7 @@
 //! served to the command as the agent would.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -22,12 +23,28 @@ use crate::queue::{OpenError, Queue, Recovery};
 pub(super) async fn look(file: &Path, gone: Failure) -> Result<Client, Failure> {
     let config = load(file, &gone)?;
     let folder = config.gateway.data_dir.clone();
-    if !folder.join("lanes").exists() {
+    if !there(&folder, "lanes", &gone)? {
         return Err(gone);
     }
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let opening = move || app::inspect_queue(&config, &clock).map(Desk::looking);
     serve(opened(opening, gone).await?, &folder).await
+}
+
+/// Whether the folder has a queue, as `name` in it says.
+fn there(folder: &Path, name: &str, gone: &Failure) -> Result<bool, Failure> {
+    match folder.join(name).try_exists() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let folder = folder.display();
+            let message = format!(
+                "{}\n{folder}: this user may not look into it: {error}; run this as root, or as the \
+                 agent's own user",
+                gone.message
+            );
+            Err(Failure::new(Exit::NotPermitted, message))
+        }
+        found => Ok(found.unwrap_or(false)),
+    }
 }
 
 /// The configuration; where it is faulty, nobody can tell where the queue lies.
@@ -36,11 +53,12 @@ fn load(file: &Path, gone: &Failure) -> Result<Config, Failure> {
         Ok((config, _)) => Ok(config),
         Err(_) if !file.exists() => Err(gone.clone()),
         Err(error) => {
+            let exit = super::refused(&error).exit;
             let message = format!(
                 "{}\n{error}\nuntil that is put right, its queue cannot be looked into",
                 gone.message
             );
-            Err(Failure::new(Exit::Configuration, message))
+            Err(Failure::new(exit, message))
         }
     }
 }
@@ -52,7 +70,7 @@ pub(super) type Opening = fn(&Config, &Arc<dyn WallClock>) -> Result<(Queue, Rec
 pub(super) async fn connect(file: &Path, gone: Failure, open: Opening) -> Result<Client, Failure> {
     let config = load(file, &gone)?;
     let folder = config.gateway.data_dir.clone();
-    if !folder.join("identity").exists() {
+    if !there(&folder, "identity", &gone)? {
         return Err(gone);
     }
     own(&folder)?;

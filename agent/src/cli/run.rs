@@ -77,7 +77,7 @@ async fn start(args: &Run, handed: Handed) -> Result<Agent, Failure> {
     let clock = Arc::new(SystemClock);
     let (file, surroundings) = (&args.file.config, Surroundings::of_process());
     let choice = Choice::make(file, args.resilient, &surroundings, clock.as_ref());
-    let choice = choice.map_err(|error| Failure::new(Exit::Configuration, error.to_string()))?;
+    let choice = choice.map_err(|error| super::refused(&error))?;
     for warning in &choice.warnings {
         output::err(&format!("warning: {warning}\n"));
     }

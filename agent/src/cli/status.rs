@@ -4,7 +4,7 @@ mod keys;
 
 use clap::Args;
 use spillway_protocol::local::status::{
-    Budget, Control, Format, Lane, LaneBudget, LinkState, NewerFile, Pace, Quarantine,
+    Budget, Control, Format, Hold, Lane, LaneBudget, LinkState, NewerFile, Pace, Quarantine,
     Status as State,
 };
 
@@ -337,15 +337,15 @@ fn verdict(state: &State) -> (Exit, String) {
             warning.push(format!("link {}", link(state)));
         }
     }
-    if state.configuration.state != "in force" {
+    // Where nothing can be sent for that, the link has said so.
+    let said = state.link.reason.contains(&state.configuration.state);
+    if state.configuration.state != "in force" && !said {
         warning.push(format!("configuration {}", state.configuration.state));
     }
     critical.extend(format_alarms(&state.format));
+    critical.extend(holds(state));
     for lane in state.lanes.iter().chain(&state.own) {
         let name = &lane.name;
-        if let Some(hold) = &lane.hold {
-            critical.push(format!("lane {name} held ({}): {}", hold.code, hold.reason));
-        }
         critical.extend(full(lane).map(|full| format!("lane {name} refuses records: {full}")));
         for (count, one, more) in [
             (lane.held_keys, "order key held", "order keys held"),
@@ -372,6 +372,29 @@ fn verdict(state: &State) -> (Exit, String) {
     // A bar separates the text from the figures.
     let text = human::line(&critical.join("; ")).replace('|', "/");
     (exit, format!("SPILLWAY {grade} - {text} | {}", figures(&state.lanes)))
+}
+
+/// Lanes by what holds them: one cause holds many. What holds the link is said of that.
+fn holds(state: &State) -> Vec<String> {
+    let mut causes: Vec<(&Hold, Vec<&str>)> = Vec::new();
+    for lane in state.lanes.iter().chain(&state.own) {
+        let of_link = |hold: &&Hold| {
+            state.link.state == LinkState::Held && state.link.reason.contains(&hold.reason)
+        };
+        let Some(hold) = lane.hold.as_ref().filter(|hold| !of_link(hold)) else { continue };
+        let known = causes
+            .iter_mut()
+            .find(|(cause, _)| (&cause.code, &cause.reason) == (&hold.code, &hold.reason));
+        match known {
+            Some((_, lanes)) => lanes.push(&lane.name),
+            None => causes.push((hold, vec![&lane.name])),
+        }
+    }
+    let words = |(hold, lanes): (&Hold, Vec<&str>)| {
+        let noun = if lanes.len() == 1 { "lane" } else { "lanes" };
+        format!("{noun} {} held ({}): {}", lanes.join(", "), hold.code, hold.reason)
+    };
+    causes.into_iter().map(words).collect()
 }
 
 fn figures(lanes: &[Lane]) -> String {

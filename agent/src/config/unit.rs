@@ -15,6 +15,9 @@ const DURATION_UNITS: &[(&str, u64)] = &[
     ("w", 7 * 86_400_000),
 ];
 
+/// What is longer was mistyped, and no clock could count it.
+const DURATION_MAX_MS: u64 = 36_500 * 86_400_000;
+
 /// Units of a size, in bytes.
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("B", 1),
@@ -31,7 +34,11 @@ const SIZE_UNITS: &[(&str, u64)] = &[
 
 /// `"250ms"`, `"5s"`, `"30d"`, `"1h 30m"`. The error is what is wrong.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    sum(text, DURATION_UNITS, "ms, s, m, h, d or w").map(Duration::from_millis)
+    let ms = sum(text, DURATION_UNITS, "ms, s, m, h, d or w")?;
+    match ms {
+        0..=DURATION_MAX_MS => Ok(Duration::from_millis(ms)),
+        _ => Err("is too long: at most 36500d, a hundred years".to_owned()),
+    }
 }
 
 /// `"512 B"`, `"64 MiB"`, `"1 GB"`. The error is what is wrong.
@@ -69,17 +76,21 @@ fn part<'t>(
     expected: &str,
 ) -> Result<(u64, &'t str), String> {
     let (digits, rest) = split(text, |c| c.is_ascii_digit());
-    let (unit, rest) = split(rest.trim_start(), char::is_alphabetic);
+    let rest = rest.trim_start();
+    let (unit, behind) = split(rest, char::is_alphabetic);
     let Ok(number) = digits.parse::<u64>() else {
         return Err("is not a whole number with its unit".to_owned());
     };
+    if rest.starts_with(['.', ',']) {
+        return Err("is not a whole number: write 90m for 1.5h, 1536 MiB for 1.5 GiB".to_owned());
+    }
     if unit.is_empty() {
         return Err(format!("has no unit ({expected})"));
     }
     let known = units.iter().find(|(name, _)| *name == unit);
     let (_, factor) = known.ok_or_else(|| format!("has the unit {unit:?}, not {expected}"))?;
     let value = number.checked_mul(*factor).ok_or("is too large")?;
-    Ok((value, rest.trim_start()))
+    Ok((value, behind.trim_start()))
 }
 
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
@@ -118,7 +129,14 @@ mod tests {
         assert_eq!(duration("5 MiB").unwrap_err(), "has the unit \"MiB\", not ms, s, m, h, d or w");
         assert_eq!(duration("5M").unwrap_err(), "has the unit \"M\", not ms, s, m, h, d or w");
         assert_eq!(duration("soon").unwrap_err(), "is not a whole number with its unit");
-        assert_eq!(duration("1.5h").unwrap_err(), "has no unit (ms, s, m, h, d or w)");
+        let whole = "is not a whole number: write 90m for 1.5h, 1536 MiB for 1.5 GiB";
+        assert_eq!(duration("1.5h").unwrap_err(), whole);
+        assert_eq!(size_bytes("1.5 GiB").unwrap_err(), whole);
+        assert_eq!(duration("1h 30.5m").unwrap_err(), whole);
+        let long = "is too long: at most 36500d, a hundred years";
+        assert_eq!(duration("36501d").unwrap_err(), long);
+        assert_eq!(duration("99999999999d").unwrap_err(), long);
+        assert!(duration("36500d").is_ok());
         assert_eq!(duration("").unwrap_err(), "is empty");
         assert_eq!(size_bytes("64M").unwrap_err(), "has the unit \"M\", not B, KiB, MiB or GiB");
         assert_eq!(size_bytes("99999999999 GiB").unwrap_err(), "is too large");

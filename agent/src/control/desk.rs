@@ -371,7 +371,9 @@ impl Desk {
         if let Some(lane) = lanes.iter().find(|lane| lane.as_str() == name) {
             return Ok(lane.clone());
         }
-        let known: Vec<&str> = lanes.iter().map(LaneName::as_str).collect();
+        let names = lanes.iter().map(LaneName::as_str);
+        // The agent's own are nobody's to ask for by mistake.
+        let known: Vec<&str> = names.filter(|name| !name.starts_with('_')).collect();
         let message = format!("{name:?} is no lane here; there are: {}", known.join(", "));
         Err(Refusal::of("lane", Code::UnknownLane, message))
     }

@@ -405,7 +405,7 @@ pub struct DeadFilter {
     pub number: Option<u64>,
     /// Of this lane.
     pub lane: Option<LaneName>,
-    /// With this code, or this in the reason.
+    /// With this code, or this in the reason; capitals or not.
     pub reason: Option<String>,
     /// Given up at or after, ms since 1970.
     pub since_ms: Option<u64>,

@@ -484,8 +484,12 @@ fn saved_state(
 }
 
 fn matches(letter: &Letter, filter: &DeadFilter) -> bool {
-    let reason = filter.reason.as_ref();
-    reason.is_none_or(|text| letter.code == *text || letter.reason.contains(text.as_str()))
+    // A code is a broker's word, which nobody remembers by its capitals.
+    let reason = filter.reason.as_ref().map(|text| text.to_lowercase());
+    let has = |text: &String| {
+        letter.code.to_lowercase() == *text || letter.reason.to_lowercase().contains(text.as_str())
+    };
+    reason.is_none_or(|text| has(&text))
         && filter.since_ms.is_none_or(|since| letter.died_ms >= since)
 }
 

@@ -207,3 +207,30 @@ fn nagios_gets_one_line_and_a_grade() {
 
     assert_eq!(line.matches('|').count(), 1, "{line}");
 }
+
+#[test]
+fn nagios_gets_one_cause_once() {
+    let other = Lane { name: "bulk".into(), ..held() };
+    let mut two = state(LinkState::Online, held());
+    two.lanes.push(other);
+    let (_, line) = verdict(&two);
+    assert!(line.contains(" - lanes critical, bulk held (topic_missing): "), "{line}");
+    two.lanes[1].hold.as_mut().unwrap().reason = "another".into();
+    let (_, line) = verdict(&two);
+    assert!(line.contains("lane critical held") && line.contains("lane bulk held"), "{line}");
+
+    let mut whole = state(LinkState::Held, held());
+    whole.link.reason = format!("credentials: {}", held().hold.unwrap().reason);
+    let (exit, line) = verdict(&whole);
+    assert_eq!(exit, Exit::Critical);
+    assert!(
+        line.contains("link held for 1m: credentials: ") && !line.contains("lane critical"),
+        "{line}"
+    );
+
+    let mut refused = state(LinkState::Unconfigured, lane());
+    refused.configuration.state = "refused: x".into();
+    assert_eq!(verdict(&refused).1.matches("refused: x").count(), 1);
+    refused.link.reason = "refused: x".into();
+    assert_eq!(verdict(&refused).1.matches("refused: x").count(), 1);
+}
