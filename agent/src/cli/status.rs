@@ -333,13 +333,13 @@ fn verdict(state: &State) -> (Exit, String) {
     match state.link.state {
         LinkState::Online | LinkState::Ramping | LinkState::Probing => {}
         LinkState::Held => critical.push(format!("link {}", link(state))),
+        // The configuration says the rest, below.
+        LinkState::Unconfigured if faulty(state) => warning.push("link unconfigured".to_owned()),
         LinkState::Offline | LinkState::Unconfigured | LinkState::Budget => {
             warning.push(format!("link {}", link(state)));
         }
     }
-    // Where nothing can be sent for that, the link has said so.
-    let said = state.link.reason.contains(&state.configuration.state);
-    if state.configuration.state != "in force" && !said {
+    if state.configuration.state != "in force" {
         warning.push(format!("configuration {}", state.configuration.state));
     }
     critical.extend(format_alarms(&state.format));
@@ -372,6 +372,12 @@ fn verdict(state: &State) -> (Exit, String) {
     // A bar separates the text from the figures.
     let text = human::line(&critical.join("; ")).replace('|', "/");
     (exit, format!("SPILLWAY {grade} - {text} | {}", figures(&state.lanes)))
+}
+
+/// The link has no way for what is wrong with the configuration.
+fn faulty(state: &State) -> bool {
+    let first = state.configuration.faults.first();
+    first.is_some_and(|fault| state.link.reason.contains(fault))
 }
 
 /// Lanes by what holds them: one cause holds many. What holds the link is said of that.

@@ -229,8 +229,12 @@ fn nagios_gets_one_cause_once() {
     );
 
     let mut refused = state(LinkState::Unconfigured, lane());
-    refused.configuration.state = "refused: x".into();
-    assert_eq!(verdict(&refused).1.matches("refused: x").count(), 1);
-    refused.link.reason = "refused: x".into();
-    assert_eq!(verdict(&refused).1.matches("refused: x").count(), 1);
+    refused.configuration.state = "refused: f:1: lane: is missing; write one".into();
+    assert!(verdict(&refused).1.contains("link unconfigured for 1m: "));
+    refused.configuration.faults = vec!["f:1: lane: is missing; write one".into()];
+    refused.link.reason =
+        "the configuration cannot be used: f:1: lane: is missing; write one".into();
+    let (_, line) = verdict(&refused);
+    assert_eq!(line.matches("f:1: lane").count(), 1, "{line}");
+    assert!(line.contains(" - link unconfigured; configuration refused: f:1"), "{line}");
 }

@@ -153,3 +153,24 @@ pub(super) fn tls_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rust
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+
+    use super::*;
+
+    #[test]
+    fn of_a_certificate_for_others_the_first_names_are_listed() {
+        let reason = |count: usize| {
+            let presented = (0..count).map(|n| format!("DnsName(\"n{n}.example\")")).collect();
+            let expected = ServerName::try_from("mq.example").unwrap();
+            tls_reason(&CertificateError::NotValidForNameContext { expected, presented }.into())
+        };
+        let many = reason(17);
+        assert!(many.contains("mq.example") && many.contains("n2.example"), "{many}");
+        assert!(many.ends_with(" or 14 more") && !many.contains("n3.example"), "{many}");
+        let few = reason(3);
+        assert!(few.contains("n2.example") && !few.contains("more"), "{few}");
+    }
+}
