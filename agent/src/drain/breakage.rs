@@ -1,6 +1,6 @@
-//! Records whose own requests break the connection: a body that a gateway's page refuses, that
-//! always runs into the deadline, or that a middlebox cuts. The link is judged by all requests;
-//! this tells the one that fails while others get through.
+//! Records whose own requests break the connection: a body that always runs into the deadline, or that a
+//! middlebox cuts. The link is judged by all requests; this tells the one that fails while others get
+//! through. Pages in RocketMQ's place are another matter (`stranger`).
 
 use std::collections::BTreeMap;
 

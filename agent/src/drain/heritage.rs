@@ -34,6 +34,7 @@ impl State {
         std::mem::swap(&mut self.link, &mut former.link);
         self.link.carry_on(Backoff::new(&options.backoff), way == Way::Repaired, now);
         (self.proofs, self.answered_proof) = (former.proofs, former.answered_proof);
+        self.strange_proof = former.strange_proof;
         self.doubt = former.doubt;
     }
 }

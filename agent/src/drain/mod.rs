@@ -30,6 +30,7 @@ pub mod source;
 mod state;
 mod status;
 mod stock;
+mod stranger;
 
 pub use change::Way;
 pub use handle::{Connection, Drain, DrainHandle, Ended};

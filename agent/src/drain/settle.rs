@@ -43,6 +43,14 @@ pub(super) enum Settlement {
 
 pub(super) const FREE: Settlement = Settlement::Defer { until: None, charged: false };
 
+/// Whether RocketMQ said it.
+fn is_answer(outcome: &Outcome) -> bool {
+    !matches!(
+        outcome,
+        Outcome::LinkDown { .. } | Outcome::Stranger { .. } | Outcome::Unknown { link: true, .. }
+    )
+}
+
 impl State {
     /// A request ended.
     pub(super) fn judge(&mut self, flight: &Flight, outcome: Outcome, now: Instant) -> Settlement {
@@ -53,7 +61,7 @@ impl State {
         let delivered = matches!(outcome, Outcome::Delivered { .. });
         let delivered = if delivered { flight.count() } else { 0 };
         self.budget.settle(lane, flight.cost_bytes, delivered);
-        if !matches!(outcome, Outcome::LinkDown { .. } | Outcome::Unknown { link: true, .. }) {
+        if is_answer(&outcome) {
             self.proofs += 1;
             self.acquit();
             flight.positions().for_each(|at| self.lanes[lane].breakages.passed(at));
@@ -66,7 +74,14 @@ impl State {
                 let pause = self.pause(flight, after, now);
                 Settlement::Defer { until: Some(pause), charged: false }
             }
-            Outcome::LinkDown { reason } => self.broken(flight, &reason, now),
+            // It did not even begin, which is no record's fault.
+            Outcome::LinkDown { reason } => {
+                self.link.down(flight.era, &reason, now, &mut self.rng);
+                FREE
+            }
+            Outcome::Stranger { reason, passed_on } => {
+                self.strange(flight, &reason, passed_on, now)
+            }
             Outcome::Unknown { reason, link: true } => self.silent(flight, &reason, now),
             Outcome::Unknown { reason, link: false } if flight.is_group() => {
                 self.doubtful(flight, &reason, now)
@@ -189,15 +204,6 @@ impl State {
         Settlement::Ack
     }
 
-    /// The request did not get through.
-    fn broken(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
-        if let Some(wait) = self.breaks(flight, reason, now) {
-            return wait;
-        }
-        self.link.down(flight.era, reason, now, &mut self.rng);
-        FREE
-    }
-
     /// The wait of a record whose requests fail with the connection while others get through.
     /// The link is then not judged by it, but asked without a record.
     fn breaks(&mut self, flight: &Flight, reason: &str, now: Instant) -> Option<Settlement> {
@@ -213,6 +219,18 @@ impl State {
         if self.is_mute() {
             return Some(self.mute(flight, reason, now));
         }
+        Some(self.blamed(flight, failures, reason, now))
+    }
+
+    /// The record's requests fail with the connection, and others get through meanwhile.
+    pub(super) fn blamed(
+        &mut self,
+        flight: &Flight,
+        failures: u32,
+        reason: &str,
+        now: Instant,
+    ) -> Settlement {
+        let facts = &flight.facts;
         let words = format!("this record breaks the connection: {reason}");
         self.fault(facts.lane, "connection", &words, now);
         self.doubt = self.link.is_up();
@@ -223,11 +241,11 @@ impl State {
             // One of them does, but which? Alone, each fails for itself.
             self.lanes[flight.facts.lane].breakages.passed(flight.facts.position);
             self.scatter(flight);
-            return Some(FREE);
+            return FREE;
         }
         let wait = self.breaking.wait(failures, &mut self.rng);
         let wait = (self.breaking.bound(failures) + wait) / 2;
-        Some(Settlement::Defer { until: Some(now + wait), charged: false })
+        Settlement::Defer { until: Some(now + wait), charged: false }
     }
 
     /// The far end answers no record: it is as good as away. This one waits no longer than the
@@ -243,6 +261,11 @@ impl State {
         if let Some(wait) = self.breaks(flight, reason, now) {
             return wait;
         }
+        self.unanswered(flight, reason, now)
+    }
+
+    /// A request without an answer, which alone says little of the link.
+    pub(super) fn unanswered(&mut self, flight: &Flight, reason: &str, now: Instant) -> Settlement {
         self.link.silent(flight.era, reason, now, &mut self.rng);
         self.fault(flight.facts.lane, "no answer", reason, now);
         let up = self.link.is_up();

@@ -61,6 +61,8 @@ pub(super) struct State {
     pub(super) proofs: u64,
     /// The last proof that was an answer to a record.
     pub(super) answered_proof: u64,
+    /// The same when something that is not RocketMQ answered last.
+    pub(super) strange_proof: u64,
     /// Only a record that breaks connections has failed, which says nothing of the link: it is
     /// to be asked without one.
     pub(super) doubt: bool,
@@ -221,6 +223,7 @@ impl State {
             breaking: Backoff::new(&breaking),
             proofs: 0,
             answered_proof: 0,
+            strange_proof: 0,
             blame: Blame::default(),
             doubt: false,
             issued: 0,
@@ -315,7 +318,7 @@ impl State {
             self.link.attempt(now);
         }
         self.issued += 1;
-        if self.link.held().is_some() {
+        if self.link.asks_records() {
             self.blame.asked(facts.lane, &facts.topic, self.issued);
         }
         self.plan.sent(facts.lane, views);

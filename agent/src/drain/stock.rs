@@ -302,10 +302,13 @@ impl<P: Parcel> Stock<P> {
         Some(is_probe.then(last).flatten().unwrap_or(first))
     }
 
-    /// While the far end can be reached but no record is answered: one that has not failed, which
+    /// While the far end can be reached but no record is answered, or not by RocketMQ: one that has not failed, which
     /// tells whether those that did are to blame.
     fn next_witness(&self, state: &State, ready: impl Fn(&Facts) -> bool) -> Option<usize> {
-        let unproven = state.link.is_up() && !state.link.is_proven();
+        let unproven = match state.link.is_up() {
+            true => !state.link.is_proven(),
+            false => state.link.asks_records(),
+        };
         let failed = |facts: &Facts| state.lanes[facts.lane].breakages.knows(facts.position);
         let witness = || self.parcels.iter().position(|(f, _)| ready(f) && !failed(f));
         unproven.then(witness).flatten()

@@ -8,6 +8,7 @@ mod flow;
 mod fresh;
 mod random;
 mod rations;
+mod stranger;
 mod together;
 mod way;
 

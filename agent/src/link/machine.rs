@@ -24,6 +24,9 @@ const HELD_PROBE: Duration = Duration::from_secs(60);
 /// How often the far end is asked on average while the kernel knows no way: it may be wrong.
 const NO_WAY_PROBE: Duration = Duration::from_secs(60);
 
+/// Up for less than this without an answer to a record is no end of an outage.
+const BRIEF: Duration = Duration::from_secs(60);
+
 /// How the agent begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
@@ -81,8 +84,12 @@ pub struct Link {
     bare: bool,
     /// A record failed last: the next attempt is one without.
     bare_next: bool,
+    /// What answered a record was not RocketMQ: an attempt without one proves nothing.
+    astray: bool,
     /// It is up on the word of an attempt without a record, which came after a record's failure.
     unproven: bool,
+    /// Since when it was away before that.
+    outage_since: Instant,
     failures: u32,
     next_attempt_at: Option<Instant>,
     flow_from: Option<Instant>,
@@ -128,7 +135,9 @@ impl Link {
             attempting: false,
             bare: false,
             bare_next: false,
+            astray: false,
             unproven: false,
+            outage_since: now,
             failures: 0,
             next_attempt_at,
             flow_from: None,
@@ -205,6 +214,12 @@ impl Link {
         start.or(self.flow_from).filter(|at| *at > now)
     }
 
+    /// Whether only a record can tell how it is: it is held, or something else answers in RocketMQ's
+    /// place.
+    pub fn asks_records(&self) -> bool {
+        self.state == LinkState::Held || self.astray
+    }
+
     /// What may be sent now.
     pub fn permit(&self, now: Instant) -> Permit {
         if self.attempting {
@@ -220,7 +235,7 @@ impl Link {
                 None => Permit::Never,
                 Some(at) if at > now => Permit::Wait(at),
                 Some(_) if self.bare_next => Permit::Bare,
-                Some(_) => Permit::Probe { record_only: self.state == LinkState::Held },
+                Some(_) => Permit::Probe { record_only: self.asks_records() },
             },
         }
     }
@@ -294,6 +309,10 @@ impl Link {
         } else {
             return;
         }
+        // Up for a moment, and only on a connection's word: the outage goes on.
+        let brief = self.unproven && now.duration_since(self.since) < BRIEF;
+        let goes_on = (self.is_up() && brief).then_some(self.outage_since);
+        self.astray = false;
         self.failed_at = now;
         self.attempting = false;
         self.held = None;
@@ -304,6 +323,15 @@ impl Link {
             false => now + self.backoff.wait_within(self.failures, self.probe_within, rng),
         });
         self.enter(LinkState::Offline, Some(reason), now);
+        self.since = goes_on.unwrap_or(self.since);
+    }
+
+    /// What answered last was not RocketMQ. If the link is down for it, it is asked only with
+    /// records: who answers connections says nothing.
+    pub fn only_records_tell(&mut self) {
+        if self.state == LinkState::Offline {
+            (self.astray, self.bare_next) = (true, false);
+        }
     }
 
     /// A request was not answered in time; it may have arrived.
@@ -340,7 +368,7 @@ impl Link {
             return;
         }
         let again = self.state == LinkState::Held;
-        self.attempting = false;
+        (self.attempting, self.astray) = (false, false);
         self.flow_from = None;
         self.failures = 0;
         (self.bare_next, self.unproven) = (false, false);
@@ -399,7 +427,8 @@ impl Link {
             (flow_from(self.spread), flow_from(self.spread / URGENT));
         self.fresh = false;
         self.session += u64::from(!self.unproven);
-        (self.attempting, self.bare_next) = (false, false);
+        self.outage_since = self.since;
+        (self.attempting, self.bare_next, self.astray) = (false, false, false);
         (self.no_way, self.lost) = (false, false);
         self.held = None;
         self.failures = 0;

@@ -18,10 +18,18 @@ pub enum Outcome {
         /// Its words.
         reason: String,
     },
-    /// The request did not get through, or what answered was not RocketMQ: not stored.
+    /// The request did not get through: not stored.
     LinkDown {
         /// What failed.
         reason: String,
+    },
+    /// Something answered that is not RocketMQ, such as a captive portal: that a connection comes about
+    /// proves nothing then.
+    Stranger {
+        /// What it is.
+        reason: String,
+        /// It is a gateway that failed, and may have passed the request on: it may be stored.
+        passed_on: bool,
     },
     /// It may be stored: a deadline, a lost reply, a server error, a wrong MD5. Same id again.
     Unknown {

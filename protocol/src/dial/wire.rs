@@ -119,7 +119,11 @@ fn check<B>(response: &Response<B>) -> Result<(), WireError> {
     if response.status().is_success() && grpc {
         return Ok(());
     }
-    let reason = format!("HTTP {} without gRPC; is this RocketMQ's proxy?", response.status());
+    let reason = format!(
+        "what answered is not RocketMQ (HTTP {} without gRPC): a captive portal or proxy on the way, \
+         or a wrong endpoint",
+        response.status()
+    );
     Err(WireError::NotGrpc(reason))
 }
 

@@ -15,7 +15,8 @@ impl Link {
         if self.state != LinkState::Budget {
             self.era += 1;
             (self.attempting, self.starting, self.flow_from) = (false, false, None);
-            (self.bare_next, self.unproven, self.lost) = (false, false, false);
+            (self.bare_next, self.astray) = (false, false);
+            (self.unproven, self.lost) = (false, false);
             (self.failures, self.silent) = (0, 0);
             self.held = None;
         }

@@ -41,6 +41,8 @@ impl Link {
     /// slot after a start stays, and so does the one for sends.
     pub fn way_came(&mut self, now: Instant, rng: &mut impl Rng) {
         self.no_way = false;
+        // Another network may have no portal.
+        self.astray = false;
         let away = matches!(self.state, LinkState::Offline | LinkState::Probing);
         if self.starting || !away || (self.next_attempt_at.is_none() && !self.attempting) {
             return;

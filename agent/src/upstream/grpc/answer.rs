@@ -72,7 +72,8 @@ fn sorted(code: i32, text: &str, message_id: &str) -> Outcome {
 pub(super) fn failure(status: &Status) -> Outcome {
     let reason = words(status);
     match wire::error_of(status) {
-        Some(WireError::NotSent | WireError::NotGrpc(_)) => return Outcome::LinkDown { reason },
+        Some(WireError::NotSent) => return Outcome::LinkDown { reason },
+        Some(WireError::NotGrpc(_)) => return stranger(reason),
         Some(WireError::Cut(_)) => return Outcome::Unknown { reason, link: true },
         None => {}
     }
@@ -88,7 +89,7 @@ pub(super) fn failure(status: &Status) -> Outcome {
             Outcome::Unknown { reason, link: true }
         }
         // No such service, so it was not taken in.
-        Code::Unimplemented => Outcome::LinkDown { reason },
+        Code::Unimplemented => stranger(reason),
         Code::InvalidArgument | Code::FailedPrecondition | Code::NotFound => {
             rejected(format!("{:?}", status.code()), reason, false)
         }
@@ -106,6 +107,10 @@ pub(super) fn words(status: &Status) -> String {
 
 fn rejected(code: String, reason: String, own: bool) -> Outcome {
     Outcome::Rejected { code, reason, own }
+}
+
+fn stranger(reason: String) -> Outcome {
+    Outcome::Stranger { reason, passed_on: false }
 }
 
 fn misconfigured(scope: Scope, code: &'static str, reason: String) -> Outcome {
@@ -140,6 +145,7 @@ mod tests {
             Outcome::Delivered { .. } => "delivered",
             Outcome::Throttled { .. } => "throttled",
             Outcome::LinkDown { .. } => "link down",
+            Outcome::Stranger { .. } => "stranger",
             Outcome::Unknown { link: true, .. } => "unknown link",
             Outcome::Unknown { link: false, .. } => "unknown",
             Outcome::Rejected { own: true, .. } => "own fault",
@@ -194,10 +200,11 @@ mod tests {
             (Status::unauthenticated("no"), "credentials"),
             (Status::resource_exhausted("slow"), "throttled"),
             (Status::unavailable("gone"), "unknown link"),
-            (Status::unimplemented("what?"), "link down"),
+            (Status::unimplemented("what?"), "stranger"),
             (Status::invalid_argument("bad"), "refused"),
             (Status::internal("oops"), "unknown"),
             (Status::from_error(Box::new(WireError::NotSent)), "link down"),
+            (Status::from_error(Box::new(WireError::NotGrpc("page".into()))), "stranger"),
             (Status::from_error(Box::new(WireError::Cut("x".into()))), "unknown link"),
             (Status::from_error(Box::new(std::io::Error::other("x"))), "unknown link"),
         ] {

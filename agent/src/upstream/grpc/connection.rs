@@ -101,7 +101,7 @@ impl Connection {
 
     /// Gives the connection up if what answers is not RocketMQ: the next may lead elsewhere.
     pub(super) fn learn_from(&self, outcome: &Outcome) {
-        if matches!(outcome, Outcome::LinkDown { .. }) {
+        if matches!(outcome, Outcome::LinkDown { .. } | Outcome::Stranger { .. }) {
             self.retire();
         }
     }

@@ -18,6 +18,10 @@ const BODY_MAX: usize = 64 * 1024;
 /// A refused request whose date was further off than this is taken to be refused for its date;
 /// MQ's own limit is 15 minutes.
 const DATE_SUSPECT_MS: u64 = 5 * 60 * 1000;
+/// "Network Authentication Required", which only portals say.
+const NETWORK_LOGIN: u16 = 511;
+/// How MQ's word on a published message begins, whatever is wrong with the rest.
+const MESSAGE: &str = "<Message";
 /// Longest piece of a stranger's answer that goes into a reason.
 const WORDS_MAX: usize = 200;
 
@@ -114,9 +118,7 @@ impl Answer {
             201 => self.published(body),
             429 => self.throttled(),
             503 if self.retry_after.is_some() => self.throttled(),
-            // A gateway before the broker failed; it may have passed the request on.
-            500.. if !self.is_mq() => Outcome::Unknown { reason: self.words(), link: true },
-            _ if !self.is_mq() => Outcome::LinkDown { reason: self.words() },
+            _ if !self.is_mq() => self.stranger(),
             0..=299 => Outcome::Unknown { reason: self.words(), link: false },
             _ => self.refused(),
         }
@@ -127,6 +129,7 @@ impl Answer {
         let unknown = |reason: String| Outcome::Unknown { reason, link: false };
         let published = match Published::parse(self.text()) {
             Ok(published) => published,
+            Err(_) if !self.mq_header && !self.text().contains(MESSAGE) => return self.stranger(),
             Err(error) => return unknown(format!("answered 201, but {error}")),
         };
         match published.body_md5.as_deref() {
@@ -143,6 +146,13 @@ impl Answer {
                 published.message_id
             )),
         }
+    }
+
+    /// A gateway before the broker that failed may have passed the request on; a portal says with 511
+    /// that it did not.
+    fn stranger(&self) -> Outcome {
+        let passed_on = self.status >= 500 && self.status != NETWORK_LOGIN;
+        Outcome::Stranger { reason: self.words(), passed_on }
     }
 
     fn refused(&self) -> Outcome {

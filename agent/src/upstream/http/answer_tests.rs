@@ -51,9 +51,9 @@ fn delivered_needs_id_and_the_matching_md5() {
 
 #[test]
 fn a_captive_portal_is_a_broken_link_that_says_so() {
-    for status in [200, 302, 307, 403, 404, 511 - 100] {
+    for status in [200, 201, 302, 307, 403, 404, 411, 511] {
         match page(status).outcome(BODY) {
-            Outcome::LinkDown { reason } => {
+            Outcome::Stranger { reason, passed_on: false } => {
                 assert!(reason.contains("captive portal"), "{reason}");
                 assert!(reason.contains("portal.example"), "{reason}");
             }
@@ -64,10 +64,27 @@ fn a_captive_portal_is_a_broken_link_that_says_so() {
 }
 
 #[test]
+fn mqs_word_on_a_message_is_no_portals_page_even_without_its_header() {
+    let bare = |answer: Answer| Answer { mq_header: false, ..answer };
+    let other = Published { message_id: "1E05".into(), body_md5: Some(body_md5(b"other")) };
+    for answer in [
+        bare(published(None)),
+        bare(mq(201, other.to_xml())),
+        bare(mq(
+            201,
+            "<?xml version=\"1.0\"?><Message><MessageBodyMD5>00</MessageBodyMD5></Message>",
+        )),
+    ] {
+        let outcome = answer.outcome(BODY);
+        assert!(matches!(outcome, Outcome::Unknown { link: false, .. }), "{outcome:?}");
+    }
+}
+
+#[test]
 fn a_gateways_error_page_may_hide_a_stored_message() {
     for status in [500, 502, 503, 504] {
         let outcome = page(status).outcome(BODY);
-        assert!(matches!(outcome, Outcome::Unknown { link: true, .. }), "{status}");
+        assert!(matches!(outcome, Outcome::Stranger { passed_on: true, .. }), "{status}");
     }
 }
 

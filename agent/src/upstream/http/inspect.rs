@@ -84,6 +84,7 @@ async fn ask(upstream: &HttpUpstream, key: &Grip, topic: &Topic) -> Result<Answe
         },
         Err(
             Outcome::LinkDown { reason }
+            | Outcome::Stranger { reason, .. }
             | Outcome::Unknown { reason, .. }
             | Outcome::Misconfigured { reason, .. }
             | Outcome::OtherKey { reason }

@@ -282,12 +282,14 @@ async fn a_portal_that_speaks_http_1_is_a_link_that_is_down() {
 }
 
 #[tokio::test]
-async fn http_2_without_grpc_is_a_link_that_is_down() {
+async fn http_2_without_grpc_is_not_rocketmq() {
     let fake = Fake::start().await;
     let upstream = upstream_to(&[fake.port]);
     fake.reply(Reply::Page(403));
     let outcome = upstream.send(&message()).await;
-    assert!(is_link_down(&outcome), "{outcome:?}");
+    let stranger =
+        matches!(&outcome, Outcome::Stranger { reason, .. } if reason.contains("portal"));
+    assert!(stranger, "{outcome:?}");
 }
 
 #[tokio::test]
