@@ -81,7 +81,7 @@ impl Config {
     }
 }
 
-/// A lane behind all others of which nothing is ever given up.
+/// A lane behind all others, but for its share, of which nothing is ever given up.
 pub(super) fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
     Some(Lane {
         name: LaneName::parse(name).ok()?,
@@ -89,7 +89,7 @@ pub(super) fn behind_all(name: &str, topic: &Topic) -> Option<Lane> {
         tag: None,
         priority: u32::MAX,
         weight: 1,
-        min_share_percent: 0,
+        min_share_percent: 5,
         default: false,
         order: Order::None,
         on_reject: OnReject::Hold,

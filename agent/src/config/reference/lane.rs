@@ -58,7 +58,7 @@ const LANE: Section = Section {
             name: "min_share",
             takes: "percentage",
             default: Is("\"5%\""),
-            about: "What of all sends the lane keeps while lanes of smaller numbers have something to send.",
+            about: "What of all sends the lane keeps while it has something to send, whatever the priorities. Where the shares of several come to more than all, each keeps its part of them.",
             refused: &["5", "\"101%\""],
         },
         Key {
