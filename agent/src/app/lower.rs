@@ -131,10 +131,12 @@ impl Lower {
         let accepting = self.drain.clone();
         let accept = Arc::new(move |lane: &LaneName| accepting.accept(lane));
         let [asking, opening, naming] = [(); 3].map(|()| self.clone());
+        let freeing = self.drain.clone();
         let ask = Arc::new(move |asked: &_| asking.told().inquiry.ask(asked));
         let topics = move || naming.told().topics.clone();
         Desk::new(self.queue.clone(), accept, ask)
             .with_door(Arc::new(move || opening.told().door.clone()))
+            .telling(Arc::new(move || freeing.freed()))
             .tailing(Tailing::new(self.stop.clone(), Arc::new(topics)))
     }
 }

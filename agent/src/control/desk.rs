@@ -36,6 +36,9 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 /// was not held for that.
 pub type Accept = Arc<dyn Fn(&LaneName) -> bool + Send + Sync>;
 
+/// Told when dead letters have left their place.
+pub type Freed = Arc<dyn Fn() + Send + Sync>;
+
 /// Where the status page is at this moment.
 pub type Opening = Arc<dyn Fn() -> Door + Send + Sync>;
 /// Says why something has not left. May read the disk for seconds.
@@ -64,6 +67,7 @@ struct Acting {
     queue: Queue,
     accept: Accept,
     ask: Ask,
+    freed: Freed,
     /// Of an agent that runs.
     tailing: Option<Tailing>,
     door: Opening,
@@ -74,12 +78,18 @@ impl Desk {
     /// Over `queue`; `accept` is the drain's, `ask` that of whoever knows all parts.
     pub fn new(queue: Queue, accept: Accept, ask: Ask) -> Self {
         let door: Opening = Arc::new(Door::default);
-        Self(Hands::Acting(Acting { queue, accept, ask, tailing: None, door, reload: None }))
+        let freed: Freed = Arc::new(|| {});
+        Self(Hands::Acting(Acting { queue, accept, ask, freed, tailing: None, door, reload: None }))
     }
 
     /// The same, where the status page is behind `door`.
     pub fn with_door(self, door: Opening) -> Self {
         self.acting_as(|acting| Acting { door, ..acting })
+    }
+
+    /// The same, where `freed` is told of room among the dead letters.
+    pub fn telling(self, freed: Freed) -> Self {
+        self.acting_as(|acting| Acting { freed, ..acting })
     }
 
     /// The same, where what happens can be watched.
@@ -313,7 +323,9 @@ impl Desk {
     ) -> Result<Done, Refusal> {
         let filter = self.filter(action.filter)?;
         if !action.dry_run {
-            return settle(&filter).map_err(failed);
+            let done = settle(&filter);
+            (self.acting()?.freed)();
+            return done.map_err(failed);
         }
         let count = self.inspection().letters(&filter).map_err(unreadable)?.len() as u64;
         Ok(Done { count, dry_run: true, broken_off: None })

@@ -276,6 +276,16 @@ impl Breaker {
         by_key
     }
 
+    /// Dead letters have left: what should have gone there is tried at once. True if something waits
+    /// for it.
+    pub fn freed(&mut self, now: Instant) -> bool {
+        let Some(held) = self.held.as_mut().filter(|held| held.is_of_dead_letters()) else {
+            return false;
+        };
+        held.suspect_due = held.suspect_due.min(now);
+        true
+    }
+
     /// What became of the record at `position` is unknown, though the link is up.
     pub fn unknown(&mut self, position: u64, reason: &str, issued: u64, now: Instant) -> Verdict {
         let full = self.suspects.len() >= SUSPECTS;

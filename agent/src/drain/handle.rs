@@ -226,6 +226,13 @@ impl DrainHandle {
         shared.poke.notify_one();
     }
 
+    /// Dead letters have left: a lane that is held for want of room among them is tried at once.
+    pub fn freed(&self) {
+        let shared = self.shared();
+        shared.state().freed(Instant::now());
+        shared.poke.notify_one();
+    }
+
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.run().shared.clone()
     }

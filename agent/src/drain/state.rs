@@ -360,6 +360,14 @@ impl State {
         }
     }
 
+    /// There may be room among the dead letters.
+    pub(super) fn freed(&mut self, now: Instant) {
+        for lane in &mut self.lanes {
+            let held = lane.breakers.values_mut().map(|breaker| breaker.freed(now));
+            lane.hastened |= held.fold(false, |any, one| any | one);
+        }
+    }
+
     /// What waits no longer though it was not delivered, such as what rules of `degrade` dropped,
     /// holds nothing and is remembered no longer.
     pub(super) fn forget_dropped(&mut self, waits: impl Fn(&LaneName, u64) -> bool, now: Instant) {

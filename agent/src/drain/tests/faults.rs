@@ -331,6 +331,28 @@ async fn full_dead_letters_hold_until_there_is_room() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn room_among_the_dead_letters_frees_the_lane_at_once() {
+    let options = options(vec![lane("a", Order::None)]);
+    let queue = queue(&options);
+    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
+        3 => (MS * 20, refused("size", true)),
+        _ => (MS * 20, delivered()),
+    });
+    queue.set_dead_full(true);
+    queue.fill(0, 500);
+    let handle = spawn(options, &queue, &upstream);
+    sleep(SECOND * 300).await;
+    handle.freed();
+    sleep(SECOND).await;
+    let hold = handle.status().lanes[0].hold.clone();
+    assert_eq!(hold.expect("there was no room yet").code, "dead_letters_full");
+    queue.set_dead_full(false);
+    handle.freed();
+    sleep(SECOND).await;
+    assert_eq!((handle.status().lanes[0].hold.clone(), queue.dead().len()), (None, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_disk_that_takes_no_dead_letter_holds_and_is_named() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
