@@ -229,7 +229,10 @@ async fn accept(args: Accept) -> Result<String, Failure> {
     }
     let lane = accepted.lane;
     Ok(if accepted.accepted {
-        format!("lane {lane} goes on; what the broker refuses goes to the dead letters\n")
+        format!(
+            "lane {lane} goes on; what the broker refuses for the same reason goes to the dead letters, \
+             and holds nothing, until 200 other records have passed since the last such refusal\n"
+        )
     } else {
         format!("lane {lane} is not held for refused records; nothing was changed\n")
     })

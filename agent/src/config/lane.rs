@@ -84,6 +84,11 @@ fn one(
     Some(Read { lane, said_default, place: node.place.clone() })
 }
 
+/// Why dead-lettering is rare where one order is a lane's.
+const LONE_ORDER: &str = "with order = \"lane\" only a refusal that is plainly the record's own goes to the \
+     dead letters at once: whether another one means the record or a mistake at the broker, no other \
+     record can tell, so it holds the lane until it passes or spillway dead accept";
+
 fn settings(
     section: &Section<'_>,
     name: Option<LaneName>,
@@ -94,7 +99,11 @@ fn settings(
     let words = [("none", Order::None), ("key", Order::Key), ("lane", Order::Lane)];
     let order = section.choice("order", &words).unwrap_or(Order::None);
     let words = [("dead-letter", OnReject::DeadLetter), ("hold", OnReject::Hold)];
-    let on_reject = section.choice("on_reject", &words).unwrap_or(match order {
+    let chosen = section.choice("on_reject", &words);
+    if (order, chosen) == (Order::Lane, Some(OnReject::DeadLetter)) {
+        section.warn("on_reject", LONE_ORDER);
+    }
+    let on_reject = chosen.unwrap_or(match order {
         Order::None => OnReject::DeadLetter,
         Order::Key | Order::Lane => OnReject::Hold,
     });

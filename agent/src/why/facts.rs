@@ -75,6 +75,8 @@ pub struct Lane {
     pub oldest_age_s: Option<u64>,
     /// `order = "lane"` without bundles.
     pub one_at_a_time: bool,
+    /// A record that is refused is dead once a later one of its topic has passed.
+    pub buries: bool,
     /// It may use what `[budget]` keeps for lanes of the first priority.
     pub is_first: bool,
     /// What holds it, apart from the link.

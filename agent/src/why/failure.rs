@@ -1,6 +1,6 @@
 //! A record that failed and is still in the queue.
 
-use super::facts::{Failure, Head};
+use super::facts::{Failure, Head, Lane};
 use super::words::{quoted, refusal, time};
 
 /// How `it` failed, as a clause.
@@ -20,7 +20,8 @@ pub(super) fn clause(it: &str, failure: &Failure) -> String {
 }
 
 /// What would help a record of `lane` whose next try is in so many seconds.
-pub(super) fn help(lane: &str, failure: &Failure, again_in_s: Option<u64>) -> String {
+pub(super) fn help(lane: &Lane, failure: &Failure, again_in_s: Option<u64>) -> String {
+    let name = &lane.name;
     let again = again_in_s.filter(|s| *s > 0);
     let again = again.map_or("it is tried again by itself".to_owned(), |s| {
         format!("it is tried again by itself in {}", time(s))
@@ -31,11 +32,15 @@ pub(super) fn help(lane: &str, failure: &Failure, again_in_s: Option<u64>) -> St
              {again}"
         ),
         "unknown" => format!(
-            "see why RocketMQ's answers are not valid; {again}, or spillway dead accept {lane} \
+            "see why RocketMQ's answers are not valid; {again}, or spillway dead accept {name} \
              moves it to the dead letters"
         ),
+        _ if lane.buries && lane.hold.is_none() => format!(
+            "put right what RocketMQ refuses; {again}, and moves to the dead letters if it is refused \
+             once a later record of its topic has passed; spillway dead accept {name} moves it there now"
+        ),
         _ => format!(
-            "put right what RocketMQ refuses; {again}, or spillway dead accept {lane} moves it to \
+            "put right what RocketMQ refuses; {again}, or spillway dead accept {name} moves it to \
              the dead letters"
         ),
     }

@@ -93,7 +93,7 @@ fn failed(lane: &Lane) -> Option<Cause> {
     let head = lane.failure.as_ref().filter(|_| lane.failed >= lane.waiting)?;
     let failure = head.failure.as_ref()?;
     let why = failure::clause(if lane.waiting == 1 { "it" } else { "the oldest" }, failure);
-    Some(Cause::new(State::Retry, why, failure::help(&lane.name, failure, head.again_in_s)))
+    Some(Cause::new(State::Retry, why, failure::help(lane, failure, head.again_in_s)))
 }
 
 fn held_key(waiting: &str, lane: &Lane, head: &Head) -> Cause {
@@ -107,5 +107,5 @@ fn held_key(waiting: &str, lane: &Lane, head: &Head) -> Cause {
         waiting.trim_end_matches(','),
         failure::clause(&failure::named(head), &failure)
     );
-    Cause::new(State::Order, why, failure::help(&lane.name, &failure, head.again_in_s))
+    Cause::new(State::Order, why, failure::help(lane, &failure, head.again_in_s))
 }

@@ -79,7 +79,7 @@ fn leaving(gateway: &Gateway, lane: &Lane, record: &Waiting) -> Cause {
 fn failed(lane: &Lane, failure: &Failure, again_in_s: Option<u64>) -> Cause {
     let why = failure::clause("it", failure);
     let Some(hold) = &lane.hold else {
-        return Cause::new(State::Retry, why, failure::help(&lane.name, failure, again_in_s));
+        return Cause::new(State::Retry, why, failure::help(lane, failure, again_in_s));
     };
     let what = if lane.held_part == Part::OneTopic { "topic" } else { "lane" };
     let held = format!("its {what} has been held for {} ({})", time(hold.since_s), hold.code);
@@ -100,7 +100,7 @@ fn behind(lane: &Lane, head: &Head) -> Cause {
         "it waits for {first}, which is before it in the same order: {}",
         failure::clause("that one", failure)
     );
-    Cause::new(State::Order, why, failure::help(&lane.name, failure, head.again_in_s))
+    Cause::new(State::Order, why, failure::help(lane, failure, head.again_in_s))
 }
 
 fn delivered(place: &str, record: &Record, kept: bool) -> Cause {

@@ -462,7 +462,9 @@ fn a_failed_record_says_how_and_when_it_is_tried_again() {
     for answer in [refused, unknown, breaks] {
         assert!(answer.help.contains("it is tried again by itself in 40 s"), "{answer:?}");
     }
-    let held = of("MalformedXML", &Lane { hold: Some(hold("refused")), ..lane() });
+    let alone = of("MalformedXML", &Lane { buries: true, ..lane() });
+    assert!(alone.help.contains("if it is refused once a later record of its topic has passed"));
+    let held = of("MalformedXML", &Lane { hold: Some(hold("refused")), buries: true, ..lane() });
     assert_eq!(held.state, State::Held);
     assert!(held.why.ends_with("its lane has been held for 1 min (refused)."), "{held:?}");
     let remedy =

@@ -7,7 +7,7 @@ use spillway_protocol::record::{LaneName, Topic};
 
 use super::{Agent, Inquiry, seconds};
 use crate::budget;
-use crate::config::{self, Order, WhenFull};
+use crate::config::{self, OnReject, Order, WhenFull};
 use crate::drain::{DrainHandle, DrainStatus, LaneDrain, Mishap, mute_reason};
 use crate::queue::{Entry, Fate, Lot, Turn, Whereabouts};
 use crate::why::facts;
@@ -83,6 +83,7 @@ impl Inquiry {
             waiting: figures.accounts.waiting,
             oldest_age_s: figures.oldest_age.map(|age| age.as_secs()),
             one_at_a_time: lane.order == Order::Lane && lane.bundle.is_none(),
+            buries: lane.order != Order::Lane && lane.on_reject == OnReject::DeadLetter,
             behind_lanes: self.behind(lane),
             is_first: budget::is_first(lane, &self.lanes),
             missing_key: figures.missing_key.map(|key| key.to_string()),

@@ -75,7 +75,7 @@ const LANE: Section = Section {
                 "`\"dead-letter\"`; with `order = \"key\"` or `\"lane\"` it is `\"hold\"`",
                 "\"hold\"",
             ),
-            about: "What becomes of a record that RocketMQ refuses for its own sake: to the local dead letters, or it holds its lane or order key.",
+            about: "What becomes of a record that RocketMQ refuses for its own sake: to the local dead letters, or it holds its lane or order key. Where the refusal does not tell whose fault it is, it goes there once a later record of its topic has passed; with `order = \"lane\"` none can, and it holds the lane ([runbook](runbooks.md#held)).",
             refused: &["\"drop\""],
         },
         Key {

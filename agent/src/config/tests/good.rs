@@ -114,7 +114,11 @@ fn a_numbers_bound_and_waits_are_read() {
 fn ordered_lanes_hold_rather_than_dead_letter() {
     let lanes = "[[lane]]\nname='a'\ntopic='t'\norder='key'\ndefault=true\n\
                  [[lane]]\nname='b'\ntopic='t'\norder='lane'\non_reject='dead-letter'\n";
-    let lanes = Setup::new(lanes).good().lanes;
+    let setup = Setup::new(lanes);
+    let warnings = setup.warnings();
+    let warned = |name: &str| warnings.iter().any(|w| w.contains(&format!("{name}.on_reject")));
+    assert!(warned("lane.b") && !warned("lane.a"), "{warnings:?}");
+    let lanes = setup.good().lanes;
     let found: Vec<_> = lanes.iter().map(|lane| (lane.order, lane.on_reject)).collect();
     assert_eq!(found, [(Order::Key, OnReject::Hold), (Order::Lane, OnReject::DeadLetter)]);
 }
