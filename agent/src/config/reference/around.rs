@@ -69,7 +69,7 @@ const DRAIN: Section = Section {
             name: "reconnect_spread",
             takes: "duration, or `\"auto\"`",
             default: Is("\"auto\""),
-            about: "Window over which a fleet's first sends are spread, after an outage and after a start. `auto`: as long as the gateway takes to make 30 records, 10 s to 15 min.",
+            about: "Window over which a fleet's first sends are spread, after an outage and after a start; not while nothing was ever delivered from this data folder, so that a new gateway shows at once whether it works. `auto`: as long as the gateway takes to make 30 records, 10 s to 15 min.",
             refused: &["30"],
         },
     ],
