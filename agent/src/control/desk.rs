@@ -37,7 +37,7 @@ const CHECK_MAX: Duration = Duration::from_secs(2);
 pub type Accept = Arc<dyn Fn(&LaneName) -> bool + Send + Sync>;
 
 /// Told when dead letters have left their place.
-pub type Freed = Arc<dyn Fn() + Send + Sync>;
+type Freed = Arc<dyn Fn() + Send + Sync>;
 
 /// Where the status page is at this moment.
 pub type Opening = Arc<dyn Fn() -> Door + Send + Sync>;
@@ -88,7 +88,7 @@ impl Desk {
     }
 
     /// The same, where `freed` is told of room among the dead letters.
-    pub fn telling(self, freed: Freed) -> Self {
+    pub fn telling(self, freed: Arc<dyn Fn() + Send + Sync>) -> Self {
         self.acting_as(|acting| Acting { freed, ..acting })
     }
 
