@@ -139,6 +139,10 @@ impl Choice {
         };
         let Revived { mut config, faults, .. } = revived;
         config.gateway.data_dir = data_dir;
+        if !matches!(force, Force::Accepted) {
+            // What was kept of a salvaged one has no upstream.
+            config.transport = config::transport(file, surroundings);
+        }
         let news = |fault: &&Fault| error.faults.iter().all(|known| !same(known, fault));
         let more: Vec<Fault> = faults.iter().filter(news).cloned().collect();
         let faults = [lines(&error.faults), lines(&more)].concat();

@@ -12,8 +12,8 @@ use super::kept::{self, Kept, Revived};
 use super::section::{Reading, Section};
 use super::tree::{Node, Table, Value};
 use super::{
-    Config, Listen, basic, budget, client, control, environment, lane, limits, listen_http, merge,
-    own, route, tree, upstream,
+    Config, Listen, Transport, basic, budget, client, control, environment, lane, limits,
+    listen_http, merge, own, route, tree, upstream,
 };
 
 /// The lane that takes records where no lane of a configuration is known.
@@ -124,7 +124,6 @@ pub struct Unreadable {
 /// records are to be sealed, and the key is not there.
 pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
     let (mut tree, _) = read_files(file, surroundings, &mut Findings::default());
-    let transport = upstream::transport(&tree);
     for away in ["upstream", "control", "report", "presence"] {
         tree.remove(away);
     }
@@ -140,12 +139,15 @@ pub fn salvage(file: &Path, surroundings: &Surroundings) -> Option<Revived> {
     let bare = |sections: &[&str]| {
         kept::revive(kept::bare(&tree, sections, STAND_IN, &place), &place, surroundings)
     };
-    let mut revived = kept::revive(tree.clone(), &place, surroundings)
+    kept::revive(tree.clone(), &place, surroundings)
         .or_else(|| bare(&["gateway", "listen", "limits"]))
         .or_else(|| bare(&["listen"]).filter(|_| !kept::seals(&tree)))
-        .or_else(|| bare(&[]).filter(|_| !kept::seals(&tree)))?;
-    revived.config.transport = transport;
-    Some(revived)
+        .or_else(|| bare(&[]).filter(|_| !kept::seals(&tree)))
+}
+
+/// What records are to be taken in for by a file, whatever else is wrong with it.
+pub fn transport(file: &Path, surroundings: &Surroundings) -> Transport {
+    upstream::transport(&read_files(file, surroundings, &mut Findings::default()).0)
 }
 
 /// `gateway.data_dir` of a file, whatever else is wrong with it: the last line that can be read.

@@ -56,7 +56,7 @@ pub use kept::{Kept, Revived};
 pub use limits::{Share, WhenFull};
 pub use load::{
     Loaded, STAND_IN, Surroundings, Unreadable, data_dir, listen, load, read, salvage,
-    socket_fault, unreadable,
+    socket_fault, transport, unreadable,
 };
 pub use own::RESEND_LANE;
 pub use template::Template;

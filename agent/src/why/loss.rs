@@ -39,10 +39,8 @@ fn unknown(lane: &Lane) -> (State, String) {
         all.push((State::Expired, "older than its lane's ttl"));
     }
     if lane.given_up.dropped > 0 {
-        if lane.drops_oldest || lane.degrades {
-            all.push((State::Dropped, dropped(lane)));
-        }
-        all.push((State::Dropped, PURGED));
+        // Both count as dropped, and what the lane does now it need not have done then.
+        all.extend([(State::Dropped, dropped(lane)), (State::Dropped, PURGED)]);
     }
     if lane.given_up.damaged > 0 {
         all.push((State::Damaged, DAMAGED));

@@ -592,6 +592,7 @@ fn only_what_the_lane_does_or_did_is_named_as_the_cause_of_a_loss() {
     let full = "dropped to make room for newer ones (when_full = \"drop-oldest\")";
     let either =
         "dropped, to make room for newer ones (when_full = \"drop-oldest\") or by a degrade rule";
+    let former = "dropped at a limit of an earlier configuration";
     let (purged, damaged) = ("purged by an operator", "lost to a damaged file");
     for (lane, loss, state, words) in [
         (lane_of(true, false, (0, 1, 0)), Some(Loss::Dropped), State::Dropped, full.to_owned()),
@@ -602,14 +603,14 @@ fn only_what_the_lane_does_or_did_is_named_as_the_cause_of_a_loss() {
             "dropped by a degrade rule".to_owned(),
         ),
         (lane_of(true, true, (0, 1, 0)), Some(Loss::Dropped), State::Dropped, either.to_owned()),
-        (
-            lane_of(false, false, (0, 1, 0)),
-            Some(Loss::Dropped),
-            State::Dropped,
-            "dropped at a limit of an earlier configuration".to_owned(),
-        ),
+        (lane_of(false, false, (0, 1, 0)), Some(Loss::Dropped), State::Dropped, former.to_owned()),
         (lane_of(true, true, (0, 0, 3)), None, State::Damaged, damaged.to_owned()),
-        (lane_of(false, false, (0, 2, 0)), None, State::Dropped, purged.to_owned()),
+        (
+            lane_of(false, false, (0, 2, 0)),
+            None,
+            State::Dropped,
+            format!("given up: {former}, or {purged}"),
+        ),
         (
             lane_of(true, false, (1, 2, 3)),
             None,
@@ -617,10 +618,10 @@ fn only_what_the_lane_does_or_did_is_named_as_the_cause_of_a_loss() {
             format!("given up: older than its lane's ttl, {full}, {purged}, or {damaged}"),
         ),
         (
-            lane_of(false, false, (0, 2, 3)),
+            lane_of(false, true, (0, 2, 3)),
             None,
             State::Dropped,
-            format!("given up: {purged}, or {damaged}"),
+            format!("given up: dropped by a degrade rule, {purged}, or {damaged}"),
         ),
     ] {
         let answer = of(&lane, loss);
