@@ -170,6 +170,10 @@ impl Intaking for Behind {
         Place::Unknown
     }
 
+    fn key_of(&self, _: &LaneName, _: StreamId, _: u64) -> Option<MessageKey> {
+        None
+    }
+
     fn settled(&self, _: &LaneName, _: StreamId, _: u64) -> BoxFuture<'static, bool> {
         // Nothing is sent from here.
         Box::pin(pending())
