@@ -50,7 +50,7 @@ pub(super) fn no_credentials() -> Outcome {
 }
 
 /// The intake takes no such body for this transport: it was taken in for another one, or by an agent
-/// that did not look at that before there was an [upstream], so the record is not at fault.
+/// that did not look at that before there was an `[upstream]`, so the record is not at fault.
 pub(super) fn beyond_http() -> Outcome {
     Outcome::Rejected {
         code: "body_too_large".to_owned(),
