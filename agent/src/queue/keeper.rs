@@ -79,10 +79,16 @@ pub(super) fn run(
         {
             tracing::warn!(%error, "old dead letters could not be purged; it is tried again");
         }
+        pulse.step();
         note_purged(lanes, dead);
+        pulse.step();
         if let Some(shelf) = shelf.as_mut().filter(|_| rounds.is_multiple_of(TIDY_EVERY)) {
             shelf.tidy(lanes, clock.now_ms());
-            lanes.iter().for_each(|lane| remove_released(lane));
+            pulse.step();
+            for lane in lanes {
+                remove_released(lane);
+                pulse.step();
+            }
         }
         if rounds.is_multiple_of(TRIM_EVERY) && std::mem::take(&mut worked) {
             allocator::trim();
