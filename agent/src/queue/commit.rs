@@ -233,7 +233,8 @@ impl Committer {
         self.rotate(false);
         let ids = self.ids.clone();
         let turn = group.iter().any(|submission| submission.print.is_some()).then(|| ids.turn());
-        let mut sifted = Sifted::with_capacity(group.len(), self.largest_entry());
+        let mut sifted =
+            Sifted::with_capacity(group.len(), self.gate.largest_entry(self.lane.index));
         // In place: a group is large, and fresh memory costs a fault a page.
         let candidates = group.into_iter().filter_map(|record| self.sift(record, &mut sifted));
         let candidates = candidates.collect();

@@ -143,8 +143,9 @@ pub(super) fn recover(
         lane.keep_from(of_lane.keeps().unwrap_or(u64::MAX));
         unwritten.push(of_lane);
     }
-    let limits = |lane: &Arc<Lane>| options.limits.of(&lane.name, lane.accounts().waiting > 0);
-    let gate = Arc::new(Gate::new(&options.limits, lanes.iter().map(limits).collect()));
+    let waits = |lane: &Arc<Lane>| (lane.name.clone(), lane.accounts().waiting > 0);
+    let gate = Gate::new(&options.limits, &lanes.iter().map(waits).collect::<Vec<_>>());
+    let gate = Arc::new(gate);
     let committers = (lanes.iter().zip(unwritten))
         .map(|(lane, unwritten)| {
             let newest = lane.numbering().newest();

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
 use super::allot::caps;
 use super::short::Short;
 use super::{Claim, LaneLimits, Limits, Room, Space};
 use crate::config::{Share, WhenFull};
+use crate::queue::chain::Tail;
 
 /// The file system is asked no oftener, but before each new segment.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -31,6 +33,8 @@ pub(in crate::queue) struct Gate {
     space: Option<Arc<dyn Space>>,
     /// By lane, in the order of the queue's.
     lanes: Vec<Option<LaneLimits>>,
+    /// Of these, those whose part goes to the others once they are empty.
+    passing: Vec<bool>,
     seen: Mutex<Seen>,
     /// What each lane was refused last, and nothing was stored since.
     refused: Mutex<Vec<Option<Want>>>,
@@ -42,6 +46,8 @@ struct Seen {
     at: Option<Instant>,
     room: Option<Room>,
     caps: Vec<u64>,
+    /// The same without lanes that pass.
+    lasting: Vec<u64>,
     /// Bytes stored since.
     taken_bytes: u64,
     /// Room was made, and the file system has not shown it yet: no more is made before.
@@ -60,9 +66,12 @@ pub(in crate::queue) struct Want {
 }
 
 impl Gate {
-    /// For lanes with these limits, in the order of the queue's.
-    pub(in crate::queue) fn new(limits: &Limits, lanes: Vec<Option<LaneLimits>>) -> Self {
+    /// For these lanes, in the order of the queue's; in the second ones something waits.
+    pub(in crate::queue) fn new(limits: &Limits, lanes: &[(LaneName, bool)]) -> Self {
+        let passing = lanes.iter().map(|(name, _)| limits.retired.contains(name)).collect();
+        let lanes: Vec<_> = lanes.iter().map(|(name, waits)| limits.of(name, *waits)).collect();
         Self {
+            passing,
             disk: limits.disk,
             keep_free: limits.keep_free,
             space: limits.space.clone(),
@@ -91,9 +100,9 @@ impl Gate {
         self.headroom(&seen, lane, want)
     }
 
-    /// That a lane with nothing in it has no room for so many bytes.
+    /// That a lane with nothing in it will have no room for so many bytes.
     pub(in crate::queue) fn never(&self, lane: usize, want_bytes: u64) -> Short {
-        let cap_bytes = self.cap_bytes(lane).unwrap_or(u64::MAX);
+        let cap_bytes = self.lasting_bytes(lane).unwrap_or(u64::MAX);
         let quota = matches!(self.claim(lane), Some(Claim::Quota(..)));
         Short::Lane { used_bytes: 0, cap_bytes, want_bytes, quota }
     }
@@ -159,9 +168,26 @@ impl Gate {
         refused.iter_mut().skip(lane).take(1).for_each(|noted| *noted = want);
     }
 
-    /// The most that the lane's files may take up.
+    /// The most that the lane's files may take up now.
     pub(in crate::queue) fn cap_bytes(&self, lane: usize) -> Option<u64> {
         self.cap(&self.look(false), lane)
+    }
+
+    /// The most bytes of an entry that the lane could ever have. One that is larger than that counts with
+    /// all its bytes, however small it would be packed.
+    pub(in crate::queue) fn largest_entry(&self, lane: usize) -> u64 {
+        self.lasting_bytes(lane).map_or(u64::MAX, Tail::largest_entry)
+    }
+
+    /// The most that the lane's files may take up once lanes into which nothing comes any more are
+    /// empty.
+    fn lasting_bytes(&self, lane: usize) -> Option<u64> {
+        let seen = self.look(false);
+        let now = self.cap(&seen, lane)?;
+        let nth = self.claims().take_while(|(index, _)| *index < lane);
+        let nth = nth.filter(|(index, _)| self.lasts(*index)).count();
+        let lasting = seen.lasting.get(nth).filter(|_| self.lasts(lane));
+        Some(lasting.map_or(now, |lasting| now.max(*lasting)))
     }
 
     /// The same, or less where the file system has less; `kept_bytes` would be given up for it.
@@ -228,6 +254,16 @@ impl Gate {
         self.lanes.get(lane).copied().flatten().map(|limits| limits.claim)
     }
 
+    /// By lane, of those that have one.
+    fn claims(&self) -> impl Iterator<Item = (usize, Claim)> {
+        let claims = self.lanes.iter().enumerate();
+        claims.filter_map(|(lane, limits)| Some((lane, limits.as_ref()?.claim)))
+    }
+
+    fn lasts(&self, lane: usize) -> bool {
+        self.passing.get(lane) != Some(&true)
+    }
+
     /// A bound that is a percentage of a file system that cannot be asked is none.
     fn cap(&self, seen: &Seen, lane: usize) -> Option<u64> {
         self.claim(lane)?;
@@ -250,8 +286,11 @@ impl Gate {
                 (Share::Percent(_), None) => u64::MAX,
                 (share, room) => share.of(room.unwrap_or_default().total_bytes),
             };
-            let claims: Vec<Claim> = self.lanes.iter().flatten().map(|l| l.claim).collect();
-            seen.caps = caps(disk, &claims);
+            let all = |of: &dyn Fn(usize) -> bool| {
+                let claims = self.claims().filter(|(lane, _)| of(*lane));
+                caps(disk, &claims.map(|(_, claim)| claim).collect::<Vec<_>>())
+            };
+            (seen.caps, seen.lasting) = (all(&|_| true), all(&|lane| self.lasts(lane)));
         }
         seen
     }

@@ -52,12 +52,6 @@ impl Committer {
         Want { bytes, begins: self.tail.open_first().is_none(), open_bytes }
     }
 
-    /// The most bytes of an entry that the lane could have if there was nothing else in it.
-    pub(in crate::queue) fn largest_entry(&self) -> u64 {
-        let cap_bytes = self.gate.cap_bytes(self.lane.index);
-        cap_bytes.map_or(u64::MAX, Tail::largest_entry)
-    }
-
     /// Why an entry of so many bytes is never stored.
     pub(in crate::queue) fn never(&self, bytes: u64) -> AppendError {
         let short = self.gate.never(self.lane.index, Tail::alone(bytes));

@@ -237,7 +237,7 @@ fn a_lane_for_which_nothing_comes_any_more_takes_a_part_only_while_something_wai
     let one = || lane(Claim::Weight(1), 1, REJECT);
     let retiring = || Options {
         limits: Limits {
-            disk: Share::Bytes(8 * MIB),
+            disk: Share::Bytes(4 * MIB),
             lanes: BTreeMap::from([(a(), one()), (b(), one())]),
             retired: [a()].into(),
             ..Limits::default()
@@ -246,10 +246,19 @@ fn a_lane_for_which_nothing_comes_any_more_takes_a_part_only_while_something_wai
     };
     let queue = Queue::open(retiring(), Arc::new(SystemClock)).unwrap().0;
     let caps = || [a(), b()].map(|lane| queue.limit(&lane).unwrap().cap_bytes);
-    assert_eq!(caps(), [None, Some(8 * MIB)]);
+    assert_eq!(caps(), [None, Some(4 * MIB)]);
     store(&queue, 0..1);
     queue.change(&retiring(), &retiring()).unwrap();
-    assert_eq!(caps(), [Some(4 * MIB); 2]);
+    assert_eq!(caps(), [Some(2 * MIB); 2]);
+    // What has no room beside it is not refused for good: it will have some.
+    let submit = |mib: usize| queue.submit(&b(), record("large", &"x".repeat(mib << 20)));
+    let Err(AppendError::Full(why)) = submit(3).wait() else { panic!("it fits") };
+    assert!(why.contains("may have 2.0 MiB"), "{why}");
+    let Err(AppendError::TooLarge(why)) = submit(4).wait() else { panic!("it fits") };
+    assert!(why.contains("may have 4.0 MiB"), "{why}");
+    queue.lease(&a(), 1, usize::MAX).into_iter().for_each(Lease::ack);
+    queue.change(&retiring(), &retiring()).unwrap();
+    submit(3).wait().unwrap();
 }
 
 #[test]
