@@ -45,6 +45,13 @@ async fn what_never_fits_its_lane_is_refused_for_good_in_every_dialect() {
     assert_eq!(codes, [false, true, false], "{said}");
     explains(&said);
 
+    // Of its order key nothing behind it is stored.
+    let first = json!({ "body": large, "order_key": "k" }).to_string();
+    let lines = format!("{first}\n{{\"body\":\"behind\",\"order_key\":\"k\"}}\n");
+    let answer = http::post(&socket, "/v1/records", kind, lines.as_bytes()).await.unwrap();
+    let said = answer.lines();
+    assert!(said[0].contains("too_large") && said[1].contains("not_attempted"), "{said:?}");
+
     let client = Client::connect(&socket).await.unwrap();
     let draft = Draft { body: large.clone().into(), ..Draft::default() };
     let Err(AppendError::Refused(refusal)) = client.append(draft, None).await else {

@@ -1,7 +1,7 @@
 //! A queue in memory for the intake's tests: it stores at once, or when the test lets it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering as Atomic};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ pub(super) struct Fake {
     broker: watch::Sender<Option<bool>>,
     /// Records of this lane never reach it.
     pub(super) stuck: Mutex<Option<LaneName>>,
+    /// Records with more bytes are refused, each by itself.
+    pub(super) largest: AtomicU64,
     /// The next submits fail with this.
     pub(super) failing: Mutex<Option<AppendError>>,
     /// A record with this body makes the session panic.
@@ -51,6 +53,7 @@ impl Fake {
             disk: watch::channel(true).0,
             broker: watch::channel(None).0,
             stuck: Mutex::default(),
+            largest: AtomicU64::new(u64::MAX),
             failing: Mutex::default(),
             panics: AtomicBool::new(false),
         })
@@ -84,6 +87,9 @@ impl Fake {
     fn store(&self, lane: &LaneName, record: Record) -> Result<Receipt, AppendError> {
         if let Some(error) = self.failing.lock().unwrap().clone() {
             return Err(error);
+        }
+        if record.size_bytes() as u64 > self.largest.load(Atomic::Relaxed) {
+            return Err(AppendError::TooLarge("it takes more".into()));
         }
         let mut stored = self.stored.lock().unwrap();
         let mut receipt = Receipt {
@@ -142,6 +148,10 @@ impl Intaking for Fake {
 
     fn stream(&self) -> StreamId {
         StreamId(0xab)
+    }
+
+    fn largest_entry(&self, _: &LaneName) -> u64 {
+        self.largest.load(Atomic::Relaxed)
     }
 
     fn find_id(&self, id: &RecordId) -> Place {

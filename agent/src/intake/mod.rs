@@ -84,6 +84,10 @@ pub trait Intaking: Send + Sync + 'static {
     /// The stream that new records are numbered in.
     fn stream(&self) -> StreamId;
 
+    /// A record of this lane is refused for good, and none behind it for its sake, where it is encoded
+    /// in more bytes. May ask the file system.
+    fn largest_entry(&self, lane: &LaneName) -> u64;
+
     /// Where the record with the app's own id is.
     fn find_id(&self, id: &RecordId) -> Place;
 

@@ -66,6 +66,10 @@ impl Intaking for Queued {
         self.queue.stream()
     }
 
+    fn largest_entry(&self, lane: &LaneName) -> u64 {
+        self.queue.largest_entry(lane)
+    }
+
     fn find_id(&self, id: &RecordId) -> Place {
         self.queue.find_id(id)
     }

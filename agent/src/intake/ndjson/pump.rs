@@ -9,16 +9,16 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use spillway_protocol::local::json::{self, KnownKey, LINE_MAX};
 use spillway_protocol::local::{Code, Level, Receipt, Refusal, Request};
-use spillway_protocol::record::{IdOrigin, RecordId};
+use spillway_protocol::record::{IdOrigin, Record, RecordId};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Writer;
 use super::chains::{Chain, Chains};
 use super::lines::{Line, Lines};
-use crate::intake::Intake;
 use crate::intake::admission::{Held, RECORD_BYTES, overloaded};
 use crate::intake::verdict::{Proven, Reaching, stalled, stopping, verdict};
+use crate::intake::{Intake, LaneInfo};
 use crate::queue::{Answered, Answers, Place, Tag};
 
 /// Most lines without an answer yet; beyond it the disk is waited for, never the client.
@@ -234,7 +234,7 @@ impl Pump {
             return self.refuse(refusal);
         }
         // Those behind it in its order must know what becomes of it.
-        let wait = chain.is_bound() && self.may_be_refused(&record.id, record.id_origin);
+        let wait = chain.is_bound() && self.may_be_refused_alone(&lane, &record);
         held.resize(record.size_bytes() + RECORD_BYTES);
         let id = (record.id_origin == IdOrigin::App).then(|| record.id.clone());
         self.pending_ids.extend(id.clone());
@@ -254,11 +254,16 @@ impl Pump {
         }
     }
 
-    /// Whether the queue may know the id already, so that it may refuse the record for it. Any
-    /// other refusal of the queue meets the records behind it as well.
-    fn may_be_refused(&self, id: &RecordId, origin: IdOrigin) -> bool {
-        origin == IdOrigin::App
-            && (self.pending_ids.contains(id) || self.intake.queue.find_id(id) != Place::Unknown)
+    /// Whether the queue may refuse the record and take those behind it: it may know the id already, or
+    /// the record may be too large for the lane. Its other refusals meet those behind it as well.
+    fn may_be_refused_alone(&self, lane: &LaneInfo, record: &Record) -> bool {
+        let is_known = |id: &RecordId| {
+            self.pending_ids.contains(id) || self.intake.queue.find_id(id) != Place::Unknown
+        };
+        // An entry has a little beside the record.
+        let expected_bytes = record.size_bytes().saturating_mul(2) as u64 + RECORD_BYTES as u64;
+        (record.id_origin == IdOrigin::App && is_known(&record.id))
+            || expected_bytes > self.intake.queue.largest_entry(&lane.name)
     }
 
     /// Holds `bytes`, waiting for this request's own records to reach the disk if need be.

@@ -62,6 +62,20 @@ async fn the_queues_own_refusal_of_an_id_counts_too() {
 }
 
 #[tokio::test]
+async fn a_record_too_large_for_its_lane_is_waited_for_and_holds_up_its_order() {
+    let rig = Rig::plain().await;
+    rig.fake.largest.store(5000, SeqCst);
+    let text = format!(
+        r#"{{"body":"{}","order_key":"k"}}
+        {{"body":"2","order_key":"k"}}
+        {{"body":"3"}}"#,
+        "x".repeat(5001)
+    );
+    assert_eq!(lines(&rig, &text).await, ["too_large", "not_attempted", "1"]);
+    assert_eq!(rig.fake.bodies(), ["3"]);
+}
+
+#[tokio::test]
 async fn a_line_whose_key_is_unknown_holds_up_only_lanes_that_keep_an_order() {
     let rig = Rig::plain().await;
     let text = r#"garbage

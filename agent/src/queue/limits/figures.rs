@@ -24,6 +24,12 @@ impl Queue {
         })
     }
 
+    /// The most bytes of an encoded record that the lane could ever have: one that is larger is refused
+    /// for good, and alone. May ask the file system.
+    pub fn largest_entry(&self, lane: &LaneName) -> u64 {
+        self.lane(lane).map_or(u64::MAX, |lane| self.gate().largest_entry(lane.index))
+    }
+
     /// Why none of these lanes takes a record, if none does. Where the file system is what one of them
     /// was short of, the others are, too, unless they drop their oldest. Reads the disk's metadata.
     pub fn closed(&self, lanes: &[LaneName]) -> Option<String> {
