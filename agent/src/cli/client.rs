@@ -83,6 +83,13 @@ impl Client {
         Err(Failure::new(exit_of(status), answer.refusal()))
     }
 
+    /// The same for what takes its time: only the agent's end ends it.
+    pub(super) async fn post_long(&mut self, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        let request = built(Method::POST, path, "application/json", body)?;
+        let answer = self.exchange(request).await;
+        answer.map_err(|error| lost(&self.socket, &error))
+    }
+
     async fn request(
         &mut self,
         method: Method,
@@ -91,17 +98,18 @@ impl Client {
         body: Bytes,
     ) -> Result<Answer, Failure> {
         let request = built(method, path, content_type, body)?;
-        let exchange = async {
-            self.sender.ready().await?;
-            let response = self.sender.send_request(request).await?;
-            let status = response.status().as_u16();
-            let body = response.into_body().collect().await?.to_bytes();
-            Ok::<_, hyper::Error>(Answer { status, body })
-        };
-        match tokio::time::timeout(PATIENCE, exchange).await {
+        match tokio::time::timeout(PATIENCE, self.exchange(request)).await {
             Ok(answer) => answer.map_err(|error| lost(&self.socket, &error)),
             Err(_) => Err(silent(&self.socket)),
         }
+    }
+
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, hyper::Error> {
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await?.to_bytes();
+        Ok(Answer { status, body })
     }
 }
 
@@ -195,4 +203,30 @@ fn unreachable(socket: &Path, option: &str, error: &std::io::Error) -> Failure {
 fn lost(socket: &str, error: &hyper::Error) -> Failure {
     let message = format!("{socket}: the agent ended the connection: {error}; see its log");
     Failure::new(Exit::Unreachable, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A client of one that takes two minutes to answer.
+    async fn slow() -> Client {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        tokio::spawn(async move {
+            far.read_u8().await.unwrap();
+            tokio::time::sleep(2 * PATIENCE).await;
+            far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ndone").await.unwrap();
+        });
+        Client::over(near, "the socket".to_owned()).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_its_time_is_waited_for_and_nothing_else_is() {
+        let said = slow().await.post_long("/", Bytes::new()).await.unwrap();
+        assert_eq!(said.good().unwrap(), b"done");
+        let failure = slow().await.post("/", "text/plain", Bytes::new()).await.unwrap_err();
+        assert_eq!(failure.exit, Exit::TryAgain);
+    }
 }

@@ -203,7 +203,7 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let mut client = args.at.connect().await?;
     let path = format!("/v1/dead/{what}");
     let body = Bytes::from(output::json(&action));
-    let done: Done = client.post(&path, "application/json", body).await?.json()?;
+    let done: Done = client.post_long(&path, body).await?.json()?;
     let would = if done.dry_run { "would " } else { "" };
     let plural = if done.count == 1 { "" } else { "s" };
     let said = match args.json {

@@ -22,7 +22,7 @@ use super::{Door, view};
 use crate::config::RESEND_LANE;
 use crate::queue::KeyId;
 use crate::queue::inspect::{Inspection, Room};
-use crate::queue::{CommitError, DeadFilter, Queue, Replayed, SettleError, Standing};
+use crate::queue::{CommitError, DeadFilter, LeaveError, Queue, Replayed, SettleError, Standing};
 use crate::why::{Answers, Question};
 
 /// Letters that are read at once: each may have a body of 4 MiB.
@@ -319,13 +319,13 @@ impl Desk {
     fn act(
         &self,
         action: Action,
-        settle: impl FnOnce(&DeadFilter) -> Result<Done, SettleError>,
+        settle: impl FnOnce(&DeadFilter) -> Result<Done, LeaveError>,
     ) -> Result<Done, Refusal> {
         let filter = self.filter(action.filter)?;
         if !action.dry_run {
             let done = settle(&filter);
             (self.acting()?.freed)();
-            return done.map_err(failed);
+            return done.map_err(stayed);
         }
         let count = self.inspection().letters(&filter).map_err(unreadable)?.len() as u64;
         Ok(Done { count, dry_run: true, broken_off: None })
@@ -399,6 +399,13 @@ fn stream(said: Option<&str>, present: StreamId) -> Result<StreamId, Refusal> {
         let message = format!("{said:?} is no stream: 8 hex digits, as in sw_st or status");
         Refusal::of("stream", Code::BadRecord, message)
     })
+}
+
+fn stayed(error: LeaveError) -> Refusal {
+    match error {
+        LeaveError::UnderWay => Refusal::new(Code::NotAttempted, error.to_string()),
+        LeaveError::Settle(error) => failed(error),
+    }
 }
 
 fn failed(error: SettleError) -> Refusal {

@@ -20,8 +20,8 @@ pub use change::ChangeError;
 pub use replay::Replayed;
 
 use super::api::{
-    Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError, Options,
-    Ordering, Place, Recovery, Run, SettleError,
+    Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, LeaveError, OpenError,
+    Options, Ordering, Place, Recovery, Run, SettleError,
 };
 use super::dead::{Dead, Leave};
 use super::format::{Folder, Site};
@@ -279,7 +279,11 @@ impl Queue {
     }
 
     /// Gives up what matches for good: dead - n, dropped + n.
-    pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, SettleError> {
+    ///
+    /// # Errors
+    /// The disk's; or others are taking letters out.
+    pub fn dead_purge(&self, filter: &DeadFilter) -> Result<u64, LeaveError> {
+        let _alone = self.leaving()?;
         let _steady = self.steady();
         let letters = self.dead_list(filter);
         self.save()?;

@@ -68,8 +68,8 @@ mod untold;
 pub use answers::{Answered, Answers, Tag};
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, Lot, OpenError, Options, Ordering, Packing, Place, PurgeError, Receipt, Recovery,
-    Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
+    LaneOptions, LeaveError, Lot, OpenError, Options, Ordering, Packing, Place, PurgeError,
+    Receipt, Recovery, Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
 pub use cipher::{KEY_BYTES, KeyId, Keys};
 pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};

@@ -3,14 +3,14 @@
 //! that were submitted before are stored by the old one.
 
 use std::mem::take;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use spillway_protocol::record::LaneName;
 use tokio::sync::watch;
 
 use super::opening::Means;
 use super::{Inner, Queue};
-use crate::queue::api::{AppendError, OpenError, Options, Recovery};
+use crate::queue::api::{AppendError, LeaveError, OpenError, Options, Recovery};
 use crate::queue::format::gate;
 use crate::queue::inbox::Inbox;
 use crate::queue::lane::Lane;
@@ -22,6 +22,8 @@ pub(super) struct Slot {
     /// Held by whoever writes to lanes or dead letters beside the threads and leases; for writing,
     /// while the queue changes.
     steady: RwLock<()>,
+    /// Held by whoever lists dead letters and then takes them out, from the first to the last.
+    leaving: Mutex<()>,
     /// Counts the changes.
     changes: watch::Sender<u64>,
 }
@@ -49,8 +51,8 @@ pub enum ChangeError {
 impl Queue {
     pub(super) fn of(inner: Inner) -> Self {
         let present = RwLock::new(Present { inner: Arc::new(inner), coming: None });
-        let (steady, changes) = (RwLock::default(), watch::Sender::new(0));
-        Self(Arc::new(Slot { present, steady, changes }))
+        let (steady, leaving, changes) = Default::default();
+        Self(Arc::new(Slot { present, steady, leaving, changes }))
     }
 
     /// Goes on with `new` options in place of `old`, in the same folder. Every lease must have ended.
@@ -115,6 +117,15 @@ impl Queue {
     /// Nobody changes the queue while this is held. Not to be asked for twice by one thread.
     pub(in crate::queue) fn steady(&self) -> RwLockReadGuard<'_, ()> {
         self.0.steady.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody else replays or purges dead letters while this is held.
+    pub(super) fn leaving(&self) -> Result<MutexGuard<'_, ()>, LeaveError> {
+        match self.0.leaving.try_lock() {
+            Ok(alone) => Ok(alone),
+            Err(TryLockError::Poisoned(alone)) => Ok(alone.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(LeaveError::UnderWay),
+        }
     }
 
     /// Hands it to the lane's thread, or keeps it until there is one again.

@@ -4,7 +4,7 @@
 use spillway_protocol::message::Flags;
 
 use super::Queue;
-use crate::queue::api::{AppendError, DeadFilter, DeadLetter, SettleError, Ticket};
+use crate::queue::api::{AppendError, DeadFilter, DeadLetter, LeaveError, SettleError, Ticket};
 use crate::queue::dead::Leave;
 
 /// Letters of one piece.
@@ -34,17 +34,19 @@ impl Queue {
     /// when nothing is held, and ends it early. Blocks.
     ///
     /// # Errors
-    /// The disk's, where nothing was replayed; else [`Replayed`] has it.
+    /// The disk's, where nothing was replayed; else [`Replayed`] has it. Or others are taking letters
+    /// out.
     pub fn dead_replay(
         &self,
         filter: &DeadFilter,
         stops: impl Fn() -> bool,
-    ) -> Result<Replayed, SettleError> {
+    ) -> Result<Replayed, LeaveError> {
+        let _alone = self.leaving()?;
         let mut rest = Rest { filter: filter.clone(), end: self.now().dead.end(), noted: None };
         let mut done = Replayed::default();
         loop {
             let (count, more) = match self.replay_piece(&mut rest) {
-                Err(error) if done.count == 0 => return Err(error),
+                Err(error) if done.count == 0 => return Err(error.into()),
                 Err(error) => (0, Err(error.to_string())),
                 Ok((count, more)) => (count, more.map_err(|error| error.to_string())),
             };

@@ -177,3 +177,25 @@ fn a_replay_that_is_broken_off_says_how_far_it_came_and_the_rest_stays() {
     drop(queue);
     assert_eq!(accounts(&open(folder.path())), expected);
 }
+
+#[test]
+fn while_letters_are_replayed_nobody_else_takes_any_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = with_letters(folder.path(), 100);
+    let all = DeadFilter::default();
+    let turns = std::cell::Cell::new(0);
+    let others = || {
+        turns.set(turns.get() + 1);
+        let again = queue.dead_replay(&all, || false);
+        assert!(matches!(again, Err(LeaveError::UnderWay)), "{again:?}");
+        let purged = queue.dead_purge(&all);
+        assert!(matches!(purged, Err(LeaveError::UnderWay)), "{purged:?}");
+        false
+    };
+    assert_eq!(queue.dead_replay(&all, others).unwrap().count, 100);
+    assert_eq!(turns.get(), 1);
+    assert_eq!(queue.dead_replay(&all, || false).unwrap().count, 0);
+    assert_eq!(queue.dead_purge(&all).unwrap(), 0);
+    let expected = Accounts { accepted: 100, waiting: 100, ..Accounts::default() };
+    assert_eq!(accounts(&queue), expected);
+}
