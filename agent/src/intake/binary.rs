@@ -43,7 +43,13 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> bool {
     let pause_max = intake.options.pause_max;
-    let ended = match timeout(pause_max, hello(&mut wire)).await {
+    let greeted = tokio::select! {
+        biased;
+        greeted = timeout(pause_max, hello(&mut wire)) => greeted,
+        // Somebody else has the place, and nothing was asked here yet.
+        () = seat.leave.cancelled() => return false,
+    };
+    let ended = match greeted {
         Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)),
         Ok(Err(error)) => Err(error),
         Ok(Ok(None)) => Ok(()),
@@ -98,6 +104,8 @@ struct Session {
     /// Last time something came in, or a record was stored.
     heard: Instant,
     stored: Instant,
+    /// From when on the frame under way has been coming in.
+    begun: Instant,
 }
 
 impl Session {
@@ -117,9 +125,11 @@ impl Session {
             frame_held: None,
             skip: 0,
             deaf: false,
-            rests: false,
+            // Until the first look, so that an append behind the hello is news.
+            rests: true,
             heard: Instant::now(),
             stored: Instant::now(),
+            begun: Instant::now(),
         }
     }
 
@@ -132,6 +142,7 @@ impl Session {
             let pending = self.waiting + reaching;
             let wanted = !self.deaf && pending < PENDING_MAX && self.out.len() < OUT_BYTES;
             let part = wanted && (!self.inbox.is_empty() || self.skip > 0);
+            let due = self.due();
             let rests = pending == 0 && !part && self.out.is_empty();
             self.show(&seat.pulse, rests);
             tokio::select! {
@@ -153,7 +164,7 @@ impl Session {
                 }
                 () = self.stop.cancelled(), if !self.deaf => self.bye(stopping()),
                 () = seat.leave.cancelled(), if !self.deaf => self.bye(replaced()),
-                () = sleep_until(self.heard + self.intake.options.pause_max), if part => {
+                () = sleep_until(due), if part => {
                     self.bye(Refusal::new(Code::Timeout, "a frame stopped coming"));
                 }
                 () = sleep_until(self.stored + self.intake.options.commit_max), if waiting => {
@@ -161,11 +172,21 @@ impl Session {
                     self.bye(stalled());
                 }
             }
+            // The first byte of a frame came in, if any did.
+            if !part {
+                self.begun = Instant::now();
+            }
         }
         match self.cut {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
             false => Ok(()),
         }
+    }
+
+    /// Until when the rest of the frame under way is waited for, or more of it, as for a body over HTTP.
+    fn due(&self) -> Instant {
+        let options = &self.intake.options;
+        (self.heard + options.pause_max).min(self.begun + options.body_max)
     }
 
     /// Tells `pulse` whether it rests, when that changes.
@@ -212,6 +233,7 @@ impl Session {
                 Err(error) => self.bye(broken(&error)),
                 Ok(Some(content)) => {
                     self.frame_held = None;
+                    self.begun = Instant::now();
                     self.message(&content);
                 }
                 Ok(None) if self.has_room() => return,

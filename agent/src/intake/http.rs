@@ -22,6 +22,7 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use spillway_protocol::local::{self, Code, Level, Receipt, Refusal, headers, json};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::ndjson::{self, AnswerBody};
@@ -40,7 +41,8 @@ use self::underway::Underway;
 
 /// Largest request head, and the largest piece of a body that is read at once.
 const BUFFER_BYTES: usize = 64 * 1024;
-/// How long one who has to make room may still bring the head of a request that he has begun.
+/// How long one who has to make room may still read his answers, or bring the head of a request that he
+/// has begun.
 const LEAVING_MAX: Duration = Duration::from_secs(1);
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
@@ -118,10 +120,15 @@ where
         ended = connection.as_mut() => ended,
         () = seat.leave.cancelled() => {
             connection.as_mut().graceful_shutdown();
+            let patient = async {
+                // What is answered may not be with him yet.
+                sleep(LEAVING_MAX).await;
+                pulse.overdue(LEAVING_MAX, LEAVING_MAX).await;
+            };
             tokio::select! {
                 biased;
                 ended = connection.as_mut() => ended,
-                () = pulse.overdue(LEAVING_MAX, Duration::ZERO) => return false,
+                () = patient => return false,
             }
         }
         () = pulse.overdue(patience.head_max, patience.idle_max) => {

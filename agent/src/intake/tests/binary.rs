@@ -18,15 +18,28 @@ pub(super) struct Raw {
 
 impl Raw {
     pub(super) async fn hello(rig: &Rig, min: u8, max: u8) -> (Self, HelloReply) {
-        let mut stream = rig.connect().await;
+        let mut raw = Self::silent(rig).await;
+        raw.stream.write_all(&Self::greeting(min, max)).await.unwrap();
+        let reply = raw.welcomed().await;
+        (raw, reply)
+    }
+
+    /// One that has not said anything yet.
+    pub(super) async fn silent(rig: &Rig) -> Self {
+        Self { stream: rig.connect().await, inbox: BytesMut::new() }
+    }
+
+    /// What a client says first.
+    pub(super) fn greeting(min: u8, max: u8) -> Vec<u8> {
         let mut out = frame::PREAMBLE.to_vec();
         let client = "raw".to_owned();
         frame::put(frame::HELLO_FORMAT, &Hello { min, max, client }, &mut out).unwrap();
-        stream.write_all(&out).await.unwrap();
-        let mut raw = Self { stream, inbox: BytesMut::new() };
-        let content = raw.next().await.unwrap();
-        let reply = frame::read(frame::HELLO_FORMAT, &content).unwrap();
-        (raw, reply)
+        out
+    }
+
+    pub(super) async fn welcomed(&mut self) -> HelloReply {
+        let content = self.next().await.unwrap();
+        frame::read(frame::HELLO_FORMAT, &content).unwrap()
     }
 
     pub(super) async fn welcome(rig: &Rig) -> Self {
@@ -188,6 +201,60 @@ async fn a_client_that_reads_nothing_is_slowed_and_then_closed() {
     rig.settle(0).await;
     // What fits into the buffers between the two, and no more.
     assert!(rig.fake.bodies().len() < 50_000, "{}", rig.fake.bodies().len());
+}
+
+/// Says hello and then a frame, byte by byte, until the agent says goodbye; when that was.
+async fn drip(rig: &Rig, frame: &[u8]) -> (Option<Code>, Duration) {
+    let mut raw = Raw::welcome(rig).await;
+    // Who rests may do so for as long as he likes.
+    tokio::time::sleep(Duration::from_secs(1000)).await;
+    let from = tokio::time::Instant::now();
+    let (mut reader, mut writer) = raw.stream.split();
+    let dripping = async {
+        for byte in frame {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if writer.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        read = reader.read_buf(&mut raw.inbox) => assert!(read.unwrap() > 0),
+        () = dripping => {}
+    }
+    (code(raw.hear().await), from.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_comes_byte_by_byte_has_as_long_as_a_body() {
+    let (pause_max, body_max) = (Duration::from_secs(5), Duration::from_secs(60));
+    let rig = Rig::new(Options { pause_max, body_max, ..Options::default() }).await;
+    let (code, after) = drip(&rig, &append(1, &"x".repeat(200))).await;
+    assert_eq!(code, Some(Code::Timeout));
+    // From the first byte on, each of which came within the pause.
+    assert!((60..70).contains(&after.as_secs()), "{after:?}");
+    assert!(rig.fake.bodies().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_frame_has_its_own_time() {
+    let (pause_max, body_max) = (Duration::from_secs(5), Duration::from_secs(100));
+    let rig = Rig::new(Options { pause_max, body_max, ..Options::default() }).await;
+    let mut raw = Raw::welcome(&rig).await;
+    let frame = append(1, &"x".repeat(20));
+    assert!(frame.len() < 80 && frame.len() * 4 > 100);
+    // The first byte of the next comes with the last one of each.
+    raw.stream.write_all(&frame[..1]).await.unwrap();
+    for _ in 0..4 {
+        for byte in &frame[1..frame.len() - 1] {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            raw.stream.write_all(&[*byte]).await.unwrap();
+        }
+        raw.stream.write_all(&[frame[frame.len() - 1], frame[0]]).await.unwrap();
+        let answer = raw.hear().await;
+        assert!(matches!(answer, Some(ToClient::Answer { result: Ok(_), .. })), "{answer:?}");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod clients;
 mod front;
 mod hostile;
 mod http;
+mod leaving;
 mod level;
 mod ndjson;
 mod seats;

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use spillway_protocol::local::Code;
-use spillway_protocol::local::frame::ToClient;
+use spillway_protocol::local::frame::{self, ToClient};
 
 use super::super::admission::CONNECTION_BYTES;
 use super::*;
@@ -101,6 +101,45 @@ async fn frames_at_rest_make_room_and_are_told_why() {
     assert_eq!(why.code, Code::Overloaded);
     assert_eq!(raw.hear().await, None);
     drop((others, more));
+}
+
+#[tokio::test]
+async fn an_append_that_came_with_the_hello_is_work_under_way() {
+    let rig = rig().await;
+    rig.uid.store(1000, SeqCst);
+    let mut first = binary::Raw::silent(&rig).await;
+    let mut most = resting(&rig, 1000, 7).await;
+    let others = resting(&rig, 1001, 7).await;
+    rig.fake.set_disk(false);
+    let stored = rig.fake.bodies().len();
+    let hello = binary::Raw::greeting(frame::VERSION, frame::VERSION);
+    first.stream.write_all(&[hello, binary::append(1, "x")].concat()).await.unwrap();
+    until(|| rig.fake.bodies().len() > stored).await;
+    rig.uid.store(1002, SeqCst);
+    assert_eq!(rig.get("/v1/status").await.status, 200);
+    assert_eq!(store(&mut most[0]).await, 0, "who rests makes room");
+    rig.fake.set_disk(true);
+    first.welcomed().await;
+    for correlation in [1, 2] {
+        let answer = first.hear().await;
+        let Some(ToClient::Answer { result: Ok(_), .. }) = answer else { panic!("{answer:?}") };
+        first.stream.write_all(&binary::append(correlation + 1, "y")).await.unwrap();
+    }
+    drop(others);
+}
+
+#[tokio::test]
+async fn who_has_not_said_all_of_his_hello_makes_room_at_once() {
+    let rig = rig().await;
+    rig.uid.store(1000, SeqCst);
+    let mut half = rig.connect().await;
+    half.write_all(&frame::PREAMBLE[..1]).await.unwrap();
+    let others = [resting(&rig, 1000, 7).await, resting(&rig, 1001, 7).await];
+    assert_eq!(store_as(&rig, 1002).await.status, 201);
+    let mut rest = Vec::new();
+    let closed = tokio::time::timeout(Duration::from_secs(10), half.read_to_end(&mut rest)).await;
+    assert_eq!(closed.unwrap().unwrap_or(0), 0);
+    drop(others);
 }
 
 #[tokio::test]
