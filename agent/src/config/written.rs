@@ -1,6 +1,7 @@
 //! The configuration as it is written, with where each setting comes from, to be shown to others:
 //! what is not known to be harmless is hidden.
 
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use super::fault::Findings;
@@ -168,6 +169,10 @@ impl Reader<'_> {
         let (user, machine) = authority.rsplit_once('@').unwrap_or(("", authority));
         let user_shown = if user.is_empty() { "" } else { "(hidden)@" };
         user.split(':').chain([user]).for_each(|part| self.remember(part));
+        let known = is_scheme(scheme) && is_machine(machine);
+        if let (false, Some((_, secret))) = (known, machine.split_once(':')) {
+            self.remember(secret);
+        }
         let path_shown = match path {
             "" | "/" => path,
             _ => "/(hidden)",
@@ -176,6 +181,9 @@ impl Reader<'_> {
             let values = path.split(['?', '&', '#']).filter_map(|part| part.split_once('='));
             values.for_each(|(_, value)| self.remember(value));
             self.remember(path);
+        }
+        if !known {
+            return self.hide(text);
         }
         format!("{:?}", format!("{scheme}://{user_shown}{machine}{path_shown}"))
     }
@@ -196,11 +204,25 @@ impl Reader<'_> {
 /// An address of which nothing can be a secret, as it is: it holds a machine and perhaps a port, but
 /// not who asks, with which password and for what.
 pub(super) fn without_secrets(address: &str) -> Option<&str> {
-    let machine = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let machine = machine.strip_suffix('/').unwrap_or(machine);
-    let port = machine.rsplit_once(':').map_or("", |(_, port)| port);
-    let bare = !machine.contains(['@', '/', '?', '#']) && port.chars().all(|c| c.is_ascii_digit());
-    bare.then_some(address)
+    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+    let machine = rest.strip_suffix('/').unwrap_or(rest);
+    (is_scheme(scheme) && is_machine(machine)).then_some(address)
+}
+
+/// What stands before the first colon of an address may be a user, and a password behind it.
+fn is_scheme(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+/// A host and perhaps a port; what is behind a colon and no port may be a password.
+fn is_machine(text: &str) -> bool {
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let rest = match bracketed {
+        Some((address, rest)) if address.parse::<Ipv6Addr>().is_ok() => rest,
+        _ => text,
+    };
+    let port = rest.split_once(':').map(|(_, port)| port);
+    !rest.contains(['@', '/', '?', '#']) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// The words of a program's command line are ordinary ones.
@@ -291,6 +313,21 @@ mod tests {
             (lines.len(), hidden.as_slice()),
             (6, &["/bin/sts", "--for=ward-gateway"].map(String::from)[..])
         );
+    }
+
+    #[test]
+    fn an_address_whose_machine_was_forgotten_is_hidden() {
+        for (url, secret) in [
+            ("https://u:12345678", "12345678"),
+            ("https://u:s3cret:443", "s3cret:443"),
+            ("u:s3cret://h:1", "u:s3cret://h:1"),
+        ] {
+            let (lines, hidden) = read(&format!("[upstream]\nendpoint = '{url}'\n"), &[]);
+            assert_eq!(lines, ["upstream.endpoint = (hidden) s.toml:2"]);
+            assert!(hidden.iter().any(|text| text == secret), "{hidden:?}");
+        }
+        let (lines, _) = read("[upstream]\nendpoint = 'https://[::1]:443'\n", &[]);
+        assert_eq!(lines, ["upstream.endpoint = \"https://[::1]:443\" s.toml:2"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Endpoint {
         let tls = match scheme {
             Some("https") => true,
             Some("http") => false,
-            Some(other) => return Err(format!("has the scheme {other:?}")),
+            Some(other) => return Err(other_scheme(other)),
             None => !plaintext && !is_loopback(&host),
         };
         let port = match (port, scheme) {
@@ -69,6 +69,15 @@ impl Endpoint {
 pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What is wrong with a `scheme` that is none of ours; a password in front of `://` is not quoted.
+pub(super) fn other_scheme(scheme: &str) -> String {
+    let word = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    match scheme.chars().all(word) {
+        true => format!("has the scheme {scheme:?}"),
+        false => "has a scheme that is none of http and https".to_owned(),
+    }
 }
 
 fn host_and_port(text: &str) -> Result<(String, Option<u16>), String> {

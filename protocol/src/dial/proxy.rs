@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Endpoint;
+use super::endpoint::other_scheme;
 
 /// An answer's head that is longer is no answer to CONNECT.
 const HEAD_MAX_BYTES: usize = 8 * 1024;
@@ -40,7 +41,8 @@ impl Proxy {
             return Err("has no scheme".to_owned());
         };
         if scheme != "http" {
-            return Err(format!("has the scheme {scheme:?}; proxies are spoken to by http only"));
+            let problem = other_scheme(scheme);
+            return Err(format!("{problem}; proxies are spoken to by http only"));
         }
         let (user, host) = match rest.rsplit_once('@') {
             None => (None, rest),

@@ -26,9 +26,20 @@ fn an_address_with_a_password_is_not_quoted() {
         ("https://h:1/?token=PASS", "upstream.endpoint: holds '/'"),
         ("h/PASS", "upstream.endpoint: has no scheme"),
         ("https://h:PASS", "has a port which is not from 1 to 65535"),
+        ("https://u:PASS:443", "has an IPv6 address without brackets"),
+        ("u:PASS:443", "upstream.endpoint: has no scheme"),
+        ("u:PASS://h:1", "upstream.endpoint: has a scheme that is none of http and https"),
+        ("u:PASS@h://h:1", "upstream.endpoint: has a scheme that is none of http and https"),
     ] {
         let faults = hidden(&format!("endpoint = \"{address}\"\n{keys}"));
         assert!(faults[0].contains(words), "{faults:#?}");
+    }
+    // Without a host a password of digits looks like a port.
+    for address in ["https://u:12345678", "u:12345678", "u:12345678:443", "u:12345678://h:1"] {
+        let text = format!("[upstream]\ntransport = \"grpc\"\nendpoint = \"{address}\"\n{SMALL}");
+        let faults = Setup::new(&text).faults().concat();
+        assert!(faults.contains("upstream.endpoint: has "), "{faults}");
+        assert!(!faults.contains("345678"), "{faults}");
     }
     let grpc = "transport = \"grpc\"\nendpoint = [\"a:8081\", \"u:PASS@b:8081\", \"c\"]";
     assert!(hidden(grpc)[0].contains("upstream.endpoint: holds '@'"));
@@ -41,7 +52,7 @@ fn an_address_with_a_password_is_not_quoted() {
 #[test]
 fn a_proxy_with_a_broken_address_is_not_quoted() {
     for proxy in
-        ["http://PASS@p", "http://u:PASS%@p:1", "http://u:PASS", "u:PASS@p:1", "http://u:PASS@p/x"]
+        ["http://PASS@p", "http://u:PASS%@p:1", "http://u:PASS", "u:PASS@p:1", "http://u:PASS@p/x", "u:PASS://p:1"]
     {
         for form in [format!("\"{proxy}\""), format!("{{ url = \"{proxy}\" }}")] {
             let faults =
