@@ -170,6 +170,10 @@ impl Intaking for Behind {
         Place::Unknown
     }
 
+    fn largest_entry(&self, _: &LaneName) -> u64 {
+        u64::MAX
+    }
+
     fn key_of(&self, _: &LaneName, _: StreamId, _: u64) -> Option<MessageKey> {
         None
     }
