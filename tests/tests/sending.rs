@@ -50,6 +50,10 @@ impl Intaking for Behind {
         self.0.find_seq(lane, stream, seq)
     }
 
+    fn largest_entry(&self, lane: &LaneName) -> u64 {
+        self.0.largest_entry(lane)
+    }
+
     fn key_of(&self, lane: &LaneName, stream: StreamId, seq: u64) -> Option<MessageKey> {
         self.0.key_of(lane, stream, seq)
     }
