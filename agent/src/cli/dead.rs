@@ -208,16 +208,30 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let plural = if done.count == 1 { "" } else { "s" };
     let said = match args.json {
         true => output::json(&done),
-        false if done.count == 0 && done.broken_off.is_none() => {
+        false if done.count == 0 && done.left == 0 && done.broken_off.is_none() => {
             let others = codes::others(&mut client, &which).await?;
             format!("{would}{what}: 0 dead letters{}\n", human::line(&others))
         }
         false => format!("{would}{what}: {} dead letter{plural}\n", done.count),
     };
-    let Some(why) = done.broken_off else { return Ok(said) };
+    let Some(failure) = ending(&done) else { return Ok(said) };
     output::out(&said);
-    let message = format!("then it was broken off: {why}; the others are where they were");
-    Err(Failure::new(Exit::TryAgain, message))
+    Err(failure)
+}
+
+/// What became of those that did not go.
+fn ending(done: &Done) -> Option<Failure> {
+    let left = done.left_for.as_ref().map(|why| {
+        let stay = if done.left == 1 { "stays a dead letter" } else { "stay dead letters" };
+        format!("{} {stay}: {why}", done.left)
+    });
+    let broken_off = done
+        .broken_off
+        .as_ref()
+        .map(|why| format!("then it was broken off: {why}; the others are where they were"));
+    let exit = if broken_off.is_some() { Exit::TryAgain } else { Exit::Refused };
+    let lines: Vec<String> = left.into_iter().chain(broken_off).collect();
+    (!lines.is_empty()).then(|| Failure::new(exit, lines.join("\n")))
 }
 
 async fn accept(args: Accept) -> Result<String, Failure> {
@@ -300,6 +314,22 @@ fn show_letter(letter: &Letter) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_for_good_is_told_from_what_is_broken_off() {
+        let done = |left, broken_off: Option<&str>| Done {
+            left,
+            left_for: (left > 0).then(|| "too large".to_owned()),
+            broken_off: broken_off.map(str::to_owned),
+            ..Done::default()
+        };
+        assert_eq!(ending(&done(0, None)), None);
+        let one = Failure::new(Exit::Refused, "1 stays a dead letter: too large");
+        assert_eq!(ending(&done(1, None)), Some(one));
+        let both = "2 stay dead letters: too large\nthen it was broken off: full; the others are \
+                    where they were";
+        assert_eq!(ending(&done(2, Some("full"))), Some(Failure::new(Exit::TryAgain, both)));
+    }
 
     #[test]
     fn since_takes_a_time_or_a_duration() {

@@ -302,12 +302,18 @@ pub struct Action {
 }
 
 /// What was replayed or purged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// Letters.
     pub count: u64,
     /// Whether nothing was done.
     pub dry_run: bool,
+    /// Letters that were to be replayed and that their lanes will not take as they are.
+    #[serde(default)]
+    pub left: u64,
+    /// Why the first of these stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_for: Option<String>,
     /// Why only so many were replayed; the others are dead letters as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_off: Option<String>,

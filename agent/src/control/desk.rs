@@ -292,15 +292,16 @@ impl Desk {
         };
         let purged = queue.purge(&lane, &ranges, purge.dry_run);
         let count = purged.map_err(|e| Refusal::new(Code::DiskFailed, e.to_string()))?;
-        Ok(Done { count, dry_run: purge.dry_run, broken_off: None })
+        Ok(Done { count, dry_run: purge.dry_run, ..Done::default() })
     }
 
     pub(super) fn replay(&self, action: Action) -> Result<Done, Refusal> {
         let Acting { queue, tailing, .. } = self.acting()?;
         let stops = || tailing.as_ref().is_some_and(Tailing::stops);
         self.act(action, |filter| {
-            let Replayed { count, broken_off } = queue.dead_replay(filter, stops)?;
-            Ok(Done { count, dry_run: false, broken_off })
+            let replayed = queue.dead_replay(filter, stops)?;
+            let Replayed { count, left, left_for, broken_off } = replayed;
+            Ok(Done { count, left, left_for, broken_off, ..Done::default() })
         })
     }
 
@@ -312,7 +313,7 @@ impl Desk {
         let queue = &self.acting()?.queue;
         self.act(action, |filter| {
             let count = queue.dead_purge(filter)?;
-            Ok(Done { count, dry_run: false, broken_off: None })
+            Ok(Done { count, ..Done::default() })
         })
     }
 
@@ -328,7 +329,7 @@ impl Desk {
             return done.map_err(stayed);
         }
         let count = self.inspection().letters(&filter).map_err(unreadable)?.len() as u64;
-        Ok(Done { count, dry_run: true, broken_off: None })
+        Ok(Done { count, dry_run: true, ..Done::default() })
     }
 
     pub(super) fn accept(&self, lane: &str) -> Result<Accepted, Refusal> {

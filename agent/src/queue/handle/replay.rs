@@ -15,6 +15,10 @@ const PIECE: usize = 64;
 pub struct Replayed {
     /// Letters that wait in their lanes again.
     pub count: u64,
+    /// Letters that their lanes will not take as they are.
+    pub left: u64,
+    /// Why the first of these stays.
+    pub left_for: Option<String>,
     /// Why others, that were to be as well, are still dead letters.
     pub broken_off: Option<String>,
 }
@@ -45,12 +49,11 @@ impl Queue {
         let mut rest = Rest { filter: filter.clone(), end: self.now().dead.end(), noted: None };
         let mut done = Replayed::default();
         loop {
-            let (count, more) = match self.replay_piece(&mut rest) {
+            let more = match self.replay_piece(&mut rest, &mut done) {
                 Err(error) if done.count == 0 => return Err(error.into()),
-                Err(error) => (0, Err(error.to_string())),
-                Ok((count, more)) => (count, more.map_err(|error| error.to_string())),
+                Err(error) => Err(error.to_string()),
+                Ok(more) => more.map_err(|error| error.to_string()),
             };
-            done.count += count;
             let go_on = match more {
                 Ok(true) if stops() => Err(AppendError::Stopping.to_string()),
                 more => more,
@@ -63,11 +66,12 @@ impl Queue {
         }
     }
 
-    /// Returns how many went, and whether there may be more, or why one of them could not.
+    /// Returns whether there may be more, or why one of them could not go.
     fn replay_piece(
         &self,
         rest: &mut Rest,
-    ) -> Result<(u64, Result<bool, AppendError>), SettleError> {
+        done: &mut Replayed,
+    ) -> Result<Result<bool, AppendError>, SettleError> {
         let _steady = self.steady();
         let limit = rest.filter.limit.map_or(PIECE, |limit| limit.min(PIECE));
         let filter = DeadFilter { limit: Some(limit), ..rest.filter.clone() };
@@ -75,7 +79,7 @@ impl Queue {
         let mut letters = listed.map_err(|error| SettleError::Disk(error.to_string()))?;
         let more = letters.len() == PIECE;
         letters.retain(|letter| letter.number < rest.end);
-        let Some(last) = letters.last() else { return Ok((0, Ok(false))) };
+        let Some(last) = letters.last() else { return Ok(Ok(false)) };
         rest.filter.from = Some(last.number + 1);
         rest.filter.limit = rest.filter.limit.map(|limit| limit - letters.len());
         let opened = *self.changes().borrow();
@@ -83,15 +87,16 @@ impl Queue {
             self.save()?;
         }
         letters.retain(|letter| self.lane(&letter.stamp.lane).is_some());
-        let (count, refused) = self.replay_all(&letters)?;
-        Ok((count, refused.map_or(Ok(more), Err)))
+        let refused = self.replay_all(&letters, done)?;
+        Ok(refused.map_or(Ok(more), Err))
     }
 
-    /// Returns how many went, and why another could not.
+    /// Returns why one could not go that could at another time.
     fn replay_all(
         &self,
         letters: &[DeadLetter],
-    ) -> Result<(u64, Option<AppendError>), SettleError> {
+        done: &mut Replayed,
+    ) -> Result<Option<AppendError>, SettleError> {
         let again = |letter: &DeadLetter| {
             let (lane, flags) = (&letter.stamp.lane, letter.stamp.flags.with(Flags::REPLAY));
             (letter.number, self.submit_flagged(lane, letter.record.clone(), flags))
@@ -101,12 +106,20 @@ impl Queue {
         for (number, ticket) in tickets {
             match ticket.wait() {
                 Ok(_) => numbers.push(number),
-                Err(error) => refused = Some(error),
+                // The others need not wait for it.
+                Err(error @ (AppendError::TooLarge(_) | AppendError::IdReused { .. })) => {
+                    done.left += 1;
+                    done.left_for.get_or_insert_with(|| error.to_string());
+                }
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
             }
         }
         if !numbers.is_empty() {
             self.leave(&numbers, Leave::Replayed)?;
+            done.count += numbers.len() as u64;
         }
-        Ok((numbers.len() as u64, refused))
+        Ok(refused)
     }
 }

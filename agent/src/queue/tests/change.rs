@@ -147,7 +147,7 @@ fn a_long_replay_lets_others_change_the_queue_and_goes_on_behind_them() {
         false
     };
     let replayed = queue.dead_replay(&DeadFilter::default(), change).unwrap();
-    assert_eq!(replayed, Replayed { count: 200, broken_off: None });
+    assert_eq!(replayed, Replayed { count: 200, ..Replayed::default() });
     assert!(turns.get() > 1, "nobody had a turn");
     let expected = Accounts {
         accepted: 200,
@@ -165,7 +165,7 @@ fn a_replay_that_is_broken_off_says_how_far_it_came_and_the_rest_stays() {
     let all = DeadFilter::default();
     let turns = std::cell::Cell::new(0);
     let second = || turns.replace(turns.get() + 1) == 1;
-    let Replayed { count, broken_off } = queue.dead_replay(&all, second).unwrap();
+    let Replayed { count, broken_off, .. } = queue.dead_replay(&all, second).unwrap();
     assert_eq!((count, broken_off.as_deref()), (128, Some("the agent is stopping")));
     let some = DeadFilter { limit: Some(5), ..all.clone() };
     assert_eq!(queue.dead_replay(&some, || true).unwrap().count, 5, "asked for no more");

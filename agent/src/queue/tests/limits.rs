@@ -232,6 +232,29 @@ fn a_record_larger_than_the_lanes_part_is_refused_for_good_and_in_nobodys_way() 
 }
 
 #[test]
+fn a_letter_that_its_lane_will_not_take_stays_and_the_others_are_replayed() {
+    let of_a = |quota| lane(Claim::Quota(quota, 1), 1, REJECT);
+    let mut bench = Bench::new([of_a(8 * MIB), lane(Claim::Weight(1), 1, REJECT)]);
+    for bytes in [1000, 300_000, 350_000, 1000] {
+        bench.store(&a(), bytes).unwrap();
+    }
+    let leases = bench.queue().lease(&a(), 4, usize::MAX);
+    leases.into_iter().for_each(|lease| lease.dead_letter("code", "reason").unwrap());
+    bench.limits[0] = of_a(MIB / 4);
+    bench.reopen();
+    let all = DeadFilter::default();
+    for (count, left) in [(2, 2), (0, 2)] {
+        let replayed = bench.queue().dead_replay(&all, || false).unwrap();
+        assert_eq!((replayed.count, replayed.left, replayed.broken_off), (count, left, None));
+        assert!(
+            replayed.left_for.unwrap().contains("takes 361.6 KiB and lane a may have 256.0 KiB")
+        );
+    }
+    let accounts = bench.accounts(&a());
+    assert_eq!((accounts.waiting, accounts.dead), (2, 2));
+}
+
+#[test]
 fn a_lane_for_which_nothing_comes_any_more_takes_a_part_only_while_something_waits_there() {
     let folder = tempfile::tempdir().unwrap();
     let one = || lane(Claim::Weight(1), 1, REJECT);
