@@ -51,9 +51,14 @@ fn an_address_with_a_password_is_not_quoted() {
 
 #[test]
 fn a_proxy_with_a_broken_address_is_not_quoted() {
-    for proxy in
-        ["http://PASS@p", "http://u:PASS%@p:1", "http://u:PASS", "u:PASS@p:1", "http://u:PASS@p/x", "u:PASS://p:1"]
-    {
+    for proxy in [
+        "http://PASS@p",
+        "http://u:PASS%@p:1",
+        "http://u:PASS",
+        "u:PASS@p:1",
+        "http://u:PASS@p/x",
+        "u:PASS://p:1",
+    ] {
         for form in [format!("\"{proxy}\""), format!("{{ url = \"{proxy}\" }}")] {
             let faults =
                 hidden(&format!("transport = \"grpc\"\nendpoint = \"a:1\"\nproxy = {form}"));
