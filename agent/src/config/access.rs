@@ -126,9 +126,13 @@ fn command(value: &Value) -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether one of the words speaks of a secret, and neither it nor the next one is the path of a file.
+/// Whether one of the words speaks of a secret, and neither it nor the next one is the path of a file
+/// that is there: a secret may begin with a slash as well. Reads the disk.
 fn announce(words: &[String]) -> bool {
-    let is_path = |word: &str| word.trim_start_matches('@').starts_with('/');
+    let is_path = |word: &str| {
+        let path = Path::new(word.trim_start_matches('@'));
+        path.is_absolute() && path.exists()
+    };
     let next = words.iter().skip(1).map(Some).chain([None]);
     words.iter().zip(next).any(|(word, next)| {
         let lower = word.to_ascii_lowercase();

@@ -65,7 +65,10 @@ pub struct Options {
     pub no_upstream: Option<String>,
     /// Bytes of messages in flight; the first requests of topics may go up to twice that.
     pub in_flight_bytes: usize,
-    /// Bytes of records that are leased ahead, in all lanes together.
+    /// Bytes of records that the lanes share evenly as what each leases ahead; a lane has from 64 KiB to
+    /// 1 MiB, and at least one group where records leave together (`batch`, `bundle`), so that many lanes
+    /// or large groups hold more. Half of the part of a lane that has `freshness` is kept for live
+    /// records.
     pub ahead_bytes: usize,
 }
 

@@ -107,6 +107,10 @@ fn an_argument_that_speaks_of_a_secret_is_warned_of() {
     assert!(warned("[\"/bin/sh\", \"--client-secret\", \"s3\"]"));
     assert!(warned("[\"/bin/sh\", \"--token=abc\"]") && warned("[\"/bin/sh\", \"token\"]"));
     assert!(!warned("[\"/bin/sh\", \"--role\", \"gateway\"]"));
-    assert!(!warned("[\"/bin/sh\", \"--token-file\", \"/run/token\"]"));
-    assert!(!warned("[\"/bin/sh\", \"--password=@/run/password\", \"--role=x\"]"));
+    assert!(!warned("[\"/bin/sh\", \"--token-file\", \"/bin/sh\"]"));
+    assert!(!warned("[\"/bin/sh\", \"--password=@/bin/sh\", \"--role=x\"]"));
+    // What begins with a slash and is no file may be the secret itself.
+    for words in ["\"--secret=/h7Kz+w2Q==\"", "\"--token\", \"/h7Kz/w2Q\"", "\"/h7/token\""] {
+        assert!(warned(&format!("[\"/bin/sh\", {words}]")), "{words}");
+    }
 }
