@@ -98,14 +98,19 @@ impl AcceptedFile {
     }
 
     /// Writes it down, if that is news. May block.
-    pub(super) fn save(&self, stored: &Stored) {
-        let content = stored.encode();
+    ///
+    /// # Errors
+    /// The disk's: what was there is still there.
+    pub(super) fn save(&self, stored: &Stored) -> io::Result<()> {
         if fs::read(&self.0).is_ok_and(|old| same(&old, stored)) {
-            return;
+            return Ok(());
         }
-        if let Err(error) = small_file::replace(&self.0, &content, None) {
-            tracing::error!(path = %self.0.display(), %error, "cannot be written: after a restart with a bad file an older configuration is in force");
-        }
+        small_file::replace(&self.0, &stored.encode(), None)
+    }
+
+    /// Where it lies.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 }
 
@@ -136,13 +141,13 @@ mod tests {
         let mut stored = Stored::new(kept(folder.path()), true, 5);
         let mark = Trial { fingerprint: "f".to_owned(), from_ms: 1, until_ms: 2 };
         (stored.trial, stored.refused) = (Some(mark), Some("g".to_owned()));
-        file.save(&stored);
+        file.save(&stored).unwrap();
         let found = file.load().unwrap();
         assert_eq!(Stored { sum: 0, ..found }, stored);
         let path = folder.path().join("configuration");
         assert_eq!(last_accepted(folder.path()), Some((path.clone(), 5)));
         // A start that finds the same does not write.
-        file.save(&Stored { at_ms: 6, ..stored.clone() });
+        file.save(&Stored { at_ms: 6, ..stored.clone() }).unwrap();
         assert_eq!(file.load().unwrap().at_ms, 5);
         let mut bytes = fs::read(&path).unwrap();
         let at = bytes.iter().position(|byte| *byte == b'm').unwrap();
@@ -171,7 +176,7 @@ mod tests {
         fs::write(&path, r#"{"format":2}"#).unwrap();
         let file = AcceptedFile::new(folder.path());
         assert!(file.load().is_none());
-        file.save(&Stored::new(kept(folder.path()), true, 5));
+        file.save(&Stored::new(kept(folder.path()), true, 5)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), r#"{"format":2}"#);
         assert!(file.load().is_some());
     }

@@ -1,6 +1,7 @@
 //! The agent's configuration in force, and all that goes by it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use super::listen_http::HttpDoor;
 use super::lower::Lower;
 use super::standing::Force;
 use super::upper::Upper;
+use super::written::Written;
 use crate::centre::Centre;
 use crate::config::{Config, Kept};
 use crate::own::Own;
@@ -33,8 +35,10 @@ pub(super) struct Core {
     /// What is kept of it.
     pub(super) kept: Kept,
     pub(super) accepted: AcceptedFile,
-    /// What of the last one that was accepted lies in the data folder.
+    /// What of the last one that was accepted lies in the data folder, or is to.
     pub(super) stored: Option<Stored>,
+    /// Whether it does.
+    pub(super) written: Written,
     pub(super) trial: Option<OnTrial>,
     /// What the service manager passed for `[listen.http]`, whether it is configured now or not.
     pub(super) handed_http: Option<OwnedFd>,
@@ -75,26 +79,44 @@ impl Core {
     }
 
     /// Writes down what would be in force after a start without a file.
-    pub(super) async fn save(&mut self, refused: Option<String>) {
+    ///
+    /// # Errors
+    /// See [`Core::store`].
+    pub(super) async fn save(&mut self, refused: Option<String>) -> io::Result<()> {
         let mut stored = self.to_store(None);
         stored.trial = self.trial.as_ref().map(|trial| trial.mark.clone());
         stored.refused = refused;
-        self.store(stored).await;
+        self.store(stored).await
     }
 
     /// Writes down which lanes `coming` has, before one of them takes a record: a start without its file
     /// knows how they are sent. With a `mark` that it is on trial, before it can do harm: a start that
-    /// finds its file goes on with the trial. Returns what was written down before.
+    /// finds its file goes on with the trial.
+    ///
+    /// # Errors
+    /// See [`Core::store`]; a `mark` is not tried again.
     pub(super) async fn announce(
         &mut self,
         coming: (&Config, &Kept),
         mark: Option<Trial>,
-    ) -> Option<Stored> {
+    ) -> io::Result<()> {
         let mut stored = self.to_store(Some(coming));
-        stored.trial = mark.or_else(|| self.trial.as_ref().map(|trial| trial.mark.clone()));
-        let before = self.stored.clone();
-        self.store(stored).await;
-        before
+        if mark.is_some() {
+            stored.trial = mark;
+            self.stored = Some(stored);
+            return self.write_down().await;
+        }
+        stored.trial = self.trial.as_ref().map(|trial| trial.mark.clone());
+        self.store(stored).await
+    }
+
+    /// Takes an announcement back: `before` is what was written down then.
+    pub(super) async fn withdraw(&mut self, before: Option<Stored>) {
+        self.stored = before;
+        let done = self.write_down().await;
+        if done.is_err() {
+            self.written.tell(self.accepted.path(), &done);
+        }
     }
 
     /// What comes back if the configuration on trial, or the one that is `coming`, does not stay. The
@@ -124,13 +146,29 @@ impl Core {
     }
 
     /// May take as long as the disk does.
-    pub(super) async fn store(&mut self, stored: Stored) {
-        let (file, copy) = (self.accepted.clone(), stored.clone());
-        let written = tokio::task::spawn_blocking(move || file.save(&copy)).await;
-        if written.is_err() {
-            tracing::error!("the accepted configuration is not written down");
-        }
+    ///
+    /// # Errors
+    /// The disk's. It is logged, and tried again later.
+    async fn store(&mut self, stored: Stored) -> io::Result<()> {
         self.stored = Some(stored);
+        let done = self.write_down().await;
+        self.written.tell(self.accepted.path(), &done);
+        done
+    }
+
+    /// Tries again where that failed.
+    pub(super) async fn store_again(&mut self) {
+        if self.written.is_failing() {
+            let done = self.write_down().await;
+            self.written.tell(self.accepted.path(), &done);
+        }
+    }
+
+    async fn write_down(&self) -> io::Result<()> {
+        let Some(stored) = self.stored.clone() else { return Ok(()) };
+        let file = self.accepted.clone();
+        let written = tokio::task::spawn_blocking(move || file.save(&stored)).await;
+        written.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// The lane whose records are for whichever lane is the default one.

@@ -1,5 +1,6 @@
 //! Another configuration is taken, tried, kept or given up.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::accepted::Trial;
+use super::accepted::{Stored, Trial};
 use super::certificates::Certificates;
 use super::change::{TakeError, needs_restart};
 use super::core::{Before, Core, OnTrial};
@@ -24,6 +25,8 @@ use crate::service::Manager;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Pause before a former configuration that could not come back is tried again.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How often it is tried to write down what could not be.
+const STORE_AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Longest trial.
 const TRIAL_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -66,6 +69,21 @@ impl Reloader {
             self.watch(trial.over.clone());
         }
         Ok(reloaded)
+    }
+
+    /// Until `stop`, what could not be written down is tried again.
+    pub(super) async fn store_again(self, stop: CancellationToken) {
+        let again = async {
+            loop {
+                sleep(STORE_AGAIN_EVERY).await;
+                self.core.lock().await.store_again().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = again => {}
+        }
     }
 
     /// Watches the trial that ends with `over`.
@@ -123,13 +141,16 @@ impl Core {
             && self.trial.as_ref().is_some_and(|trial| trial.mark.fingerprint == fingerprint);
         let before = self.before();
         let mark = trial.map(|time| self.mark(&fingerprint, time));
-        let announced = self.announce((&new, &kept), mark).await;
+        let stored = self.stored.clone();
+        if let (Err(error), true) = (self.announce((&new, &kept), mark).await, trial.is_some()) {
+            return self.refuse_trial(stored, &error).await;
+        }
         // No longer than the change takes: a reason for a missing way is that of what comes.
         let standing = self.replace_standing(Standing::of(&self.file, Force::File, Vec::new()));
         if let Err(error) = self.take(new, &kept).await {
             self.replace_standing(standing);
-            if let Some(stored) = announced.filter(|_| error.leaves_all()) {
-                self.store(stored).await;
+            if error.leaves_all() {
+                self.withdraw(stored).await;
             }
             return self.refuse(vec![error.to_string()]);
         }
@@ -147,14 +168,14 @@ impl Core {
             standing.force = force;
             standing.needs_restart.clone_from(&needs);
         }
-        self.save(None).await;
+        let unwritten = self.save(None).await.err().map(|error| self.unwritten(&error));
         for name in &needs {
             tracing::warn!(setting = name, "needs a restart");
         }
         let (on_trial, retired) = (self.trial.is_some(), self.retired());
         tracing::info!(?changed, ?retired, on_trial, "another configuration is in force");
         let trial_left_s = self.lower.report.standing().status().trial_left_s;
-        let warnings = warnings.iter().map(ToString::to_string).collect();
+        let warnings = warnings.iter().map(ToString::to_string).chain(unwritten).collect();
         let needs_restart = needs;
         Reloaded {
             taken: true,
@@ -165,6 +186,24 @@ impl Core {
             retired,
             trial_left_s,
         }
+    }
+
+    /// A start that does not find the mark would take what is on trial for good.
+    async fn refuse_trial(&mut self, before: Option<Stored>, error: &io::Error) -> Reloaded {
+        self.withdraw(before).await;
+        let path = self.accepted.path().display();
+        self.refuse(vec![format!(
+            "nothing is tried: {path} cannot be written: {error}; after a restart nothing would fall back"
+        )])
+    }
+
+    /// What somebody has to know who asked for a change.
+    fn unwritten(&self, error: &io::Error) -> String {
+        let path = self.accepted.path().display();
+        format!(
+            "{path} cannot be written: {error}; that is tried again, and until then a restart goes by \
+             what it says"
+        )
     }
 
     /// Sections and lanes that are others in `new`, or whose certificates are. Reads the disk.
@@ -272,10 +311,11 @@ impl Core {
             standing.force = Force::File;
             standing.faults.clear();
         }
-        self.save(None).await;
+        let unwritten = self.save(None).await.err().map(|error| self.unwritten(&error));
         tracing::info!("the configuration on trial is {why}");
         let needs_restart = self.lower.report.standing().needs_restart.clone();
-        Ok(Reloaded { taken: true, needs_restart, retired: self.retired(), ..Reloaded::default() })
+        let (warnings, retired) = (unwritten.into_iter().collect(), self.retired());
+        Ok(Reloaded { taken: true, warnings, needs_restart, retired, ..Reloaded::default() })
     }
 
     /// The trial is over only once the former is in force: until then a start falls back too.
@@ -295,7 +335,8 @@ impl Core {
         }
         let refused = self.end_trial().map(|trial| trial.mark.fingerprint);
         self.kept = kept;
-        self.save(refused).await;
+        // Until it is written, a start finds a mark whose time is over.
+        drop(self.save(refused).await);
     }
 
     fn fall_back_later(&mut self, error: &TakeError) {

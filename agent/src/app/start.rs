@@ -23,6 +23,7 @@ use super::report::{self, Report};
 use super::standing::{Force, SharedStanding, Standing};
 use super::storage::{self, in_folder};
 use super::upper::{Prepared, Upper};
+use super::written::Written;
 use super::{Agent, StartError, beside, centre, entrance, remember, serve_desk, until_ended};
 use crate::attendance::Register;
 use crate::clock::WallClock;
@@ -205,6 +206,7 @@ async fn core(
         kept,
         accepted,
         stored: former,
+        written: Written::default(),
         trial: None,
         handed_http: None,
         lost: CancellationToken::new(),
@@ -212,7 +214,9 @@ async fn core(
     if let (Force::Trial(_), Some(mark), Some(before)) = (&standing.force, mark, before) {
         core.begin_trial(before, mark);
     }
-    core.save(refused.filter(|_| matches!(standing.force, Force::FellBack))).await;
+    let refused = refused.filter(|_| matches!(standing.force, Force::FellBack));
+    // It is logged, and tried again.
+    drop(core.save(refused).await);
     core
 }
 
@@ -235,6 +239,7 @@ fn serve(
     vec![
         tokio::spawn(serving),
         tokio::spawn(serve_desk(control, files, desk, stop.clone())),
-        tokio::spawn(report::sample(lower.report.clone(), stop)),
+        tokio::spawn(report::sample(lower.report.clone(), stop.clone())),
+        tokio::spawn(reloader.clone().store_again(stop)),
     ]
 }

@@ -24,6 +24,11 @@ impl Written {
         }
     }
 
+    /// Whether the last one that was told of failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
     fn is_news(&self, failing: bool) -> bool {
         self.failing.swap(failing, Ordering::Relaxed) != failing
     }

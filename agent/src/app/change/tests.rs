@@ -1,5 +1,7 @@
 //! A change that panics ends the agent, so that it is started again: nobody is left without an answer.
 
+mod unwritten;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
