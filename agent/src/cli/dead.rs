@@ -11,7 +11,7 @@ use super::exit::finish;
 use super::human::{self, Column};
 use super::{ControlAt, Exit, Failure, export, output, records};
 use crate::config;
-use crate::control::api::{Accepted, Action, Done, Filter, Letter, Letters, PAGE_DEFAULT};
+use crate::control::api::{Accepted, Action, Done, Filter, Left, Letter, Letters, PAGE_DEFAULT};
 
 /// Subcommands of `dead`.
 #[derive(Debug, Subcommand)]
@@ -208,7 +208,7 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
     let plural = if done.count == 1 { "" } else { "s" };
     let said = match args.json {
         true => output::json(&done),
-        false if done.count == 0 && done.left == 0 && done.broken_off.is_none() => {
+        false if done.count == 0 && done.left.is_none() && done.broken_off.is_none() => {
             let others = codes::others(&mut client, &which).await?;
             format!("{would}{what}: 0 dead letters{}\n", human::line(&others))
         }
@@ -221,9 +221,9 @@ async fn act(args: Act, what: &str, all: bool) -> Result<String, Failure> {
 
 /// What became of those that did not go.
 fn ending(done: &Done) -> Option<Failure> {
-    let left = done.left_for.as_ref().map(|why| {
-        let stay = if done.left == 1 { "stays a dead letter" } else { "stay dead letters" };
-        format!("{} {stay}: {why}", done.left)
+    let left = done.left.as_ref().map(|Left { count, why }| {
+        let stay = if *count == 1 { "stays a dead letter" } else { "stay dead letters" };
+        format!("{count} {stay}: {why}")
     });
     let broken_off = done
         .broken_off
@@ -318,8 +318,7 @@ mod tests {
     #[test]
     fn what_is_left_for_good_is_told_from_what_is_broken_off() {
         let done = |left, broken_off: Option<&str>| Done {
-            left,
-            left_for: (left > 0).then(|| "too large".to_owned()),
+            left: (left > 0).then(|| Left { count: left, why: "too large".to_owned() }),
             broken_off: broken_off.map(str::to_owned),
             ..Done::default()
         };

@@ -308,15 +308,21 @@ pub struct Done {
     pub count: u64,
     /// Whether nothing was done.
     pub dry_run: bool,
-    /// Letters that were to be replayed and that their lanes will not take as they are.
-    #[serde(default)]
-    pub left: u64,
-    /// Why the first of these stays.
+    /// Letters that were to be replayed, and that their lanes will not take as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub left_for: Option<String>,
+    pub left: Option<Left>,
     /// Why only so many were replayed; the others are dead letters as before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken_off: Option<String>,
+}
+
+/// Letters that stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    /// So many.
+    pub count: u64,
+    /// Why the first of them.
+    pub why: String,
 }
 
 /// The answer to `accept`.

@@ -12,9 +12,9 @@ use spillway_protocol::record::LaneName;
 use tokio::time::Instant;
 
 use super::api::{
-    Accepted, Action, Checked, Done, Entry, Filter, Lane, Lanes, Letter, Letters, Look, Overall,
-    PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span, Upgrade,
-    Waiting,
+    Accepted, Action, Checked, Done, Entry, Filter, Lane, Lanes, Left, Letter, Letters, Look,
+    Overall, PAGE_DEFAULT, PAGE_MAX, Page, Purge, Quarantine, RESEND_MAX, Resend, Resent, Span,
+    Upgrade, Waiting,
 };
 use super::reload::{Reloaded, Wish};
 use super::tail::{self, Tailing};
@@ -301,7 +301,8 @@ impl Desk {
         self.act(action, |filter| {
             let replayed = queue.dead_replay(filter, stops)?;
             let Replayed { count, left, left_for, broken_off } = replayed;
-            Ok(Done { count, left, left_for, broken_off, ..Done::default() })
+            let left = left_for.map(|why| Left { count: left, why });
+            Ok(Done { count, left, broken_off, ..Done::default() })
         })
     }
 

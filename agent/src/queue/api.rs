@@ -298,17 +298,6 @@ pub struct LaneFigures {
     pub missing_key: Option<KeyId>,
 }
 
-/// Why dead letters do not leave.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaveError {
-    /// Others are: both could take the same ones.
-    #[error("a replay or purge of dead letters is under way; try again when it has ended")]
-    UnderWay,
-    /// They are where they were.
-    #[error(transparent)]
-    Settle(#[from] SettleError),
-}
-
 /// Why a record could not be moved to, or out of, the dead letters. It is where it was.
 #[derive(Debug, thiserror::Error)]
 pub enum SettleError {

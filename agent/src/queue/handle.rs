@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 pub use change::ChangeError;
-pub use replay::Replayed;
+pub use replay::{LeaveError, Replayed};
 
 use super::api::{
-    Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, LeaveError, OpenError,
-    Options, Ordering, Place, Recovery, Run, SettleError,
+    Accounts, DeadFilter, DeadLetter, Entry, Front, GivenUp, LaneFigures, OpenError, Options,
+    Ordering, Place, Recovery, Run, SettleError,
 };
 use super::dead::{Dead, Leave};
 use super::format::{Folder, Site};

@@ -68,12 +68,12 @@ mod untold;
 pub use answers::{Answered, Answers, Tag};
 pub use api::{
     Accounts, AppendError, DeadFilter, DeadLetter, Entry, Fate, Front, GivenUp, Keep, LaneFigures,
-    LaneOptions, LeaveError, Lot, OpenError, Options, Ordering, Packing, Place, PurgeError,
-    Receipt, Recovery, Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
+    LaneOptions, Lot, OpenError, Options, Ordering, Packing, Place, PurgeError, Receipt, Recovery,
+    Resent, Run, SettleError, Ticket, Turn, Walked, Whereabouts,
 };
 pub use cipher::{KEY_BYTES, KeyId, Keys};
 pub use format::{CommitError, Feature, Level, Newer, Standing, look as standing};
-pub use handle::{ChangeError, Queue, Replayed};
+pub use handle::{ChangeError, LeaveError, Queue, Replayed};
 pub use keeper::SAVE_EVERY;
 pub use lane::{Happened, Settling, Tapping};
 pub use lease::Lease;

@@ -9,8 +9,9 @@ use spillway_protocol::record::LaneName;
 use tokio::sync::watch;
 
 use super::opening::Means;
+use super::replay::LeaveError;
 use super::{Inner, Queue};
-use crate::queue::api::{AppendError, LeaveError, OpenError, Options, Recovery};
+use crate::queue::api::{AppendError, OpenError, Options, Recovery};
 use crate::queue::format::gate;
 use crate::queue::inbox::Inbox;
 use crate::queue::lane::Lane;

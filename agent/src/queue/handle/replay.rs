@@ -4,7 +4,7 @@
 use spillway_protocol::message::Flags;
 
 use super::Queue;
-use crate::queue::api::{AppendError, DeadFilter, DeadLetter, LeaveError, SettleError, Ticket};
+use crate::queue::api::{AppendError, DeadFilter, DeadLetter, SettleError, Ticket};
 use crate::queue::dead::Leave;
 
 /// Letters of one piece.
@@ -21,6 +21,17 @@ pub struct Replayed {
     pub left_for: Option<String>,
     /// Why others, that were to be as well, are still dead letters.
     pub broken_off: Option<String>,
+}
+
+/// Why dead letters do not leave.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaveError {
+    /// Others are: both could take the same ones.
+    #[error("a replay or purge of dead letters is under way; try again when it has ended")]
+    UnderWay,
+    /// They are where they were.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
 }
 
 /// What is left to be done.
