@@ -1,6 +1,5 @@
 //! What comes behind a failure while the queue changes, and what becomes of a change that panics.
 
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -9,9 +8,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{Share, WhenFull};
+use crate::config::Share;
 use crate::queue::api::{Accounts, Receipt, Ticket};
-use crate::queue::limits::{Claim, LaneLimits, Limits, Room, Space};
+use crate::queue::limits::{Limits, Room, Space};
 use crate::queue::tests::{options, record};
 use crate::queue::{Lease, Ordering};
 
@@ -33,12 +32,8 @@ fn submit(queue: &Queue, name: &str, id: &str) -> Ticket {
 fn what_came_behind_a_failed_group_fails_with_it_and_other_lanes_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let new = || options(folder.path(), Ordering::None);
-    let none = LaneLimits { claim: Claim::Quota(1, 1), priority: 1, when_full: WhenFull::Reject };
-    let limits = Limits {
-        disk: Share::Bytes(64 << 20),
-        lanes: BTreeMap::from([(lane("a"), none)]),
-        ..Limits::default()
-    };
+    let full = Disk(Arc::new(true.into()));
+    let limits = Limits { space: Some(Arc::new(full)), ..Limits::default() };
     let old = Options { limits, ..new() };
     let queue = Queue::open(old.clone(), Arc::new(SystemClock)).unwrap().0;
     // The lane's thread has the first, for which there is no room, and does not come to store it.
