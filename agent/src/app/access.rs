@@ -172,6 +172,7 @@ mod tests {
         }
         assert!(matches!(outcome, Outcome::Delivered { .. }), "{outcome:?}");
     }
+
     #[test]
     fn a_file_that_is_not_in_force_or_leads_elsewhere_brings_no_key() {
         let folder = tempfile::tempdir().unwrap();

@@ -10,6 +10,14 @@ fn wrong(scope: Scope, code: &'static str) -> Outcome {
     Outcome::Misconfigured { scope, code, reason: "as the broker says".to_owned() }
 }
 
+/// Refuses the record at place 3 for its own fault.
+fn refusing_the_fourth() -> Arc<FakeUpstream> {
+    FakeUpstream::new(|message, _| match place_of(message) {
+        3 => (MS * 20, refused("size", true)),
+        _ => (MS * 20, delivered()),
+    })
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refused_signature_holds_everything_and_goes_on_by_itself() {
     let options = options(vec![lane("a", Order::None), lane("b", Order::Key)]);
@@ -314,10 +322,7 @@ async fn an_unknown_fate_is_tried_three_times_and_then_waits_alone() {
 async fn full_dead_letters_hold_until_there_is_room() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
-    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
-        3 => (MS * 20, refused("size", true)),
-        _ => (MS * 20, delivered()),
-    });
+    let upstream = refusing_the_fourth();
     queue.set_dead_full(true);
     queue.fill(0, 500);
     let handle = spawn(options, &queue, &upstream);
@@ -334,10 +339,7 @@ async fn full_dead_letters_hold_until_there_is_room() {
 async fn room_among_the_dead_letters_frees_the_lane_at_once() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
-    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
-        3 => (MS * 20, refused("size", true)),
-        _ => (MS * 20, delivered()),
-    });
+    let upstream = refusing_the_fourth();
     queue.set_dead_full(true);
     queue.fill(0, 500);
     let handle = spawn(options, &queue, &upstream);
@@ -356,10 +358,7 @@ async fn room_among_the_dead_letters_frees_the_lane_at_once() {
 async fn a_disk_that_takes_no_dead_letter_holds_and_is_named() {
     let options = options(vec![lane("a", Order::None)]);
     let queue = queue(&options);
-    let upstream = FakeUpstream::new(|message, _| match place_of(message) {
-        3 => (MS * 20, refused("size", true)),
-        _ => (MS * 20, delivered()),
-    });
+    let upstream = refusing_the_fourth();
     queue.set_dead_disk(true);
     queue.fill(0, 500);
     let handle = spawn(options, &queue, &upstream);

@@ -26,15 +26,6 @@ fn resend(queue: &Queue, from: u64, to: u64) -> Resent {
     queue.resend(&b(), &a(), queue.stream(), from, to).unwrap()
 }
 
-/// Until the keeper has tidied up.
-fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(120);
-    while !done() {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn what_was_delivered_is_sent_again_as_it_was_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();

@@ -75,15 +75,6 @@ fn what_the_folder_does_not_allow_is_refused_and_the_queue_goes_on() {
     assert_eq!(queue.lanes().len(), 1);
 }
 
-/// Until the keeper has been there.
-fn until(what: &str, done: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(120);
-    while !done() {
-        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 #[test]
 fn of_a_lane_something_remains_until_it_is_told_and_what_is_kept_has_expired() {
     let folder = tempfile::tempdir().unwrap();

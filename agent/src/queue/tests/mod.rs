@@ -64,6 +64,15 @@ fn store(queue: &Queue, ids: std::ops::Range<u32>) -> Vec<Receipt> {
     tickets.into_iter().map(|ticket| ticket.wait().unwrap()).collect()
 }
 
+/// Until the keeper has been there.
+fn until(what: &str, done: impl Fn() -> bool) {
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while !done() {
+        assert!(std::time::Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 fn accounts(queue: &Queue) -> Accounts {
     let accounts = queue.figures(&a()).unwrap().accounts;
     assert!(accounts.balanced(), "{accounts:?}");
